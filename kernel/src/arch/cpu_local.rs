@@ -1,0 +1,130 @@
+//! The block of data that each CPU reaches through one register (`gs` on x86_64, `TPIDR_EL1` on AArch64).
+//!
+//! The first fields' offsets are known to the entry code in assembly; [`offset`] names them and a const assertion in
+//! each machine's entry file uses them. A field is written by its own CPU only, except [`CpuLocal::request_work`], which
+//! any CPU may call; that is why all are atomics with relaxed ordering: they compile to plain loads and stores.
+
+use crate::base::{CpuId, VirtualAddress};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering::Relaxed};
+
+/// One CPU's block.
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub struct CpuLocal {
+    self_pointer: AtomicPtr<CpuLocal>,
+    kernel_stack: AtomicU64,
+    user_stack_scratch: AtomicU64,
+    current_thread: AtomicPtr<()>,
+    preemption_count: AtomicU32,
+    need_reschedule: AtomicBool,
+    work_pending: AtomicBool,
+    in_interrupt: AtomicBool,
+    identifier: AtomicU32,
+}
+
+/// Byte offsets for assembly.
+pub mod offset {
+    use super::CpuLocal;
+    use core::mem::offset_of;
+    /// The block's own address.
+    pub const SELF_POINTER: usize = offset_of!(CpuLocal, self_pointer);
+    /// The running thread's kernel stack top.
+    pub const KERNEL_STACK: usize = offset_of!(CpuLocal, kernel_stack);
+    /// Where system-call entry parks the user stack pointer.
+    pub const USER_STACK_SCRATCH: usize = offset_of!(CpuLocal, user_stack_scratch);
+    /// The running thread.
+    pub const CURRENT_THREAD: usize = offset_of!(CpuLocal, current_thread);
+    /// The preemption count (32 bits).
+    pub const PREEMPTION_COUNT: usize = offset_of!(CpuLocal, preemption_count);
+    /// The reschedule flag (8 bits).
+    pub const NEED_RESCHEDULE: usize = offset_of!(CpuLocal, need_reschedule);
+    /// The work flag (8 bits).
+    pub const WORK_PENDING: usize = offset_of!(CpuLocal, work_pending);
+}
+
+impl CpuLocal {
+    /// A block for CPU `id`; the machine sets its self pointer when it installs it.
+    #[must_use]
+    pub const fn new(id: CpuId) -> Self {
+        Self {
+            self_pointer: AtomicPtr::new(core::ptr::null_mut()),
+            kernel_stack: AtomicU64::new(0),
+            user_stack_scratch: AtomicU64::new(0),
+            current_thread: AtomicPtr::new(core::ptr::null_mut()),
+            preemption_count: AtomicU32::new(0),
+            need_reschedule: AtomicBool::new(false),
+            work_pending: AtomicBool::new(false),
+            in_interrupt: AtomicBool::new(false),
+            identifier: AtomicU32::new(id.0),
+        }
+    }
+    /// Stores the block's own address where the entry code finds it.
+    pub fn set_self_pointer(&'static self) {
+        self.self_pointer.store(core::ptr::from_ref(self).cast_mut(), Relaxed);
+    }
+    /// This CPU's number.
+    pub fn id(&self) -> CpuId {
+        CpuId(self.identifier.load(Relaxed))
+    }
+    /// The running thread.
+    pub fn current_thread(&self) -> *const () {
+        self.current_thread.load(Relaxed)
+    }
+    /// Sets the running thread; the scheduler's alone, at a switch.
+    pub fn set_current_thread(&self, thread: *const ()) {
+        self.current_thread.store(thread.cast_mut(), Relaxed);
+    }
+    /// The stack on which system calls and interrupts from user mode enter.
+    pub fn kernel_stack(&self) -> VirtualAddress {
+        VirtualAddress::new(self.kernel_stack.load(Relaxed))
+    }
+    /// Sets it; the machine's alone, in `ContextSwitch::set_kernel_stack`.
+    pub fn set_kernel_stack(&self, top: VirtualAddress) {
+        self.kernel_stack.store(top.value(), Relaxed);
+    }
+    /// How many reasons there are not to preempt the running thread.
+    pub fn preemption_count(&self) -> u32 {
+        self.preemption_count.load(Relaxed)
+    }
+    /// For machines: the counter itself.
+    pub fn preemption_counter(&self) -> &AtomicU32 {
+        &self.preemption_count
+    }
+    /// Whether a better thread waits for this CPU.
+    pub fn need_reschedule(&self) -> bool {
+        self.need_reschedule.load(Relaxed)
+    }
+    /// Says that a better thread waits. Any CPU may call it.
+    pub fn request_reschedule(&self) {
+        self.need_reschedule.store(true, Relaxed);
+        self.work_pending.store(true, Relaxed);
+    }
+    /// The scheduler's alone, when it has chosen.
+    pub fn clear_reschedule(&self) {
+        self.need_reschedule.store(false, Relaxed);
+    }
+    /// Whether there is something to do before user mode: reschedule, signals, a trace stop.
+    pub fn work_pending(&self) -> bool {
+        self.work_pending.load(Relaxed)
+    }
+    /// Asks for [`super::TrapHandler::before_return_to_user`]; any CPU may call it.
+    pub fn request_work(&self) {
+        self.work_pending.store(true, Relaxed);
+    }
+    /// Clears the request; the handler does it before it looks for work.
+    pub fn clear_work(&self) {
+        self.work_pending.store(false, Relaxed);
+    }
+    /// Whether this CPU is in an interrupt handler.
+    pub fn in_interrupt(&self) -> bool {
+        self.in_interrupt.load(Relaxed)
+    }
+    /// Enters an interrupt handler; the machine's alone.
+    pub fn enter_interrupt(&self) {
+        self.in_interrupt.store(true, Relaxed);
+    }
+    /// Leaves it; the machine's alone.
+    pub fn leave_interrupt(&self) {
+        self.in_interrupt.store(false, Relaxed);
+    }
+}

@@ -1,0 +1,320 @@
+//! An emulated machine for unit tests: each host thread is a CPU, physical memory is one zeroed allocation that the
+//! host commits as it is touched, and time stands still until a test moves it.
+//!
+//! User memory is reached through a translator that a test (or `memory`'s test support) registers with
+//! [`set_translator`]; without one every access to user memory is a [`UserFault`].
+
+#![allow(unsafe_code, reason = "reaches the emulated physical memory through raw pointers")]
+
+use super::{
+    AccessKind, ContextSwitch, Cpu, CpuLocal, ExtendedStateOperations, Machine, Mmu, Power, Registers, TimerHardware,
+    TrapFrame, UserAccess, UserFault,
+};
+use crate::base::{CpuId, Nanoseconds, PAGE_SIZE, PhysicalAddress, VirtualAddress};
+use std::cell::Cell;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// The emulated machine.
+#[derive(Debug, Clone, Copy)]
+pub struct Hosted;
+
+/// Bytes of emulated physical memory.
+pub const PHYSICAL_MEMORY_SIZE: u64 = 1 << 30;
+
+/// Finds the physical address behind a user address of the table at a root, after letting the page-fault path run.
+pub type Translator = fn(PhysicalAddress, VirtualAddress, AccessKind) -> Option<PhysicalAddress>;
+
+static NOW: AtomicU64 = AtomicU64::new(0);
+
+std::thread_local! {
+    static INTERRUPTS: Cell<bool> = const { Cell::new(true) };
+    static ROOT: Cell<u64> = const { Cell::new(0) };
+    static THREAD_POINTER: Cell<u64> = const { Cell::new(0) };
+    static TRANSLATOR: Cell<Option<Translator>> = const { Cell::new(None) };
+    static INVALIDATIONS: Cell<u64> = const { Cell::new(0) };
+    static LOCAL: &'static CpuLocal = {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let local: &'static CpuLocal = Box::leak(Box::new(CpuLocal::new(CpuId(NEXT.fetch_add(1, Ordering::Relaxed)))));
+        local.set_self_pointer();
+        local
+    };
+}
+
+/// Registers the translator for this host thread.
+pub fn set_translator(translator: Translator) {
+    TRANSLATOR.set(Some(translator));
+}
+
+/// Moves the clock on.
+pub fn advance(by: Nanoseconds) {
+    NOW.fetch_add(by.0, Ordering::Relaxed);
+}
+
+/// How many translations this host thread's CPU was told to forget: what tests of the TLB protocol count.
+#[must_use]
+pub fn invalidation_count() -> u64 {
+    INVALIDATIONS.get()
+}
+
+fn physical_memory() -> u64 {
+    static BASE: OnceLock<u64> = OnceLock::new();
+    *BASE.get_or_init(|| {
+        let layout = std::alloc::Layout::from_size_align(PHYSICAL_MEMORY_SIZE as usize, 1 << 21)
+            .unwrap_or(std::alloc::Layout::new::<u64>());
+        // SAFETY: the layout's size is not zero. The allocation lives as long as the process.
+        let base = unsafe { std::alloc::alloc_zeroed(layout) };
+        assert!(!base.is_null(), "the host has no memory for the emulated machine");
+        base as u64
+    })
+}
+
+impl Machine for Hosted {
+    const NAME: &'static str = "x86_64";
+    const PLATFORM: &'static str = "x86_64";
+    const AUDIT_ARCHITECTURE: u32 = 0xc000_003e;
+    type TrapFrame = HostedFrame;
+    type ExtendedState = HostedExtendedState;
+}
+
+impl Cpu for Hosted {
+    fn interrupts_are_enabled() -> bool {
+        INTERRUPTS.get()
+    }
+    fn enable_interrupts() {
+        INTERRUPTS.set(true);
+    }
+    fn disable_interrupts() {
+        INTERRUPTS.set(false);
+    }
+    fn wait_for_interrupt() {
+        INTERRUPTS.set(true);
+        std::thread::yield_now();
+    }
+    fn relax() {
+        std::hint::spin_loop();
+        std::thread::yield_now();
+    }
+    fn local() -> &'static CpuLocal {
+        LOCAL.with(|local| *local)
+    }
+    fn disable_preemption() {
+        Self::local().preemption_counter().fetch_add(1, Ordering::Relaxed);
+    }
+    fn enable_preemption() -> bool {
+        let local = Self::local();
+        local.preemption_counter().fetch_sub(1, Ordering::Relaxed) == 1 && local.need_reschedule()
+    }
+    fn current_thread() -> *const () {
+        Self::local().current_thread()
+    }
+    fn random() -> Option<u64> {
+        None
+    }
+    fn halt() -> ! {
+        std::process::abort()
+    }
+}
+
+impl Mmu for Hosted {
+    const USER_END: VirtualAddress = VirtualAddress::new(0x7fff_ffff_f000);
+    fn physmap_base() -> VirtualAddress {
+        VirtualAddress::new(physical_memory())
+    }
+    fn active_root() -> PhysicalAddress {
+        PhysicalAddress::new(ROOT.get())
+    }
+    unsafe fn activate(root: PhysicalAddress, _tag: u16) {
+        ROOT.set(root.value());
+    }
+    fn invalidate_page(_address: VirtualAddress) {
+        INVALIDATIONS.set(INVALIDATIONS.get() + 1);
+    }
+    fn invalidate_all() {
+        INVALIDATIONS.set(INVALIDATIONS.get() + 1);
+    }
+}
+
+/// Calls `each` with a host pointer and length for every piece of the user range that lies in one page.
+fn for_each_piece(
+    start: VirtualAddress,
+    length: usize,
+    access: AccessKind,
+    mut each: impl FnMut(usize, *mut u8, usize),
+) -> Result<(), UserFault> {
+    let translator = TRANSLATOR.get().ok_or(UserFault)?;
+    let end = start.checked_add(length as u64).ok_or(UserFault)?;
+    if end > Hosted::USER_END {
+        return Err(UserFault);
+    }
+    let mut done = 0;
+    while done < length {
+        let address = start.offset(done as u64);
+        let count = (PAGE_SIZE - address.page_offset()).min(length - done);
+        let physical = translator(Hosted::active_root(), address, access).ok_or(UserFault)?;
+        each(done, (Hosted::physmap_base().value() + physical.value()) as *mut u8, count);
+        done += count;
+    }
+    Ok(())
+}
+
+impl UserAccess for Hosted {
+    fn copy_from_user(target: &mut [u8], source: VirtualAddress) -> Result<(), UserFault> {
+        let out = target.as_mut_ptr();
+        // SAFETY: the translator gives addresses inside the emulated memory; pieces lie inside `target`.
+        for_each_piece(source, target.len(), AccessKind::Read, |at, pointer, count| unsafe {
+            core::ptr::copy_nonoverlapping(pointer, out.add(at), count);
+        })
+    }
+    fn copy_to_user(target: VirtualAddress, source: &[u8]) -> Result<(), UserFault> {
+        let from = source.as_ptr();
+        // SAFETY: as above.
+        for_each_piece(target, source.len(), AccessKind::Write, |at, pointer, count| unsafe {
+            core::ptr::copy_nonoverlapping(from.add(at), pointer, count);
+        })
+    }
+    fn zero_user(target: VirtualAddress, length: usize) -> Result<(), UserFault> {
+        // SAFETY: as above.
+        for_each_piece(target, length, AccessKind::Write, |_, pointer, count| unsafe {
+            core::ptr::write_bytes(pointer, 0, count);
+        })
+    }
+    fn copy_string_from_user(target: &mut [u8], source: VirtualAddress) -> Result<Option<usize>, UserFault> {
+        for (index, byte) in target.iter_mut().enumerate() {
+            Self::copy_from_user(core::slice::from_mut(byte), source.offset(index as u64))?;
+            if *byte == 0 {
+                return Ok(Some(index));
+            }
+        }
+        Ok(None)
+    }
+    fn load_u32(source: VirtualAddress) -> Result<u32, UserFault> {
+        let mut bytes = [0; 4];
+        Self::copy_from_user(&mut bytes, source)?;
+        Ok(u32::from_ne_bytes(bytes))
+    }
+    fn compare_exchange_u32(target: VirtualAddress, expected: u32, new: u32) -> Result<u32, UserFault> {
+        let mut found = 0;
+        for_each_piece(target, 4, AccessKind::Write, |_, pointer, _| {
+            // SAFETY: an aligned word inside the emulated memory (callers check alignment).
+            let word = unsafe { AtomicU32::from_ptr(pointer.cast()) };
+            found = match word.compare_exchange(expected, new, Ordering::SeqCst, Ordering::SeqCst) {
+                Ok(value) | Err(value) => value,
+            };
+        })?;
+        Ok(found)
+    }
+}
+
+impl ContextSwitch for Hosted {
+    unsafe fn switch(_save: *mut (), _load: *const ()) {}
+    const OFFSETS: &'static [usize] = &[];
+    fn set_kernel_stack(top: VirtualAddress) {
+        Self::local().set_kernel_stack(top);
+    }
+    fn set_thread_pointer(value: u64) {
+        THREAD_POINTER.set(value);
+    }
+    fn thread_pointer() -> u64 {
+        THREAD_POINTER.get()
+    }
+    unsafe fn enter_user(_frame: &TrapFrame) -> ! {
+        std::process::abort()
+    }
+}
+
+impl TimerHardware for Hosted {
+    fn now() -> Nanoseconds {
+        Nanoseconds(NOW.load(Ordering::Relaxed))
+    }
+    fn set_alarm(_deadline: Nanoseconds) {}
+    fn read_wall_clock() -> Option<u64> {
+        Some(1_000_000_000)
+    }
+}
+
+impl Power for Hosted {
+    fn power_off(code: u8) -> ! {
+        std::process::exit(code.into())
+    }
+    fn reboot() -> ! {
+        std::process::exit(0)
+    }
+}
+
+/// The emulated machine's registers.
+#[derive(Clone, Default, Debug)]
+pub struct HostedFrame {
+    /// Arguments.
+    pub arguments: [u64; 6],
+    /// The call number.
+    pub number: Option<u64>,
+    /// The result.
+    pub result: u64,
+    /// Program counter.
+    pub instruction_pointer: u64,
+    /// Stack pointer.
+    pub stack_pointer: u64,
+}
+
+impl Registers for HostedFrame {
+    fn for_program(entry: VirtualAddress, stack: VirtualAddress) -> Self {
+        Self { instruction_pointer: entry.value(), stack_pointer: stack.value(), ..Self::default() }
+    }
+    fn is_user(&self) -> bool {
+        true
+    }
+    fn system_call_number(&self) -> Option<u64> {
+        self.number
+    }
+    fn arguments(&self) -> [u64; 6] {
+        self.arguments
+    }
+    fn result(&self) -> u64 {
+        self.result
+    }
+    fn set_result(&mut self, value: u64) {
+        self.result = value;
+    }
+    fn instruction_pointer(&self) -> VirtualAddress {
+        VirtualAddress::new(self.instruction_pointer)
+    }
+    fn set_instruction_pointer(&mut self, address: VirtualAddress) {
+        self.instruction_pointer = address.value();
+    }
+    fn stack_pointer(&self) -> VirtualAddress {
+        VirtualAddress::new(self.stack_pointer)
+    }
+    fn set_stack_pointer(&mut self, address: VirtualAddress) {
+        self.stack_pointer = address.value();
+    }
+    fn frame_pointer(&self) -> VirtualAddress {
+        VirtualAddress::new(0)
+    }
+    fn rewind_system_call(&mut self) {
+        self.instruction_pointer = self.instruction_pointer.wrapping_sub(2);
+    }
+    fn rewind_as(&mut self, number: u64) {
+        self.number = Some(number);
+        self.rewind_system_call();
+    }
+    fn forget_system_call(&mut self) {
+        self.number = None;
+    }
+}
+
+/// The emulated machine has no vector registers.
+#[derive(Debug)]
+pub struct HostedExtendedState;
+
+impl ExtendedStateOperations for HostedExtendedState {
+    fn initial() -> Option<Self> {
+        Some(Self)
+    }
+    fn try_clone(&self) -> Option<Self> {
+        Some(Self)
+    }
+    fn save(&mut self) {}
+    fn restore(&self) {}
+    fn reset(&mut self) {}
+}

@@ -1,0 +1,310 @@
+//! The machine contract: what the rest of the kernel may ask of a machine, and what a machine asks back.
+//!
+//! [`Current`] names the machine that the kernel was compiled for; it implements every trait below. All of them are
+//! stateless: functions without `self`, because a machine is not a value. `cfg(target_arch)` stands in this file and
+//! nowhere else. Three machines exist: `x86_64`, `aarch64` and [`hosted`], an emulated one for unit tests.
+//!
+//! # Who calls what, and when
+//!
+//! | trait | called by | with |
+//! |---|---|---|
+//! | [`Cpu`] | `sync`, the scheduler | anything; each function is a few instructions |
+//! | [`Mmu`] | `memory` | the address space's lock held; never from interrupt context |
+//! | [`UserAccess`] | `memory::user` | interrupts enabled, no spinlock held: the access may fault and sleep |
+//! | [`ContextSwitch`] | the scheduler | interrupts disabled, no other lock held |
+//! | [`TimerHardware`] | `time` | interrupts disabled |
+//! | [`Power`] | `reboot(2)`, the panic path | anything |
+//!
+//! A machine calls upwards through [`TrapHandler`], which the kernel registers once with [`set_trap_handler`] before
+//! interrupts are first enabled.
+
+#![allow(unsafe_code, reason = "the contract has functions that are unsafe to call")]
+
+use crate::base::{CpuId, Nanoseconds, PhysicalAddress, VirtualAddress};
+
+pub mod cpu_local;
+#[cfg(not(target_os = "none"))]
+pub mod hosted;
+#[cfg(target_arch = "x86_64")]
+pub mod x86_64;
+
+pub use cpu_local::CpuLocal;
+
+/// The machine that the kernel runs on.
+#[cfg(not(target_os = "none"))]
+pub type Current = hosted::Hosted;
+/// The machine that the kernel runs on.
+#[cfg(all(target_os = "none", target_arch = "x86_64"))]
+pub type Current = x86_64::X86_64;
+
+/// The registers of an interrupted context, as [`Current`] saves them at entry.
+pub type TrapFrame = <Current as Machine>::TrapFrame;
+/// A thread's floating-point and vector registers.
+pub type ExtendedState = <Current as Machine>::ExtendedState;
+
+/// What belongs to a machine as types.
+pub trait Machine: Cpu + Mmu + UserAccess + ContextSwitch + TimerHardware + Power {
+    /// Linux's `utsname.machine`: `x86_64` or `aarch64`.
+    const NAME: &'static str;
+    /// `AT_PLATFORM`.
+    const PLATFORM: &'static str;
+    /// Linux's `AUDIT_ARCH_*` value.
+    const AUDIT_ARCHITECTURE: u32;
+    /// The saved registers.
+    type TrapFrame: Registers;
+    /// Floating-point and vector state.
+    type ExtendedState: ExtendedStateOperations;
+}
+
+/// Interrupt masking, idling and per-CPU data. Every function is safe to call at any time.
+pub trait Cpu {
+    /// Whether this CPU takes interrupts now.
+    fn interrupts_are_enabled() -> bool;
+    /// Lets this CPU take interrupts.
+    fn enable_interrupts();
+    /// Masks interrupts on this CPU.
+    fn disable_interrupts();
+    /// Masks interrupts and says whether they were enabled: one instruction pair on real machines.
+    fn save_and_disable_interrupts() -> bool {
+        let enabled = Self::interrupts_are_enabled();
+        Self::disable_interrupts();
+        enabled
+    }
+    /// Enables interrupts and sleeps until one comes, with no window in which one is missed. Called with interrupts
+    /// disabled; returns with them enabled.
+    fn wait_for_interrupt();
+    /// A hint inside a spin loop.
+    fn relax();
+    /// This CPU's block. The caller must not be moved to another CPU while it uses the reference for anything
+    /// that must be *this* CPU's: disable preemption first. Single fields below are read by one instruction.
+    fn local() -> &'static CpuLocal;
+    /// This CPU's number.
+    fn id() -> CpuId {
+        Self::local().id()
+    }
+    /// Adds one to this CPU's preemption count: while it is not zero the running thread stays on this CPU.
+    fn disable_preemption();
+    /// Takes one from the count. Returns whether it fell to zero while a reschedule is wanted: the caller then calls
+    /// the scheduler.
+    #[must_use]
+    fn enable_preemption() -> bool;
+    /// The running thread as the scheduler set it in [`CpuLocal::set_current_thread`]; one instruction.
+    fn current_thread() -> *const ();
+    /// Random bits from the CPU (RDRAND, RNDR), where it has such an instruction and it worked.
+    fn random() -> Option<u64>;
+    /// Stops this CPU for good, interrupts masked.
+    fn halt() -> !;
+}
+
+/// The translation hardware. Page-table *contents* are `memory::paging`'s affair.
+pub trait Mmu {
+    /// One past the highest address that user space may use (page-aligned).
+    const USER_END: VirtualAddress;
+    /// Where all physical memory is mapped: physical address 0 appears here.
+    fn physmap_base() -> VirtualAddress;
+    /// The table that the CPU translates user addresses with now.
+    fn active_root() -> PhysicalAddress;
+    /// Makes `root` the active table, with hardware tag `tag` (PCID or ASID; 0 where the CPU has none).
+    ///
+    /// # Safety
+    /// `root` maps the kernel as the present one does and stays allocated while it is active on any CPU.
+    unsafe fn activate(root: PhysicalAddress, tag: u16);
+    /// Forgets the translation of one page of the active table on this CPU.
+    fn invalidate_page(address: VirtualAddress);
+    /// Forgets all translations that are not global on this CPU.
+    fn invalidate_all();
+    /// Forgets the translations of one page on every CPU that may hold it; returns when they are gone.
+    fn shoot_down_page(address: VirtualAddress) {
+        Self::invalidate_page(address);
+    }
+    /// Makes freshly written code at `range` of physmap addresses visible to instruction fetch.
+    fn synchronise_instructions(_start: VirtualAddress, _length: usize) {}
+}
+
+/// A user address could not be reached: nothing is mapped there, or not with the needed permission.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct UserFault;
+
+/// Reaching user memory of the active address space. Each function returns [`UserFault`] instead of faulting for
+/// good; a page that is merely absent is brought in by the page-fault path, so these may sleep.
+/// Callers check first that the range ends at or below [`Mmu::USER_END`]; implementations check it again.
+pub trait UserAccess {
+    /// Copies `target.len()` bytes from `source`.
+    fn copy_from_user(target: &mut [u8], source: VirtualAddress) -> Result<(), UserFault>;
+    /// Copies `source.len()` bytes to `target`.
+    fn copy_to_user(target: VirtualAddress, source: &[u8]) -> Result<(), UserFault>;
+    /// Writes `length` zero bytes to `target`.
+    fn zero_user(target: VirtualAddress, length: usize) -> Result<(), UserFault>;
+    /// Copies bytes up to and including the first NUL, at most `target.len()`; gives the number copied without the NUL
+    /// in `Ok(Some(n))`, `Ok(None)` where there was no NUL within the limit.
+    fn copy_string_from_user(target: &mut [u8], source: VirtualAddress) -> Result<Option<usize>, UserFault>;
+    /// Reads an aligned 32-bit word once, atomically.
+    fn load_u32(source: VirtualAddress) -> Result<u32, UserFault>;
+    /// Compares and exchanges an aligned 32-bit word; gives the value found.
+    fn compare_exchange_u32(target: VirtualAddress, expected: u32, new: u32) -> Result<u32, UserFault>;
+}
+
+/// The registers of an interrupted context, in the machine's own layout, reached by what they mean.
+pub trait Registers: Clone + Default + Send + 'static {
+    /// Registers for a new program: everything zero but these, interrupts enabled, user mode.
+    fn for_program(entry: VirtualAddress, stack: VirtualAddress) -> Self;
+    /// Whether the context was user mode.
+    fn is_user(&self) -> bool;
+    /// The system-call number as it was at entry; `None` when the entry was no system call (also set by [`Self::forget_system_call`]).
+    fn system_call_number(&self) -> Option<u64>;
+    /// The six argument registers.
+    fn arguments(&self) -> [u64; 6];
+    /// The result register.
+    fn result(&self) -> u64;
+    /// Sets the result register.
+    fn set_result(&mut self, value: u64);
+    /// The program counter.
+    fn instruction_pointer(&self) -> VirtualAddress;
+    /// Sets the program counter.
+    fn set_instruction_pointer(&mut self, address: VirtualAddress);
+    /// The user stack pointer.
+    fn stack_pointer(&self) -> VirtualAddress;
+    /// Sets the user stack pointer.
+    fn set_stack_pointer(&mut self, address: VirtualAddress);
+    /// Frame pointer, for backtraces.
+    fn frame_pointer(&self) -> VirtualAddress;
+    /// Makes the system call happen again on return to user mode, with the same arguments.
+    fn rewind_system_call(&mut self);
+    /// As [`Self::rewind_system_call`], with another call number (`restart_syscall`).
+    fn rewind_as(&mut self, number: u64);
+    /// Marks that this entry is no longer a system call, so that nothing restarts it (`sigreturn`, `execve`).
+    fn forget_system_call(&mut self);
+}
+
+/// Floating-point and vector registers of a thread that is not running.
+pub trait ExtendedStateOperations: Send + Sized {
+    /// The state that a new program starts with. Allocates the area; `None` when memory is out.
+    fn initial() -> Option<Self>;
+    /// A copy, for `fork`.
+    fn try_clone(&self) -> Option<Self>;
+    /// Saves the CPU's registers here.
+    fn save(&mut self);
+    /// Loads the CPU's registers from here.
+    fn restore(&self);
+    /// Back to the initial state, for `execve`.
+    fn reset(&mut self);
+}
+
+/// Moving from one kernel stack to another.
+pub trait ContextSwitch {
+    /// Saves the callee-saved registers, stack and program counter of the caller in `*save` and continues with those
+    /// in `*load`. Both point to the machine's context layout as `process::context` defines it, which asserts its
+    /// field offsets against [`ContextSwitch::OFFSETS`].
+    ///
+    /// # Safety
+    /// Interrupts are disabled; `load` was filled by an earlier switch or by `process::context`, and its stack is alive.
+    unsafe fn switch(save: *mut (), load: *const ());
+    /// Byte offsets of the fields that `switch` uses, in an order that the machine documents.
+    const OFFSETS: &'static [usize];
+    /// Tells the CPU which kernel stack to enter on from user mode, and the running thread's TLS registers.
+    fn set_kernel_stack(top: VirtualAddress);
+    /// Loads the user thread pointer (FS base, `TPIDR_EL0`).
+    fn set_thread_pointer(value: u64);
+    /// Reads the user thread pointer.
+    fn thread_pointer() -> u64;
+    /// Leaves for user mode with these registers. Interrupts are disabled by the callee.
+    ///
+    /// # Safety
+    /// The active address space is the thread's own and the kernel stack was set.
+    unsafe fn enter_user(frame: &TrapFrame) -> !;
+}
+
+/// The CPU's clock and its one-shot alarm.
+pub trait TimerHardware {
+    /// Time since boot. Never goes back on one CPU; about 20 instructions.
+    fn now() -> Nanoseconds;
+    /// Asks for a timer interrupt on this CPU at `deadline` (monotonic), or as soon as possible when it has passed.
+    /// A later call replaces an earlier one.
+    fn set_alarm(deadline: Nanoseconds);
+    /// Seconds since 1970 from the battery clock, read once at boot; `None` where the machine has none.
+    fn read_wall_clock() -> Option<u64>;
+}
+
+/// Ending it.
+pub trait Power {
+    /// Switches the machine off; `code` is given to an emulator that takes one.
+    fn power_off(code: u8) -> !;
+    /// Resets the machine.
+    fn reboot() -> !;
+}
+
+/// What kind of access faulted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AccessKind {
+    /// A load.
+    Read,
+    /// A store.
+    Write,
+    /// An instruction fetch.
+    Execute,
+}
+
+/// A page fault.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PageFault {
+    /// The address that was touched.
+    pub address: VirtualAddress,
+    /// How.
+    pub access: AccessKind,
+    /// Whether a translation was present (so that permission was the trouble).
+    pub present: bool,
+    /// Whether user mode touched it (false also for the kernel's own accesses to user memory).
+    pub user: bool,
+}
+
+/// A synchronous exception other than a page fault, in Linux's terms.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Exception {
+    /// The signal that Linux sends for it (`SIGFPE`, `SIGILL`, `SIGTRAP`, `SIGSEGV`, `SIGBUS`).
+    pub signal: u32,
+    /// `si_code`.
+    pub code: i32,
+    /// `si_addr`.
+    pub address: VirtualAddress,
+    /// The machine's vector and error code, for the log and the signal frame's `trapno` and `err`.
+    pub vector: u64,
+    /// See `vector`.
+    pub error_code: u64,
+    /// A name for the log, such as "divide error".
+    pub name: &'static str,
+}
+
+/// The kernel as the machine calls it. Registered once; see [`set_trap_handler`].
+pub trait TrapHandler: Sync {
+    /// A system call, interrupts enabled, on the thread's kernel stack. The result goes into `frame`.
+    fn system_call(&self, frame: &mut TrapFrame);
+    /// A page fault in user mode or in one of [`UserAccess`]'s functions. Returns whether to go on (the access is
+    /// repeated); false only for a kernel access that cannot be satisfied: the machine then makes it a [`UserFault`].
+    /// Interrupts are enabled when they were in the interrupted context.
+    fn page_fault(&self, frame: &mut TrapFrame, fault: PageFault) -> bool;
+    /// An exception in user mode. Interrupts enabled.
+    fn exception(&self, frame: &mut TrapFrame, exception: Exception);
+    /// An exception or unhandled fault in kernel mode: a kernel bug. Ends the thread's process, or panics. Does not return.
+    fn kernel_bug(&self, frame: &TrapFrame, description: &str) -> !;
+    /// The alarm of [`TimerHardware::set_alarm`], or the periodic tick. Interrupts disabled; already acknowledged.
+    fn timer_interrupt(&self, frame: &TrapFrame);
+    /// Another device's interrupt. Interrupts disabled; acknowledged after the return.
+    fn device_interrupt(&self, line: u32);
+    /// The last thing before interrupted kernel code goes on, interrupts disabled: the place to preempt it.
+    fn before_return_to_kernel(&self);
+    /// The last thing before user mode, interrupts disabled on entry and on return: reschedule, deliver signals, account.
+    /// Called only when [`CpuLocal::work_pending`] is set.
+    fn before_return_to_user(&self, frame: &mut TrapFrame);
+}
+
+static TRAP_HANDLER: spin::Once<&'static dyn TrapHandler> = spin::Once::new();
+
+/// Registers the kernel with the machine. Later calls change nothing.
+pub fn set_trap_handler(handler: &'static dyn TrapHandler) {
+    TRAP_HANDLER.call_once(|| handler);
+}
+
+/// The registered handler, if there is one yet.
+pub fn trap_handler() -> Option<&'static dyn TrapHandler> {
+    TRAP_HANDLER.get().copied()
+}

@@ -1,0 +1,12 @@
+//! Values that every room uses: addresses and frame numbers, time units, CPU numbers, Linux's error numbers.
+//!
+//! Nothing here touches hardware, allocates or blocks. Types carry their unit so that a physical address is never
+//! added to a virtual one and a tick never compared with a nanosecond.
+
+pub mod address;
+pub mod errno;
+pub mod units;
+
+pub use address::{FrameNumber, PAGE_SHIFT, PAGE_SIZE, PhysicalAddress, VirtualAddress, VirtualRange};
+pub use errno::{Errno, Result};
+pub use units::{CpuId, Nanoseconds, Ticks};

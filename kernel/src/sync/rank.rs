@@ -1,0 +1,87 @@
+//! The lock order of the whole kernel.
+//!
+//! A thread that holds a spinlock may take another only if its rank is *higher*. Two locks of one rank are never held together,
+//! except where a comment at the lock names a second order (by address, say) and uses [`super::SpinLock::lock_nested`].
+//! Sleeping locks come before all spinlocks: no [`super::Mutex`] is taken while a spinlock is held.
+
+use crate::arch::{Cpu, Current};
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// Where a spinlock stands in the order; lower ranks are taken first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(u8)]
+pub enum LockRank {
+    /// The process table, process groups and sessions.
+    ProcessTable = 4,
+    /// One process's state: children, exit status, timers.
+    Process = 8,
+    /// File tables, mounts, directory entries and other structures of `fs`.
+    FileSystem = 12,
+    /// One file, pipe, terminal or event object.
+    FileObject = 16,
+    /// Signal state of a process (shared handlers and pending signals).
+    Signal = 20,
+    /// Address-space structures that are not under its sleeping lock.
+    AddressSpace = 24,
+    /// Page-cache trees.
+    PageCache = 28,
+    /// Futex buckets.
+    Futex = 32,
+    /// Timer queues.
+    Timer = 36,
+    /// Wait queues.
+    WaitQueue = 40,
+    /// A thread's scheduling state.
+    Thread = 44,
+    /// Run queues.
+    RunQueue = 48,
+    /// The kernel heap.
+    Heap = 52,
+    /// Frame-allocator region registration.
+    Frames = 54,
+    /// Interrupt controllers and other hardware registers.
+    Hardware = 56,
+    /// The kernel log and the console: usable from anywhere.
+    Log = 60,
+}
+
+/// Ranks held by each CPU as a bit set; a CPU beyond the array is not checked.
+static HELD: [AtomicU64; 256] = [const { AtomicU64::new(0) }; 256];
+
+fn held() -> Option<&'static AtomicU64> {
+    HELD.get(Current::id().0 as usize)
+}
+
+/// Records that this CPU takes a lock of `rank`; panics in debug builds when that breaks the order. Preemption is off.
+#[track_caller]
+#[expect(clippy::panic, reason = "a lock-order violation is a kernel bug, found in debug builds only")]
+pub(super) fn acquire(rank: LockRank) {
+    if !cfg!(debug_assertions) {
+        return;
+    }
+    let Some(held) = held() else { return };
+    let ranks = held.load(Relaxed);
+    if ranks >> (rank as u8) != 0 {
+        let highest = 63 - ranks.leading_zeros();
+        panic!("lock order: {rank:?} ({}) taken while a lock of rank {highest} is held", rank as u8);
+    }
+    held.store(ranks | 1 << (rank as u8), Relaxed);
+}
+
+/// Records the release.
+pub(super) fn release(rank: LockRank) {
+    if cfg!(debug_assertions)
+        && let Some(held) = held()
+    {
+        held.fetch_and(!(1 << (rank as u8)), Relaxed);
+    }
+}
+
+/// Panics in debug builds when this CPU holds a spinlock: called by everything that may sleep.
+#[track_caller]
+#[expect(clippy::panic, reason = "sleeping under a spinlock is a kernel bug, found in debug builds only")]
+pub fn assert_may_sleep() {
+    if cfg!(debug_assertions) && Current::local().preemption_count() != 0 {
+        panic!("sleeping with the preemption count at {}", Current::local().preemption_count());
+    }
+}
