@@ -1,1 +1,3 @@
-//! Placeholder until the room is written.
+//! Memory: frames, the kernel heap, page tables, address spaces and the objects that they map.
+
+pub mod user;
