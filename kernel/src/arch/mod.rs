@@ -42,8 +42,19 @@ pub type TrapFrame = <Current as Machine>::TrapFrame;
 /// A thread's floating-point and vector registers.
 pub type ExtendedState = <Current as Machine>::ExtendedState;
 
+/// The machines whose Linux interface the kernel speaks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Architecture {
+    /// 64-bit x86.
+    X86_64,
+    /// 64-bit Arm.
+    Aarch64,
+}
+
 /// What belongs to a machine as types.
 pub trait Machine: Cpu + Mmu + UserAccess + ContextSwitch + TimerHardware + Power {
+    /// Which machine's numbers and structures user programs see.
+    const ARCHITECTURE: Architecture;
     /// Linux's `utsname.machine`: `x86_64` or `aarch64`.
     const NAME: &'static str;
     /// `AT_PLATFORM`.

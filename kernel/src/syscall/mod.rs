@@ -1,1 +1,25 @@
-//! Placeholder until the room's owner writes it.
+//! The system-call interface: one table from which dispatch, the tracer and `docs/SYSCALLS.md` all come.
+//!
+//! A row ([`SystemCall`]) says everything about a call: its name, its number on each machine, the capability it needs, how far it is
+//! supported, its typed arguments and its handler. Rows stand in `table/<subject>.rs`, handlers in `<subject>.rs` beside this file.
+//!
+//! # From entry to handler
+//! 1. The machine saves the registers and calls [`dispatch`] on the thread's kernel stack, interrupts enabled.
+//! 2. The number indexes a const-built array for this machine; an unknown or absent number is `ENOSYS`.
+//! 3. A row with [`Requirement::Always`] is refused with `EPERM` before its handler runs; a handler whose need depends on its arguments
+//!    ([`Requirement::Conditional`]) asks for it itself.
+//! 4. The row's shim decodes each register to its argument type (total: it wraps and truncates as Linux does) and calls the handler.
+//! 5. The result, or the error negated, goes into the result register.
+//!
+//! Invariants: two rows never share a number (it does not compile); dispatch takes no lock and allocates nothing.
+
+pub mod argument;
+pub mod dispatch;
+pub mod reference;
+pub mod row;
+pub mod table;
+pub mod trace;
+
+pub use argument::{Argument, ArgumentKind, CallResult};
+pub use dispatch::{Call, dispatch};
+pub use row::{ArgumentDescription, Handler, Requirement, Support, SystemCall};

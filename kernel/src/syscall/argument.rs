@@ -1,0 +1,137 @@
+//! How a register becomes an argument and a result becomes a register.
+//!
+//! Decoding is total: as on Linux, a 32-bit argument is the register's low half, whatever the high half holds. Checking a value and choosing
+//! its errno belong to the handler.
+
+use crate::base::VirtualAddress;
+
+/// How the tracer and the reference show an argument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ArgumentKind {
+    /// A signed number.
+    Signed,
+    /// An unsigned number, in decimal.
+    Unsigned,
+    /// Bits, in hexadecimal.
+    Flags,
+    /// A mode, in octal.
+    Mode,
+    /// An address.
+    Address,
+    /// The address of a NUL-terminated path.
+    Path,
+    /// A file descriptor; `AT_FDCWD` by name.
+    FileDescriptor,
+    /// A signal number.
+    Signal,
+    /// A process or thread identifier.
+    ProcessId,
+}
+
+/// A type that a register decodes to.
+pub trait Argument: Sized {
+    /// How it is shown.
+    const KIND: ArgumentKind;
+    /// The value in a register.
+    fn decode(register: u64) -> Self;
+}
+
+/// A type that a handler returns.
+pub trait CallResult {
+    /// The result register's value.
+    ///
+    /// # Errors
+    /// None of its own; a result that is itself fallible passes its error on.
+    fn into_register(self) -> crate::base::Result<u64>;
+}
+
+macro_rules! integers {
+    ($($type:ty: $kind:ident),*) => {$(
+        impl Argument for $type {
+            const KIND: ArgumentKind = ArgumentKind::$kind;
+            #[inline]
+            #[expect(clippy::allow_attributes, reason = "the cast is exact for some widths only")]
+            #[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "Linux takes the register's low part")]
+            fn decode(register: u64) -> Self {
+                register as Self
+            }
+        }
+        impl CallResult for $type {
+            #[inline]
+            #[expect(clippy::allow_attributes, reason = "the cast loses a sign for some types only")]
+            #[allow(clippy::cast_sign_loss, clippy::cast_lossless, reason = "a register holds the sign-extended value")]
+            fn into_register(self) -> crate::base::Result<u64> {
+                Ok(self as u64)
+            }
+        }
+    )*};
+}
+
+integers!(i32: Signed, u32: Unsigned, i64: Signed, u64: Unsigned, usize: Unsigned);
+
+impl CallResult for () {
+    #[inline]
+    fn into_register(self) -> crate::base::Result<u64> {
+        Ok(0)
+    }
+}
+
+impl CallResult for VirtualAddress {
+    #[inline]
+    fn into_register(self) -> crate::base::Result<u64> {
+        Ok(self.value())
+    }
+}
+
+impl Argument for VirtualAddress {
+    const KIND: ArgumentKind = ArgumentKind::Address;
+    #[inline]
+    fn decode(register: u64) -> Self {
+        Self::new(register)
+    }
+}
+
+macro_rules! newtypes {
+    ($($(#[$doc:meta])* $name:ident($inner:ty): $kind:ident;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        pub struct $name(pub $inner);
+        impl Argument for $name {
+            const KIND: ArgumentKind = ArgumentKind::$kind;
+            #[inline]
+            fn decode(register: u64) -> Self {
+                Self(<$inner as Argument>::decode(register))
+            }
+        }
+    )*};
+}
+
+newtypes! {
+    /// The address of a NUL-terminated path in user space.
+    PathPointer(VirtualAddress): Path;
+    /// A file descriptor as the caller gave it, or `AT_FDCWD` (-100).
+    Descriptor(i32): FileDescriptor;
+    /// Flag bits.
+    Flags(u32): Flags;
+    /// Flag bits, 64 of them.
+    LongFlags(u64): Flags;
+    /// File mode bits.
+    ModeBits(u32): Mode;
+    /// A signal number, unchecked.
+    SignalNumber(i32): Signal;
+    /// A process, thread or group identifier, unchecked.
+    ProcessIdentifier(i32): ProcessId;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decoding_takes_the_low_half_as_linux_does() {
+        assert_eq!(i32::decode(0xdead_beef_ffff_ffff), -1);
+        assert_eq!(u32::decode(0x1_0000_0002), 2);
+        assert_eq!(Descriptor::decode(0xffff_ff9c), Descriptor(-100));
+        assert_eq!((-1i32).into_register(), Ok(u64::MAX));
+    }
+}
