@@ -1,1 +1,3 @@
-//! Placeholder until the room's owner writes it.
+//! Files: the VFS, tmpfs, and the files that the kernel makes itself (pipes, event objects).
+
+pub mod poll;

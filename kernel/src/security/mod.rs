@@ -6,6 +6,7 @@
 
 pub mod capability;
 pub mod credentials;
+pub mod random;
 
 pub use capability::{Capability, CapabilitySet};
 pub use credentials::{Credentials, ExecIdentity, GroupList, SecureBits};

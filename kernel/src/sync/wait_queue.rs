@@ -2,11 +2,15 @@
 //!
 //! A waiter's loop is [`WaitQueue::wait_until`]; whoever makes the condition true changes the state first and then wakes.
 //! The queue's lock may be taken in interrupt context.
+//!
+//! Waking an empty queue takes no lock: the number of waiters is kept beside them. A waiter is counted before it checks its
+//! condition and a waker changes the state before it reads the count, each with a full fence between, so one sees the other.
 
 use super::parking::{self, Interruptible, ThreadReference, WakeReason};
 use super::{InterruptsDisabled, LockRank, SpinLock};
 use crate::base::{Errno, Nanoseconds};
 use alloc::collections::VecDeque;
+use core::sync::atomic::{AtomicU32, Ordering, fence};
 
 /// Why a wait ended without its condition.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,13 +34,15 @@ impl From<WaitError> for Errno {
 /// Threads that wait, in the order in which they came.
 pub struct WaitQueue {
     waiters: SpinLock<VecDeque<ThreadReference>, InterruptsDisabled>,
+    /// The length of `waiters`, written under its lock.
+    count: AtomicU32,
 }
 
 impl WaitQueue {
     /// An empty queue.
     #[must_use]
     pub const fn new() -> Self {
-        Self { waiters: SpinLock::new(LockRank::WaitQueue, VecDeque::new()) }
+        Self { waiters: SpinLock::new(LockRank::WaitQueue, VecDeque::new()), count: AtomicU32::new(0) }
     }
 
     /// Sleeps until `condition` gives a value. It is called without any lock of the queue held, first before sleeping and
@@ -95,7 +101,10 @@ impl WaitQueue {
         let mut waiters = self.waiters.lock();
         if !waiters.iter().any(|waiter| waiter.identity() == thread.identity()) {
             waiters.push_back(thread.clone());
+            self.count.fetch_add(1, Ordering::Relaxed);
         }
+        drop(waiters);
+        fence(Ordering::SeqCst);
     }
 
     /// Takes `thread` off the queue if it is there.
@@ -105,13 +114,27 @@ impl WaitQueue {
             .iter()
             .position(|waiter| waiter.identity() == thread.identity())
             .and_then(|position| waiters.remove(position));
+        if removed.is_some() {
+            self.count.fetch_sub(1, Ordering::Relaxed);
+        }
         drop(waiters);
         drop(removed);
     }
 
     /// Wakes the thread that has waited longest. Returns whether there was one.
+    #[inline]
     pub fn wake_one(&self) -> bool {
-        let thread = self.waiters.lock().pop_front();
+        fence(Ordering::SeqCst);
+        self.count.load(Ordering::Relaxed) != 0 && self.wake_first()
+    }
+
+    fn wake_first(&self) -> bool {
+        let mut waiters = self.waiters.lock();
+        let thread = waiters.pop_front();
+        if thread.is_some() {
+            self.count.fetch_sub(1, Ordering::Relaxed);
+        }
+        drop(waiters);
         match thread {
             Some(thread) => {
                 thread.unpark();
@@ -122,13 +145,14 @@ impl WaitQueue {
     }
 
     /// Wakes all. Cheap when nobody waits.
+    #[inline]
     pub fn wake_all(&self) {
         while self.wake_one() {}
     }
 
     /// Whether nobody waits.
     pub fn is_empty(&self) -> bool {
-        self.waiters.lock().is_empty()
+        self.count.load(Ordering::Relaxed) == 0
     }
 }
 
