@@ -1,3 +1,83 @@
-//! Build, run, test, measure and document Ashlar.
+//! Build, run, test, measure and document Ashlar: `cargo xtask COMMAND`.
+//!
+//! Each command is a module. Status 2 and one line mean a mistake in what was asked for ([`failure::UsageError`]), status 1
+//! that something failed; `run` ends with the status of the program that it ran.
 
-fn main() {}
+mod cpio;
+mod elf;
+mod failure;
+mod initramfs;
+mod kernel_build;
+mod progress;
+mod provision;
+mod qemu;
+mod run;
+mod symbols;
+mod target;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+
+use crate::failure::UsageError;
+use crate::target::{Architecture, Profile};
+
+/// Build, run, test, measure and document Ashlar, an operating-system kernel that runs Linux programs.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
+struct Tool {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Build the kernel: target/ashlar/ARCH/ashlar
+    Build(BuildOptions),
+    /// Boot the kernel in QEMU with a shell, or to run one program
+    #[command(after_help = "Examples:\n  \
+        cargo xtask run                              a shell from Debian's busybox; `exit` ends the machine\n  \
+        cargo xtask run -- busybox ls -l /proc       one program; its status is this command's\n  \
+        cargo xtask run -- ./my-static-elf argument  a file of this host in a machine of its own\n\n\
+        In the shell Ctrl-C goes to the machine. Ctrl-A X kills it, Ctrl-A C switches to QEMU's monitor and back.")]
+    Run(run::RunOptions),
+}
+
+#[derive(Args)]
+struct BuildOptions {
+    /// Machine architecture
+    #[arg(long, value_enum, default_value_t)]
+    arch: Architecture,
+    /// Optimise as far as it goes
+    #[arg(long)]
+    release: bool,
+}
+
+fn main() -> ExitCode {
+    let tool = Tool::parse();
+    match dispatch(tool.command) {
+        Ok(status) => ExitCode::from(status),
+        Err(error) if error.is::<UsageError>() => {
+            eprintln!("error: {error}");
+            ExitCode::from(2)
+        }
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<u8> {
+    match command {
+        Command::Build(options) => {
+            let profile = if options.release { Profile::Release } else { Profile::Debug };
+            let kernel = kernel_build::build(options.arch, profile)?;
+            eprintln!("{}", kernel.display());
+            Ok(0)
+        }
+        Command::Run(options) => run::run(&options),
+    }
+}

@@ -1,0 +1,191 @@
+//! The file tree that the kernel starts with: Debian's busybox with its applets, a script as `/init`, and what the user
+//! asked for.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::cpio::Archive;
+use crate::elf::{self, Program};
+use crate::progress::quietly;
+use crate::provision;
+use crate::target::Architecture;
+use crate::usage;
+
+/// What `/init` does once the file systems are mounted.
+pub enum Job {
+    /// An interactive shell on the console.
+    Shell,
+    /// One program with its arguments; a name with a slash is a file of the host.
+    Program(Vec<String>),
+}
+
+/// What the shell should know of the user's terminal.
+pub struct Terminal {
+    /// `TERM`.
+    pub kind: String,
+    /// Columns and rows, where it is a real terminal.
+    pub size: Option<(u16, u16)>,
+}
+
+/// The tree with busybox and its applets, without `/init`.
+pub fn base(architecture: Architecture) -> Result<Archive> {
+    let busybox = provision::busybox(architecture)?;
+    let content = std::fs::read(&busybox).with_context(|| format!("cannot read {}", busybox.display()))?;
+    let mut archive = Archive::new();
+    for folder in [
+        "bin",
+        "sbin",
+        "usr/bin",
+        "usr/sbin",
+        "usr/local/bin",
+        "dev",
+        "etc",
+        "proc",
+        "sys",
+        "run",
+        "root",
+        "mnt",
+        "var",
+    ] {
+        archive.directory(folder);
+    }
+    archive.directory_with_mode("tmp", 0o1777);
+    archive.character_device("dev/console", 0o600, 5, 1);
+    archive.character_device("dev/null", 0o666, 1, 3);
+    archive.character_device("dev/tty", 0o666, 5, 0);
+    archive.character_device(&format!("dev/{}", architecture.serial_console()), 0o600, serial_major(architecture), 64);
+    archive.file("etc/passwd", 0o644, b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n");
+    archive.file("etc/group", 0o644, b"root:x:0:\ntty:x:5:\nnogroup:x:65534:\n");
+    archive.file("etc/hostname", 0o644, b"ashlar\n");
+    archive.file("bin/busybox", 0o755, &content);
+    for applet in applets(&busybox, architecture)?.lines() {
+        if !applet.is_empty() && !archive.contains(applet) && applet != "linuxrc" {
+            archive.symlink(applet, "/bin/busybox");
+        }
+    }
+    Ok(archive)
+}
+
+fn serial_major(architecture: Architecture) -> u32 {
+    match architecture {
+        Architecture::X86_64 => 4,
+        Architecture::Aarch64 => 204,
+    }
+}
+
+/// The paths of busybox's applets, asked of the program itself; for another machine, of the host's busybox.
+fn applets(busybox: &Path, architecture: Architecture) -> Result<String> {
+    let asked = match Architecture::host() {
+        Some(host) if host != architecture => provision::busybox(host)?,
+        _ => busybox.to_path_buf(),
+    };
+    quietly(Command::new(asked).arg("--list-full"))
+}
+
+/// The whole initramfs for a run.
+pub fn for_job(architecture: Architecture, job: &Job, terminal: &Terminal) -> Result<Vec<u8>> {
+    let mut archive = base(architecture)?;
+    let action = match job {
+        Job::Shell => shell_action(architecture),
+        Job::Program(words) => {
+            let mut words = words.clone();
+            if let Some(program) = words.first_mut().filter(|program| program.contains('/')) {
+                *program = pack(&mut archive, Path::new(program.as_str()), architecture)?;
+            }
+            program_action(&words)
+        }
+    };
+    archive.file("init", 0o755, init_script(&action, terminal).as_bytes());
+    Ok(archive.finish())
+}
+
+/// `/init`: mounts what programs expect, then acts.
+pub fn init_script(action: &str, terminal: &Terminal) -> String {
+    let size = match terminal.size {
+        Some((columns, rows)) => format!("stty cols {columns} rows {rows} 2>/dev/null\n"),
+        None => String::new(),
+    };
+    format!(
+        "#!/bin/sh\n\
+         # Made by `cargo xtask`: process 1 of the machine.\n\
+         export PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM={kind}\n\
+         mount -t devtmpfs dev /dev 2>/dev/null\n\
+         mkdir -p /dev/pts /dev/shm 2>/dev/null\n\
+         mount -t proc proc /proc 2>/dev/null\n\
+         mount -t sysfs sys /sys 2>/dev/null\n\
+         mount -t devpts pts /dev/pts 2>/dev/null\n\
+         mount -t tmpfs tmp /tmp 2>/dev/null\n\
+         hostname ashlar 2>/dev/null\n\
+         cd /root\n\
+         {size}{action}",
+        kind = quote(&terminal.kind),
+    )
+}
+
+/// A login shell that leads its own session on the serial line; its status is the machine's.
+fn shell_action(architecture: Architecture) -> String {
+    let tty = format!("/dev/{}", architecture.serial_console());
+    format!(
+        "tty={tty}\n\
+         [ -c $tty ] || tty=/dev/console\n\
+         export PS1='ashlar:\\w# '\n\
+         setsid -c sh <$tty >$tty 2>&1\n\
+         exit $?\n"
+    )
+}
+
+fn program_action(words: &[String]) -> String {
+    let quoted: Vec<String> = words.iter().map(|word| quote(word)).collect();
+    format!("{}\nexit $?\n", quoted.join(" "))
+}
+
+/// A word for the shell, whatever is in it.
+pub fn quote(word: &str) -> String {
+    let plain = |character: char| character.is_ascii_alphanumeric() || "-_./=:,+@%".contains(character);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+/// Packs a program of the host, with interpreter and libraries where it needs them; gives its path in the machine.
+fn pack(archive: &mut Archive, path: &Path, architecture: Architecture) -> Result<String> {
+    let (program, content) = elf::inspect(path, architecture)?;
+    let Some(name) = path.file_name().map(|name| name.to_string_lossy().into_owned()) else {
+        usage!("{} is no file", path.display());
+    };
+    if let Program::Dynamic { interpreter } = program {
+        if Architecture::host() != Some(architecture) {
+            usage!("{} is dynamically linked, for a machine whose libraries this host has not", path.display());
+        }
+        for file in elf::libraries(path, &interpreter)? {
+            let content = std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+            let place = file.to_string_lossy().into_owned();
+            if !archive.contains(&place) {
+                archive.file(&place, 0o755, &content);
+            }
+        }
+    }
+    let place = format!("/usr/local/bin/{name}");
+    archive.file(&place, 0o755, &content);
+    Ok(place)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_quoted_for_the_shell() {
+        assert_eq!(quote("ls"), "ls");
+        assert_eq!(quote(""), "''");
+        assert_eq!(quote("a b"), "'a b'");
+        assert_eq!(quote("it's"), "'it'\\''s'");
+        assert_eq!(
+            program_action(&["sh".to_owned(), "-c".to_owned(), "exit 3".to_owned()]),
+            "sh -c 'exit 3'\nexit $?\n"
+        );
+    }
+}

@@ -1,0 +1,152 @@
+//! Debian packages: installed on the system where we may, or unpacked into a private folder where that is enough.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::progress::{quietly, step};
+use crate::target::Architecture;
+use crate::workspace;
+
+/// Whether `program` is in `PATH`, and where.
+pub fn find_program(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))
+        .map(|folder| folder.join(program))
+        .find(|file| file.is_file())
+}
+
+/// Installs `packages` because of `purpose`: as root, or through `sudo` where that asks nothing; else the error names the
+/// command to type.
+pub fn install(packages: &[&str], purpose: &str) -> Result<()> {
+    let names = packages.join(" ");
+    if find_program("apt-get").is_none() {
+        bail!("{purpose} is missing: install it (Debian and Ubuntu call the packages: {names})");
+    }
+    let Some(prefix) = privilege() else {
+        bail!("{purpose} is missing. Install it with:\n    sudo apt-get install {names}");
+    };
+    let run = |words: &[&str]| {
+        let mut line: Vec<&str> = prefix.to_vec();
+        line.extend_from_slice(words);
+        let (program, arguments) = line.split_first().context("empty command")?;
+        quietly(Command::new(program).args(arguments).env("DEBIAN_FRONTEND", "noninteractive"))
+    };
+    let mut command = vec!["apt-get", "install", "--yes", "--no-install-recommends"];
+    command.extend_from_slice(packages);
+    step(&format!("Installing {names} ({purpose})"), || match run(&command) {
+        Ok(_) => Ok(()),
+        // A fresh machine has no package lists, an old one has stale ones.
+        Err(_) => run(&["apt-get", "update"]).and_then(|_| run(&command)).map(|_| ()),
+    })
+    .with_context(|| format!("{purpose} could not be installed"))
+}
+
+/// What to put before a command that needs root: nothing, or `sudo`; `None` when neither works unasked.
+fn privilege() -> Option<&'static [&'static str]> {
+    if rustix::process::geteuid().is_root() {
+        return Some(&[]);
+    }
+    let mut probe = Command::new("sudo");
+    probe.args(["-n", "true"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    match probe.status() {
+        Ok(status) if status.success() => Some(&["sudo", "-n"]),
+        _ => None,
+    }
+}
+
+/// Downloads a package for `architecture` with apt's state in a private folder and unpacks it; gives the folder. The
+/// system's own package state is not touched, and root is not needed. A name that ends in `*` is resolved as apt does.
+pub fn unpack(package: &str, architecture: Architecture) -> Result<PathBuf> {
+    let base = workspace::downloads()?.join(architecture.debian());
+    let tree = base.join("unpacked").join(package);
+    let complete = tree.join(".complete");
+    if complete.exists() {
+        return Ok(tree);
+    }
+    let state = PrivateState::new(&base, architecture)?;
+    step(&format!("Downloading {package} for {}", architecture.debian()), || {
+        state.update()?;
+        let archive = state.download(package)?;
+        if tree.exists() {
+            std::fs::remove_dir_all(&tree)?;
+        }
+        std::fs::create_dir_all(&tree)?;
+        quietly(Command::new("dpkg").arg("-x").arg(&archive).arg(&tree))?;
+        std::fs::write(&complete, "")?;
+        Ok(())
+    })?;
+    Ok(tree)
+}
+
+#[expect(dead_code, reason = "the recording and the benchmark, soon")]
+/// The package that the meta-package `package` stands for: its first dependency that starts with `prefix`.
+pub fn resolve(package: &str, prefix: &str, architecture: Architecture) -> Result<String> {
+    let base = workspace::downloads()?.join(architecture.debian());
+    let state = PrivateState::new(&base, architecture)?;
+    step(&format!("Looking up {package}"), || state.update())?;
+    let said = quietly(state.command("apt-cache").args(["depends", package]))?;
+    said.lines()
+        .filter_map(|line| line.trim().strip_prefix("Depends: "))
+        .find(|name| name.starts_with(prefix))
+        .map(str::to_owned)
+        .with_context(|| format!("{package} depends on no package {prefix}*"))
+}
+
+/// Apt's state for one architecture in a folder of ours.
+struct PrivateState {
+    folder: PathBuf,
+    architecture: Architecture,
+}
+
+impl PrivateState {
+    fn new(folder: &Path, architecture: Architecture) -> Result<Self> {
+        for part in ["lists/partial", "cache/archives/partial", "archives"] {
+            std::fs::create_dir_all(folder.join(part))
+                .with_context(|| format!("cannot create {}", folder.display()))?;
+        }
+        Ok(Self { folder: folder.to_path_buf(), architecture })
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        let folder = self.folder.display();
+        for option in [
+            format!("APT::Architecture={}", self.architecture.debian()),
+            format!("APT::Architectures={}", self.architecture.debian()),
+            format!("Dir::State::lists={folder}/lists"),
+            format!("Dir::Cache={folder}/cache"),
+            "Dir::State::status=/dev/null".to_owned(),
+            "APT::Sandbox::User=root".to_owned(),
+            "Acquire::Languages=none".to_owned(),
+            "Debug::NoLocking=1".to_owned(),
+        ] {
+            command.arg("-o").arg(option);
+        }
+        command
+    }
+
+    /// Fetches the package lists unless they are younger than a day.
+    fn update(&self) -> Result<()> {
+        let stamp = self.folder.join("lists/.updated");
+        let age = std::fs::metadata(&stamp).and_then(|data| data.modified()).ok().and_then(|time| time.elapsed().ok());
+        if age.is_some_and(|age| age.as_secs() < 24 * 3600) {
+            return Ok(());
+        }
+        quietly(self.command("apt-get").arg("update"))?;
+        std::fs::write(&stamp, "").context("cannot write below target/")
+    }
+
+    fn download(&self, package: &str) -> Result<PathBuf> {
+        let archives = self.folder.join("archives");
+        quietly(self.command("apt-get").current_dir(&archives).args(["download", package]))?;
+        let start = format!("{package}_");
+        std::fs::read_dir(&archives)?
+            .flatten()
+            .map(|entry| entry.path())
+            .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&start)))
+            .with_context(|| format!("apt-get downloaded no {package}"))
+    }
+}

@@ -1,0 +1,187 @@
+//! `cargo xtask run`: build, boot, and be the machine's terminal.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+
+use crate::initramfs::{self, Job, Terminal};
+use crate::qemu::{Accelerator, Clock, Configuration, Debugger, Outcome, Serial, TemporaryFile};
+use crate::target::{Architecture, Machine, Profile};
+use crate::{kernel_build, provision, usage};
+
+/// What `run` ends with when the kernel panicked.
+const STATUS_PANICKED: u8 = 255;
+/// What `run` ends with when time was up, as `timeout(1)`.
+const STATUS_TIMED_OUT: u8 = 124;
+
+/// How to boot, and what.
+#[derive(Args, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch on the command line")]
+pub struct RunOptions {
+    /// Machine architecture
+    #[arg(long, value_enum, default_value_t)]
+    arch: Architecture,
+    /// Number of processors
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=255))]
+    cpus: u32,
+    /// Memory, with K, M or G
+    #[arg(long, value_name = "SIZE", default_value = "512M", value_parser = parse_memory)]
+    memory: String,
+    /// Board that QEMU models
+    #[arg(long, value_enum, default_value_t)]
+    machine: Machine,
+    /// Boot this initramfs (cpio "newc", plain or gzip) instead of the one with busybox
+    #[arg(long, value_name = "FILE", conflicts_with = "program")]
+    initrd: Option<PathBuf>,
+    /// Add to the kernel's command line; unknown words and what follows `--` go to init
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    append: Option<String>,
+    /// Wait for a debugger on TCP port 1234 before the first instruction
+    #[arg(long)]
+    gdb: bool,
+    /// Let the machine's clock count instructions: the same in each run
+    #[arg(long, conflicts_with = "kvm")]
+    icount: bool,
+    /// Let the host's processor execute the machine (needs /dev/kvm)
+    #[arg(long)]
+    kvm: bool,
+    /// Boot the optimised kernel
+    #[arg(long, conflicts_with = "debug")]
+    release: bool,
+    /// Boot the kernel with its internal checks (the default)
+    #[arg(long)]
+    debug: bool,
+    /// End the machine after so many seconds, with status 124
+    #[arg(long, value_name = "SECONDS")]
+    timeout: Option<u64>,
+    /// Show the kernel's log on the console while it boots
+    #[arg(long, short)]
+    verbose: bool,
+    /// Program to run instead of a shell, with its arguments: a name is one of the machine's, a path is a file of this host
+    #[arg(last = true, value_name = "PROGRAM [ARGS]")]
+    program: Vec<String>,
+}
+
+fn parse_memory(text: &str) -> Result<String, String> {
+    let (digits, unit) = match text.char_indices().last() {
+        Some((index, 'k' | 'K' | 'm' | 'M' | 'g' | 'G')) => text.split_at(index),
+        _ => (text, "M"),
+    };
+    match digits.parse::<u32>() {
+        Ok(number) if number > 0 => Ok(format!("{number}{}", unit.to_uppercase())),
+        _ => Err("a size is a number with K, M or G, as in 512M".to_owned()),
+    }
+}
+
+/// The user's terminal as it was, put back when dropped: QEMU leaves it raw when it is killed.
+struct SavedTerminal(Option<Termios>);
+
+impl SavedTerminal {
+    fn save() -> Self {
+        Self(tcgetattr(rustix::stdio::stdin()).ok())
+    }
+}
+
+impl Drop for SavedTerminal {
+    fn drop(&mut self) {
+        if let Some(settings) = &self.0 {
+            let _ = tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, settings);
+        }
+    }
+}
+
+/// Boots as `options` say; gives the status to exit with.
+pub fn run(options: &RunOptions) -> Result<u8> {
+    let architecture = options.arch;
+    let interactive = options.program.is_empty();
+    let content = match &options.initrd {
+        Some(file) => match std::fs::read(file) {
+            Ok(content) => content,
+            Err(error) => usage!("cannot read {}: {error}", file.display()),
+        },
+        None => {
+            let job = if interactive { Job::Shell } else { Job::Program(options.program.clone()) };
+            initramfs::for_job(architecture, &job, &terminal())?
+        }
+    };
+    if options.kvm && std::fs::File::options().read(true).write(true).open("/dev/kvm").is_err() {
+        usage!("--kvm: /dev/kvm is not there or not yours to open; without --kvm the machine is emulated");
+    }
+    provision::emulator(architecture)?;
+    let profile = if options.release { Profile::Release } else { Profile::Debug };
+    let kernel = kernel_build::build(architecture, profile)?;
+    let initrd = TemporaryFile::new("initramfs.cpio", &content).context("cannot keep the initramfs")?;
+    let configuration = Configuration {
+        architecture,
+        machine: options.machine,
+        machine_properties: String::new(),
+        cpu: None,
+        cpus: options.cpus,
+        memory: options.memory.clone(),
+        kernel,
+        initrd: initrd.path().to_path_buf(),
+        append: command_line(options),
+        accelerator: if options.kvm { Accelerator::Kvm } else { Accelerator::Emulated },
+        clock: if options.icount { Clock::Counted } else { Clock::Real },
+        debugger: if options.gdb { Debugger::Wait } else { Debugger::None },
+        serial: Serial::User,
+        extra: Vec::new(),
+    };
+    if options.gdb {
+        eprintln!("xtask: waiting for `gdb {} -ex 'target remote :1234'`", configuration.kernel.display());
+    }
+    if interactive && options.initrd.is_none() {
+        eprintln!("xtask: `exit` ends the machine; Ctrl-A X kills it, Ctrl-A C is QEMU's monitor");
+    }
+    let saved = SavedTerminal::save();
+    let outcome = configuration.start()?.wait(options.timeout.map(Duration::from_secs));
+    drop(saved);
+    match outcome? {
+        Outcome::Exited(status) => Ok(status),
+        Outcome::PoweredOff => Ok(0),
+        Outcome::Panicked => {
+            eprintln!("xtask: the kernel panicked");
+            Ok(STATUS_PANICKED)
+        }
+        Outcome::TimedOut => {
+            eprintln!("xtask: time is up");
+            Ok(STATUS_TIMED_OUT)
+        }
+    }
+}
+
+/// The kernel's command line.
+fn command_line(options: &RunOptions) -> String {
+    let mut words = vec![format!("console={}", options.arch.serial_console()), "ashlar.exit=qemu".to_owned()];
+    if options.initrd.is_none() {
+        words.push("rdinit=/init".to_owned());
+    }
+    if !options.verbose {
+        words.push("quiet".to_owned());
+    }
+    words.extend(options.append.clone());
+    words.join(" ")
+}
+
+/// What the user's terminal is.
+fn terminal() -> Terminal {
+    let kind = std::env::var("TERM").unwrap_or_else(|_| "vt100".to_owned());
+    let size = tcgetwinsize(rustix::stdio::stdout()).ok().map(|size| (size.ws_col, size.ws_row));
+    Terminal { kind, size: size.filter(|(columns, rows)| *columns > 0 && *rows > 0) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_sizes() {
+        assert_eq!(parse_memory("24m").unwrap(), "24M");
+        assert_eq!(parse_memory("128").unwrap(), "128M");
+        assert!(parse_memory("much").is_err());
+        assert!(parse_memory("0M").is_err());
+    }
+}
