@@ -24,6 +24,7 @@
 
 pub mod frame;
 pub mod frame_allocator;
+pub mod object;
 pub mod paging;
 pub mod physmap;
 pub mod user;

@@ -6,6 +6,10 @@
 //!
 //! Types that cross the border are `zerocopy` types without padding, so no kernel byte leaks and every bit pattern is valid.
 
+#![allow(unsafe_code, reason = "copies between frames and user memory through the physmap")]
+
+use super::frame::Frame;
+use super::physmap;
 use crate::arch::{Current, Mmu, UserAccess, UserFault};
 use crate::base::{Errno, PAGE_SIZE, Result, VirtualAddress, VirtualRange};
 use alloc::vec::Vec;
@@ -60,6 +64,39 @@ pub fn copy_from_user(target: &mut [u8], source: VirtualAddress) -> Result<()> {
 pub fn copy_to_user(target: VirtualAddress, source: &[u8]) -> Result<()> {
     check(target, source.len())?;
     Ok(Current::copy_to_user(target, source)?)
+}
+
+/// Copies from `frame`, starting at byte `offset`, to user space, without a buffer between. The bytes end inside the frame.
+///
+/// # Errors
+/// `EFAULT`, also when the bytes would pass the frame's end.
+#[inline]
+pub fn copy_frame_to_user(frame: &Frame, offset: usize, target: UserSlice) -> Result<()> {
+    target.check()?;
+    if offset.checked_add(target.len()).is_none_or(|end| end > PAGE_SIZE) {
+        return Err(Errno::EFAULT);
+    }
+    let start = physmap::pointer::<u8>(frame.number().address());
+    // SAFETY: the frame is kept by the reference and the range lies inside it. Programs may store to it meanwhile through a
+    // shared mapping; only the machine's copy loop reads through the slice, so no Rust code sees a byte twice.
+    let bytes = unsafe { core::slice::from_raw_parts(start.add(offset), target.len()) };
+    Ok(Current::copy_to_user(target.start(), bytes)?)
+}
+
+/// Copies user memory into `frame`, starting at byte `offset`, without a buffer between. The bytes end inside the frame.
+///
+/// # Errors
+/// `EFAULT`, also when the bytes would pass the frame's end.
+#[inline]
+pub fn copy_frame_from_user(frame: &Frame, offset: usize, source: UserSlice) -> Result<()> {
+    source.check()?;
+    if offset.checked_add(source.len()).is_none_or(|end| end > PAGE_SIZE) {
+        return Err(Errno::EFAULT);
+    }
+    let start = physmap::pointer::<u8>(frame.number().address());
+    // SAFETY: as in `copy_frame_to_user`; only the machine's copy loop writes through the slice.
+    let bytes = unsafe { core::slice::from_raw_parts_mut(start.add(offset), source.len()) };
+    Ok(Current::copy_from_user(bytes, source.start())?)
 }
 
 /// The address of a `T` in user space, as the program gave it.

@@ -91,6 +91,14 @@ impl Argument for VirtualAddress {
     }
 }
 
+impl<T> Argument for crate::memory::user::UserPointer<T> {
+    const KIND: ArgumentKind = ArgumentKind::Address;
+    #[inline]
+    fn decode(register: u64) -> Self {
+        Self::new(VirtualAddress::new(register))
+    }
+}
+
 macro_rules! newtypes {
     ($($(#[$doc:meta])* $name:ident($inner:ty): $kind:ident;)*) => {$(
         $(#[$doc])*

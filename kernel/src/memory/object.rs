@@ -1,0 +1,576 @@
+//! What areas map when it is not anonymous memory: the [`MemoryObject`] trait and its implementations [`SharedPages`]
+//! (the data of tmpfs files, memfds, System V segments and shared anonymous memory) and [`KernelPages`] (frames that the
+//! kernel shows to user space, such as the vDSO).
+//!
+//! # Locking
+//! The page-fault path calls [`MemoryObject::page`] with the address space's sleeping lock held. An implementation may
+//! allocate and take locks of rank [`LockRank::PageCache`] and above, but **no lock under which somebody touches user
+//! memory** (an inode's mutex, say): that would be the wrong way round.
+//! [`SharedPages`] keeps its pages under one spinlock that is never held while bytes are copied, so a file system may hold
+//! its inode's mutex around [`SharedPages::read_to_user`] and [`SharedPages::write_from_user`].
+//!
+//! # Invariant
+//! Bytes of a [`SharedPages`] beyond its length are zero, so growing shows zeros. (A mapping may dirty the tail of the last
+//! page; it is cleared when the length changes.)
+
+use super::frame::Frame;
+use super::user::{UserSlice, copy_frame_from_user, copy_frame_to_user};
+use crate::base::{Errno, FrameNumber, PAGE_SHIFT, PAGE_SIZE};
+use crate::sync::{LockRank, SpinLock};
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+/// What the caller of [`MemoryObject::page`] will do with the page.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PageIntent {
+    /// Read it, or copy it.
+    Read,
+    /// Write to it through a shared mapping.
+    Write,
+}
+
+/// Why an object has no page to give.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PageError {
+    /// The page lies wholly beyond the object's end: `SIGBUS`.
+    BeyondEnd,
+    /// Memory is out.
+    OutOfMemory,
+    /// The storage behind it failed: `SIGBUS`, `EIO`.
+    InputOutput,
+    /// The object's own limit (a file system's size, say) is reached: `SIGBUS`, `ENOSPC`.
+    NoSpace,
+}
+
+impl From<PageError> for Errno {
+    fn from(error: PageError) -> Self {
+        match error {
+            PageError::BeyondEnd => Self::EINVAL,
+            PageError::OutOfMemory => Self::ENOMEM,
+            PageError::InputOutput => Self::EIO,
+            PageError::NoSpace => Self::ENOSPC,
+        }
+    }
+}
+
+/// Which of Linux's counters a resident page of the object belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PageAccounting {
+    /// `RssFile`: a file on storage.
+    File,
+    /// `RssShmem`: tmpfs, memfd, System V and shared anonymous memory.
+    Shared,
+    /// None: kernel pages such as the vDSO.
+    Uncounted,
+}
+
+/// How an object appears in `/proc/PID/maps`.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ObjectDetails {
+    /// The device number, as `makedev` packs it for user space.
+    pub device: u64,
+    /// The inode number.
+    pub inode: u64,
+    /// The path, or a name such as `[vdso]`; empty for none.
+    pub name: Vec<u8>,
+}
+
+/// Something with pages that areas map.
+pub trait MemoryObject: Send + Sync {
+    /// The page numbered `index` (the byte offset divided by the page size), made or read in when absent.
+    ///
+    /// # Errors
+    /// [`PageError`].
+    fn page(&self, index: u64, intent: PageIntent) -> Result<Frame, PageError>;
+
+    /// The page if it is in memory now. It does not wait or allocate.
+    fn resident_page(&self, index: u64) -> Option<Frame>;
+
+    /// Gives each of the pages `first..first + count` that is in memory now to `each`; what a read fault maps around itself.
+    /// It stops early where the object ends.
+    fn resident_pages(&self, first: u64, count: u64, each: &mut dyn FnMut(u64, Frame)) {
+        for index in first..first.saturating_add(count) {
+            if let Some(frame) = self.resident_page(index) {
+                each(index, frame);
+            }
+        }
+    }
+
+    /// A number that is the same for all mappings of the same bytes, and differs from every other live object's: the inode's, not
+    /// the open file's. A futex in shared memory is known by it.
+    fn identity(&self) -> u64;
+
+    /// What `/proc/PID/maps` shows.
+    fn details(&self) -> ObjectDetails {
+        ObjectDetails::default()
+    }
+
+    /// Which counter its resident pages belong to.
+    fn accounting(&self) -> PageAccounting {
+        PageAccounting::File
+    }
+
+    /// Writes the pages `first..first + count` back to storage, if there is one, and waits.
+    ///
+    /// # Errors
+    /// `EIO` and the file system's own.
+    fn synchronise(&self, _first: u64, _count: u64) -> Result<(), Errno> {
+        Ok(())
+    }
+
+    /// A writable shared mapping is made, until [`MemoryObject::writer_left`]. Seals count them.
+    ///
+    /// # Errors
+    /// `EPERM` when the object is sealed against writing, `ETXTBSY`.
+    fn writer_came(&self) -> Result<(), Errno> {
+        Ok(())
+    }
+    /// A writable shared mapping, or a part of one, is gone.
+    fn writer_left(&self) {}
+}
+
+/// Pages per leaf of the sparse array.
+const CHUNK_PAGES: u64 = 16;
+
+type Chunk = [Option<Frame>; CHUNK_PAGES as usize];
+
+#[derive(Default)]
+struct Pages {
+    chunks: BTreeMap<u64, Box<Chunk>>,
+    length: u64,
+    count: u64,
+}
+
+/// A sparse array of pages with a length in bytes. Holes read as zeros and take no memory.
+pub struct SharedPages {
+    pages: SpinLock<Pages>,
+}
+
+fn split(index: u64) -> (u64, usize) {
+    (index / CHUNK_PAGES, (index % CHUNK_PAGES) as usize)
+}
+
+fn page_of(offset: u64) -> (u64, usize) {
+    (offset >> PAGE_SHIFT, (offset & (PAGE_SIZE as u64 - 1)) as usize)
+}
+
+impl Pages {
+    fn get(&self, index: u64) -> Option<&Frame> {
+        let (chunk, slot) = split(index);
+        self.chunks.get(&chunk)?.get(slot)?.as_ref()
+    }
+
+    /// Puts `frame` at `index` unless there is one; gives the one that is there then, and the unused one back.
+    fn insert(&mut self, index: u64, frame: Frame) -> (Option<Frame>, Option<Frame>) {
+        let (chunk, slot) = split(index);
+        let chunk = self.chunks.entry(chunk).or_insert_with(|| Box::new([const { None }; CHUNK_PAGES as usize]));
+        match chunk.get_mut(slot) {
+            Some(Some(present)) => (Some(present.clone()), Some(frame)),
+            Some(empty) => {
+                *empty = Some(frame.clone());
+                self.count += 1;
+                (Some(frame), None)
+            }
+            None => (None, Some(frame)),
+        }
+    }
+
+    /// Takes the pages `first..end` out.
+    fn remove(&mut self, first: u64, end: u64) -> Vec<Frame> {
+        let mut removed = Vec::new();
+        if first >= end {
+            return removed;
+        }
+        let (first_chunk, _) = split(first);
+        let (last_chunk, _) = split(end - 1);
+        let mut emptied = Vec::new();
+        for (&number, chunk) in self.chunks.range_mut(first_chunk..=last_chunk) {
+            for (slot, page) in chunk.iter_mut().enumerate() {
+                let index = number * CHUNK_PAGES + slot as u64;
+                if (first..end).contains(&index)
+                    && let Some(frame) = page.take()
+                {
+                    removed.push(frame);
+                    self.count -= 1;
+                }
+            }
+            if chunk.iter().all(Option::is_none) {
+                emptied.push(number);
+            }
+        }
+        for number in emptied {
+            self.chunks.remove(&number);
+        }
+        removed
+    }
+}
+
+impl SharedPages {
+    /// No bytes.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_length(0)
+    }
+
+    /// `length` zero bytes, all of them holes.
+    #[must_use]
+    pub fn with_length(length: u64) -> Self {
+        Self { pages: SpinLock::new(LockRank::PageCache, Pages { length, ..Pages::default() }) }
+    }
+
+    /// The length in bytes.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        self.pages.lock().length
+    }
+
+    /// How many pages are in memory.
+    #[must_use]
+    pub fn page_count(&self) -> u64 {
+        self.pages.lock().count
+    }
+
+    /// Sets the length. What is cut off is freed, what is added is a hole.
+    pub fn truncate(&self, length: u64) {
+        let mut pages = self.pages.lock();
+        let old = core::mem::replace(&mut pages.length, length);
+        let removed = if length < old { pages.remove(length.div_ceil(PAGE_SIZE as u64), u64::MAX) } else { Vec::new() };
+        // The tail of the last page must be zero: after a cut because it holds old bytes, before growth because a mapping
+        // may have written there.
+        let (index, offset) = page_of(length.min(old));
+        let tail = if offset == 0 { None } else { pages.get(index).cloned() };
+        if let Some(frame) = tail {
+            frame.zero(offset, PAGE_SIZE - offset);
+        }
+        drop(pages);
+        drop(removed);
+    }
+
+    /// Makes a hole of the bytes `start..end`; the length stays.
+    pub fn punch_hole(&self, start: u64, end: u64) {
+        let end = end.max(start);
+        let (first, first_offset) = page_of(start);
+        let (last, last_offset) = page_of(end);
+        let mut pages = self.pages.lock();
+        if first == last {
+            if let Some(frame) = pages.get(first) {
+                frame.zero(first_offset, last_offset - first_offset);
+            }
+            return;
+        }
+        if first_offset != 0
+            && let Some(frame) = pages.get(first)
+        {
+            frame.zero(first_offset, PAGE_SIZE - first_offset);
+        }
+        if last_offset != 0
+            && let Some(frame) = pages.get(last)
+        {
+            frame.zero(0, last_offset);
+        }
+        let removed = pages.remove(first + u64::from(first_offset != 0), last);
+        drop(pages);
+        drop(removed);
+    }
+
+    /// The first offset at or after `offset` that holds data (`SEEK_DATA`), in page steps; `None` when the rest is a hole or
+    /// `offset` is at or beyond the end.
+    #[must_use]
+    pub fn next_data(&self, offset: u64) -> Option<u64> {
+        let pages = self.pages.lock();
+        if offset >= pages.length {
+            return None;
+        }
+        let (first, _) = page_of(offset);
+        let (first_chunk, _) = split(first);
+        for (&number, chunk) in pages.chunks.range(first_chunk..) {
+            for (slot, page) in chunk.iter().enumerate() {
+                let index = number * CHUNK_PAGES + slot as u64;
+                if index >= first && page.is_some() {
+                    let found = (index << PAGE_SHIFT).max(offset);
+                    return (found < pages.length).then_some(found);
+                }
+            }
+        }
+        None
+    }
+
+    /// The first offset at or after `offset` that lies in a hole (`SEEK_HOLE`); the end is one. `None` when `offset` is at or
+    /// beyond the end.
+    #[must_use]
+    pub fn next_hole(&self, offset: u64) -> Option<u64> {
+        let pages = self.pages.lock();
+        if offset >= pages.length {
+            return None;
+        }
+        let (mut index, _) = page_of(offset);
+        while (index << PAGE_SHIFT) < pages.length && pages.get(index).is_some() {
+            index += 1;
+        }
+        Some((index << PAGE_SHIFT).clamp(offset, pages.length))
+    }
+
+    /// Copies bytes from `offset` on into `target`; gives how many there were before the end.
+    pub fn read_at(&self, offset: u64, target: &mut [u8]) -> usize {
+        let available = usize::try_from(self.length().saturating_sub(offset)).unwrap_or(usize::MAX);
+        let wanted = available.min(target.len());
+        let Some(target) = target.get_mut(..wanted) else { return 0 };
+        let mut position = offset;
+        let mut rest = target;
+        while !rest.is_empty() {
+            let (index, within) = page_of(position);
+            let count = (PAGE_SIZE - within).min(rest.len());
+            let (piece, tail) = rest.split_at_mut(count);
+            match self.resident_page(index) {
+                Some(frame) => {
+                    frame.read(within, piece);
+                }
+                None => piece.fill(0),
+            }
+            position += count as u64;
+            rest = tail;
+        }
+        wanted
+    }
+
+    /// Copies `source` to `offset`, growing as needed; gives the number of bytes written, less than all only when memory
+    /// ran out on the way.
+    ///
+    /// # Errors
+    /// [`PageError::OutOfMemory`] when nothing could be written, [`PageError::NoSpace`] past 2^63 bytes.
+    pub fn write_at(&self, offset: u64, source: &[u8]) -> Result<usize, PageError> {
+        self.write_pieces(offset, source.len(), |frame, within, from, count| {
+            if let Some(piece) = source.get(from..from + count) {
+                frame.write(within, piece);
+            }
+            Ok(())
+        })
+    }
+
+    /// Copies bytes from `offset` on to user memory; gives the number copied, less than all at the end or at an address that
+    /// is not there.
+    ///
+    /// # Errors
+    /// `EFAULT` when nothing could be copied.
+    pub fn read_to_user(&self, offset: u64, target: UserSlice) -> Result<usize, Errno> {
+        let available = usize::try_from(self.length().saturating_sub(offset)).unwrap_or(usize::MAX);
+        let target = target.take(available);
+        let mut done = 0;
+        while done < target.len() {
+            let (index, within) = page_of(offset + done as u64);
+            let piece = target.skip(done).take(PAGE_SIZE - within);
+            let copied = match self.resident_page(index) {
+                Some(frame) => copy_frame_to_user(&frame, within, piece),
+                None => piece.zero(),
+            };
+            match copied {
+                Ok(()) => done += piece.len(),
+                Err(error) if done == 0 => return Err(error),
+                Err(_) => break,
+            }
+        }
+        Ok(done)
+    }
+
+    /// Copies user memory to `offset`, growing as needed; gives the number of bytes written, less than all at an address that
+    /// is not there or when memory runs out.
+    ///
+    /// # Errors
+    /// `EFAULT`, `ENOMEM` or `EFBIG` when nothing could be written.
+    pub fn write_from_user(&self, offset: u64, source: UserSlice) -> Result<usize, Errno> {
+        let mut failure = Errno::EFAULT;
+        let written = self.write_pieces(offset, source.len(), |frame, within, from, count| {
+            copy_frame_from_user(frame, within, source.skip(from).take(count)).map_err(|error| {
+                failure = error;
+                PageError::InputOutput
+            })
+        });
+        written.map_err(|error| match error {
+            PageError::InputOutput => failure,
+            PageError::NoSpace => Errno::EFBIG,
+            other => other.into(),
+        })
+    }
+
+    /// Gives `copy` each page of `offset..offset + length` with the offset in the page, the offset in the source and the count.
+    fn write_pieces(
+        &self,
+        offset: u64,
+        length: usize,
+        mut copy: impl FnMut(&Frame, usize, usize, usize) -> Result<(), PageError>,
+    ) -> Result<usize, PageError> {
+        let end = offset.checked_add(length as u64).filter(|&end| i64::try_from(end).is_ok());
+        if end.is_none() {
+            return Err(PageError::NoSpace);
+        }
+        self.clear_tail_before(offset);
+        let mut done = 0;
+        let mut result = Ok(());
+        while done < length {
+            let position = offset + done as u64;
+            let (index, within) = page_of(position);
+            let count = (PAGE_SIZE - within).min(length - done);
+            result = self.page_or_new(index).and_then(|frame| copy(&frame, within, done, count));
+            if result.is_err() {
+                break;
+            }
+            done += count;
+            self.grow_to(position + count as u64);
+        }
+        match result {
+            Err(error) if done == 0 => Err(error),
+            _ => Ok(done),
+        }
+    }
+
+    /// When a write at `offset` leaves a gap after the present end, clears what a mapping may have left in the last page.
+    fn clear_tail_before(&self, offset: u64) {
+        let pages = self.pages.lock();
+        let (index, within) = page_of(pages.length);
+        if offset > pages.length
+            && within != 0
+            && let Some(frame) = pages.get(index)
+        {
+            frame.zero(within, PAGE_SIZE - within);
+        }
+    }
+
+    /// Makes the length at least `end`.
+    fn grow_to(&self, end: u64) {
+        let mut pages = self.pages.lock();
+        if pages.length < end {
+            pages.length = end;
+        }
+    }
+
+    /// The page at `index`, wherever the end is.
+    fn page_or_new(&self, index: u64) -> Result<Frame, PageError> {
+        if let Some(frame) = self.resident_page(index) {
+            return Ok(frame);
+        }
+        let frame = Frame::allocate_zeroed().ok_or(PageError::OutOfMemory)?;
+        let (present, unused) = self.pages.lock().insert(index, frame);
+        drop(unused);
+        present.ok_or(PageError::OutOfMemory)
+    }
+
+    /// Makes every page of the bytes `start..end` present (`fallocate`); the length stays.
+    ///
+    /// # Errors
+    /// [`PageError::OutOfMemory`]; pages before that were made.
+    pub fn preallocate(&self, start: u64, end: u64) -> Result<(), PageError> {
+        for index in start >> PAGE_SHIFT..end.div_ceil(PAGE_SIZE as u64) {
+            self.page_or_new(index)?;
+        }
+        Ok(())
+    }
+
+    /// Puts a whole page of data at `index` (unpacking the initramfs, splice); the length becomes at least its end.
+    pub fn put_page(&self, index: u64, frame: Frame) {
+        let mut pages = self.pages.lock();
+        let removed = pages.remove(index, index.saturating_add(1));
+        let (present, unused) = pages.insert(index, frame);
+        pages.length = pages.length.max(index.saturating_add(1).saturating_mul(PAGE_SIZE as u64));
+        drop(pages);
+        drop((removed, present, unused));
+    }
+}
+
+impl Default for SharedPages {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl core::fmt::Debug for SharedPages {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        formatter.write_str("SharedPages")
+    }
+}
+
+impl MemoryObject for SharedPages {
+    fn page(&self, index: u64, _intent: PageIntent) -> Result<Frame, PageError> {
+        {
+            let pages = self.pages.lock();
+            if index >= pages.length.div_ceil(PAGE_SIZE as u64) {
+                return Err(PageError::BeyondEnd);
+            }
+            if let Some(frame) = pages.get(index) {
+                return Ok(frame.clone());
+            }
+        }
+        self.page_or_new(index)
+    }
+
+    fn resident_page(&self, index: u64) -> Option<Frame> {
+        self.pages.lock().get(index).cloned()
+    }
+
+    fn resident_pages(&self, first: u64, count: u64, each: &mut dyn FnMut(u64, Frame)) {
+        let pages = self.pages.lock();
+        let end = first.saturating_add(count).min(pages.length.div_ceil(PAGE_SIZE as u64));
+        for index in first..end {
+            if let Some(frame) = pages.get(index) {
+                each(index, frame.clone());
+            }
+        }
+    }
+
+    fn identity(&self) -> u64 {
+        core::ptr::from_ref(self).addr() as u64
+    }
+
+    fn accounting(&self) -> PageAccounting {
+        PageAccounting::Shared
+    }
+}
+
+/// Frames that the kernel shows to user space under a name: the vDSO and its data page.
+#[derive(Debug)]
+pub struct KernelPages {
+    name: &'static str,
+    frames: Vec<Frame>,
+}
+
+impl KernelPages {
+    /// `frames` under `name`, which is what `/proc/PID/maps` shows.
+    #[must_use]
+    pub fn new(name: &'static str, frames: Vec<Frame>) -> Self {
+        Self { name, frames }
+    }
+    /// The number of pages.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.frames.len()
+    }
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+}
+
+impl MemoryObject for KernelPages {
+    fn page(&self, index: u64, _intent: PageIntent) -> Result<Frame, PageError> {
+        self.resident_page(index).ok_or(PageError::BeyondEnd)
+    }
+    fn resident_page(&self, index: u64) -> Option<Frame> {
+        self.frames.get(usize::try_from(index).ok()?).cloned()
+    }
+    fn identity(&self) -> u64 {
+        core::ptr::from_ref(self).addr() as u64
+    }
+    fn details(&self) -> ObjectDetails {
+        ObjectDetails { name: self.name.as_bytes().to_vec(), ..ObjectDetails::default() }
+    }
+    fn accounting(&self) -> PageAccounting {
+        PageAccounting::Uncounted
+    }
+}
+
+/// The frame number behind page `index` of `object`, if it is in memory: tells a private area's copies from the object's pages.
+#[must_use]
+pub fn resident_frame_number(object: &dyn MemoryObject, index: u64) -> Option<FrameNumber> {
+    object.resident_page(index).map(|frame| frame.number())
+}
