@@ -56,10 +56,7 @@ struct BuildOptions {
 }
 
 fn main() -> ExitCode {
-    let tool = match Tool::try_parse() {
-        Ok(tool) => tool,
-        Err(error) => return mistake(&error),
-    };
+    let tool = Tool::parse();
     match dispatch(tool.command) {
         Ok(status) => ExitCode::from(status),
         Err(error) if error.is::<UsageError>() => {
@@ -71,18 +68,6 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// Help and version as clap prints them; a wrong command line in one line.
-fn mistake(error: &clap::Error) -> ExitCode {
-    if !error.use_stderr() || error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        let _ = error.print();
-        return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
-    }
-    let text = error.to_string();
-    let first: Vec<&str> = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
-    eprintln!("{} (see --help)", first.join(" "));
-    ExitCode::from(2)
 }
 
 fn dispatch(command: Command) -> Result<u8> {

@@ -1,5 +1,8 @@
 //! Processes and threads: placeholder types until the room is written.
 
+pub mod resource_limits;
+pub mod signal;
+
 /// A process.
 #[derive(Debug)]
 pub struct Process;

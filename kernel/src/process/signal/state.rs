@@ -1,0 +1,818 @@
+//! A process's signal state: actions, signals directed at the process, stop and end of the whole process.
+//!
+//! [`SignalState`] is the one place where signals are sent, taken and discarded; everything else here is called under its
+//! lock. It knows its threads as [`ThreadSignals`] only, so that it can be tested without a scheduler.
+//!
+//! Lock order, all of rank `Signal`: the process's lock, then the action table's (shared by `CLONE_SIGHAND`), then a
+//! thread's queue. Sending happens in interrupt context too (timers), so all three mask interrupts.
+//!
+//! Invariant: a thread whose unblocked signals wait, in its own queue or its process's, has [`SignalWork::PENDING`], or another
+//! thread of the process has it for those directed at the process; it ends with the process ([`SignalState::validate`]).
+
+use super::action::{ActionTable, SignalAction};
+use super::information::{SignalInformation, code};
+use super::number::{DefaultAction, Signal, SignalSet};
+use super::queue::{Charge, PendingQueue, Queued};
+use super::thread::{SignalWork, ThreadSignals};
+use crate::base::{Errno, Result};
+use crate::fs::poll::PollQueue;
+use crate::sync::{InterruptsDisabled, LockRank, SpinLock};
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use smallvec::SmallVec;
+
+/// Actions, as they are shared by processes that were cloned with `CLONE_SIGHAND`.
+type SharedActions = Arc<SpinLock<ActionTable, InterruptsDisabled>>;
+
+/// Whom a signal is for.
+#[derive(Clone, Copy, Debug)]
+pub enum Target<'a> {
+    /// Any thread of the process that does not block it.
+    Process,
+    /// This thread.
+    Thread(&'a ThreadSignals),
+}
+
+/// What sending led to beyond the signal itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sent {
+    /// Nothing to do for the sender: it waits, was merged with one that waits, or is ignored.
+    Done,
+    /// SIGCONT continued a stopped process: its parent is to be told.
+    Continued,
+}
+
+/// Whether the process is stopped by job control.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Stop {
+    /// It runs.
+    #[default]
+    Running,
+    /// Its threads are on their way to stop, `.0` of them have not arrived.
+    Stopping(Signal, usize),
+    /// All have.
+    Stopped(Signal),
+}
+
+/// What a parent has to be told once all threads have stopped, or the process was continued.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum JobChange {
+    /// Stopped by this signal.
+    Stopped(Signal),
+    /// Continued.
+    Continued,
+}
+
+/// Whether a report that `wait` finds is used up (`WNOWAIT` leaves it).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Consume {
+    /// The next look finds nothing.
+    Yes,
+    /// It stays.
+    No,
+}
+
+#[derive(Debug)]
+struct Inner {
+    actions: SharedActions,
+    shared: PendingQueue,
+    members: SmallVec<[Arc<ThreadSignals>; 1]>,
+    stop: Stop,
+    stop_report: Option<Signal>,
+    continue_report: bool,
+}
+
+/// The signal state of a process.
+#[derive(Debug)]
+pub struct SignalState {
+    inner: SpinLock<Inner, InterruptsDisabled>,
+    shared_set: AtomicU64,
+    fatal: AtomicU32,
+    ending: AtomicBool,
+    unkillable: AtomicBool,
+    watchers: PollQueue,
+}
+
+impl Default for SignalState {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl SignalState {
+    /// Default actions, nothing pending, no thread.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_actions(Arc::new(SpinLock::new(LockRank::Signal, ActionTable::default())))
+    }
+
+    fn with_actions(actions: SharedActions) -> Self {
+        Self {
+            inner: SpinLock::new(
+                LockRank::Signal,
+                Inner {
+                    actions,
+                    shared: PendingQueue::new(),
+                    members: SmallVec::new(),
+                    stop: Stop::Running,
+                    stop_report: None,
+                    continue_report: false,
+                },
+            ),
+            shared_set: AtomicU64::new(0),
+            fatal: AtomicU32::new(0),
+            ending: AtomicBool::new(false),
+            unkillable: AtomicBool::new(false),
+            watchers: PollQueue::new(),
+        }
+    }
+
+    /// The queue of those who read signals from a `signalfd`; woken at each signal.
+    pub fn watchers(&self) -> &PollQueue {
+        &self.watchers
+    }
+
+    /// The state of a forked process: a copy of the actions, nothing pending.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        let actions = self.actions();
+        let copy = actions.lock().clone();
+        Self::with_actions(Arc::new(SpinLock::new(LockRank::Signal, copy)))
+    }
+
+    /// The state of a process cloned with `CLONE_SIGHAND`: the very same actions, nothing pending.
+    #[must_use]
+    pub fn share(&self) -> Self {
+        Self::with_actions(self.actions())
+    }
+
+    fn actions(&self) -> SharedActions {
+        self.inner.lock().actions.clone()
+    }
+
+    /// Marks PID 1: signals whose action is the default do not reach it, SIGKILL and SIGSTOP from its own namespace included.
+    pub fn set_unkillable(&self) {
+        self.unkillable.store(true, Ordering::Relaxed);
+    }
+
+    /// `execve`: handlers back to the default, ignored signals stay; actions are no longer shared with another process.
+    /// The calling thread is the only one left; its alternate stack is forgotten.
+    pub fn reset_for_exec(&self, thread: &ThreadSignals) {
+        let mut fresh = self.actions().lock().clone();
+        fresh.reset_for_exec();
+        let fresh = Arc::new(SpinLock::new(LockRank::Signal, fresh));
+        let old = core::mem::replace(&mut self.inner.lock().actions, fresh);
+        drop(old);
+        thread.set_alternate_stack(super::thread::AlternateStack::default());
+    }
+
+    /// `CLONE_CLEAR_SIGHAND`: in the child, before it runs.
+    pub fn clear_handlers(&self) {
+        self.actions().lock().clear_handlers();
+    }
+
+    /// Makes `thread` one of the process's, so that signals reach it. It starts stopped when the process is stopping.
+    pub fn attach(&self, thread: Arc<ThreadSignals>) {
+        let mut inner = self.inner.lock();
+        match &mut inner.stop {
+            Stop::Running => {}
+            Stop::Stopping(_, remaining) => {
+                *remaining += 1;
+                thread.add_work(SignalWork::STOP);
+            }
+            Stop::Stopped(_) => thread.add_work(SignalWork::STOP),
+        }
+        if self.ending.load(Ordering::Relaxed) {
+            thread.add_work(SignalWork::KILL);
+        }
+        inner.members.push(thread);
+    }
+
+    /// Takes an ending thread out. Signals directed at the process that it was to take go to another thread. Gives what the
+    /// parent has to be told when this was the last thread that a stop waited for.
+    pub fn detach(&self, thread: &ThreadSignals) -> Option<JobChange> {
+        let mut inner = self.inner.lock();
+        let position = inner.members.iter().position(|member| core::ptr::eq(&raw const **member, thread))?;
+        let removed = inner.members.remove(position);
+        let had_to_stop = thread.work() & (SignalWork::STOP | SignalWork::ARRIVED) == SignalWork::STOP;
+        thread.discard_locked(SignalSet::ALL);
+        let waiting = inner.shared.set().difference(thread.blocked());
+        for signal in waiting.iter() {
+            if let Some(other) = inner.choose(signal) {
+                other.notify(SignalWork::PENDING);
+            }
+        }
+        let change = if had_to_stop { inner.arrive() } else { None };
+        drop(inner);
+        drop(removed);
+        change
+    }
+
+    /// How many threads are attached.
+    #[must_use]
+    pub fn thread_count(&self) -> usize {
+        self.inner.lock().members.len()
+    }
+
+    /// The action of `signal`.
+    #[must_use]
+    pub fn action(&self, signal: Signal) -> SignalAction {
+        let inner = self.inner.lock();
+        let actions = inner.actions.lock_nested();
+        actions.get(signal)
+    }
+
+    /// Sets the action of `signal`, sanitised, and gives the one before. Waiting signals that are ignored from now on go.
+    ///
+    /// # Errors
+    /// `EINVAL` for SIGKILL and SIGSTOP.
+    pub fn set_action(&self, signal: Signal, action: SignalAction) -> Result<SignalAction> {
+        if SignalSet::UNBLOCKABLE.contains(signal) {
+            return Err(Errno::EINVAL);
+        }
+        let mut inner = self.inner.lock();
+        let (old, ignored) = {
+            let mut actions = inner.actions.lock_nested();
+            (actions.set(signal, action.sanitised()), actions.ignores(signal))
+        };
+        if ignored {
+            inner.discard(SignalSet::EMPTY.with(signal));
+            self.publish(&inner);
+        }
+        Ok(old)
+    }
+
+    /// The ignored and the caught signals.
+    #[must_use]
+    pub fn collect_action_sets(&self) -> (SignalSet, SignalSet) {
+        self.actions().lock().collect_sets()
+    }
+
+    /// Whether `signal` is ignored by its action.
+    #[must_use]
+    pub fn is_ignored(&self, signal: Signal) -> bool {
+        self.action(signal).is_ignore()
+    }
+
+    /// Signals directed at the process that wait.
+    #[inline]
+    #[must_use]
+    pub fn pending(&self) -> SignalSet {
+        SignalSet::from_bits(self.shared_set.load(Ordering::Relaxed))
+    }
+
+    fn publish(&self, inner: &Inner) {
+        self.shared_set.store(inner.shared.set().bits(), Ordering::Relaxed);
+    }
+
+    /// Sends a signal.
+    ///
+    /// # Errors
+    /// `EAGAIN` when a real-time signal's information cannot be kept.
+    pub fn send(
+        &self,
+        target: Target<'_>,
+        signal: Signal,
+        information: SignalInformation,
+        charge: Option<Charge>,
+    ) -> Result<Sent> {
+        let mut inner = self.inner.lock();
+        let sent = self.prepare(&mut inner, signal);
+        if self.ending.load(Ordering::Relaxed) && signal != Signal::SIGKILL {
+            return Ok(sent);
+        }
+        if self.drops(&inner, target, signal, &information) {
+            return Ok(sent);
+        }
+        let queued = match target {
+            Target::Process => inner.shared.push(signal, information, charge),
+            Target::Thread(thread) => thread.push_locked(signal, information, charge),
+        };
+        match queued {
+            Queued::Added => {}
+            Queued::AlreadyPending => return Ok(sent),
+            Queued::NoMemory => return Err(Errno::EAGAIN),
+        }
+        self.publish(&inner);
+        self.complete(&inner, target, signal);
+        drop(inner);
+        self.watchers.wake();
+        Ok(sent)
+    }
+
+    /// What a stopping or continuing signal does already by being sent.
+    fn prepare(&self, inner: &mut Inner, signal: Signal) -> Sent {
+        if SignalSet::STOPPING.contains(signal) {
+            inner.discard(SignalSet::EMPTY.with(Signal::SIGCONT));
+            self.publish(inner);
+        } else if signal == Signal::SIGCONT {
+            inner.discard(SignalSet::STOPPING);
+            self.publish(inner);
+            return inner.resume();
+        } else if signal == Signal::SIGKILL {
+            inner.stop = Stop::Running;
+            for member in &inner.members {
+                member.remove_work(SignalWork::STOP | SignalWork::ARRIVED);
+            }
+        }
+        Sent::Done
+    }
+
+    /// Whether the signal has no effect now and could have none later, so that it is not even queued.
+    fn drops(&self, inner: &Inner, target: Target<'_>, signal: Signal, information: &SignalInformation) -> bool {
+        let thread = match target {
+            Target::Thread(thread) => thread,
+            Target::Process => match inner.members.first() {
+                Some(leader) => leader,
+                None => return true,
+            },
+        };
+        if thread.blocked().union(thread.real_blocked()).contains(signal) {
+            return false;
+        }
+        let actions = inner.actions.lock_nested();
+        // The kernel's own SIGKILL (out of memory) reaches PID 1 too; nothing else that is left to its default action does.
+        let forced = signal == Signal::SIGKILL && information.code == code::SI_KERNEL;
+        self.unkillable.load(Ordering::Relaxed) && actions.get(signal).is_default() && !forced
+            || actions.ignores(signal)
+    }
+
+    /// Chooses the thread that takes the signal and tells it; a signal that surely ends the process tells all.
+    fn complete(&self, inner: &Inner, target: Target<'_>, signal: Signal) {
+        let chosen = match target {
+            Target::Thread(thread) => {
+                (!thread.blocked().contains(signal) || signal == Signal::SIGKILL).then_some(thread)
+            }
+            Target::Process => inner.choose(signal),
+        };
+        let Some(thread) = chosen else {
+            return;
+        };
+        let fatal = signal == Signal::SIGKILL
+            || signal.default_action() == DefaultAction::Terminate
+                && !thread.real_blocked().contains(signal)
+                && inner.actions.lock_nested().get(signal).is_default();
+        if fatal {
+            self.end(inner, signal);
+        } else {
+            thread.notify(SignalWork::PENDING);
+        }
+    }
+
+    /// Begins the end of the process by `signal`, if it has not begun.
+    fn end(&self, inner: &Inner, signal: Signal) {
+        if self.ending.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        self.fatal.store(signal.number(), Ordering::Relaxed);
+        for member in &inner.members {
+            member.notify(SignalWork::KILL);
+        }
+    }
+
+    /// The signal whose default action began the end of the process by being sent.
+    #[must_use]
+    pub fn fatal_signal(&self) -> Option<Signal> {
+        Signal::new(self.fatal.load(Ordering::Relaxed))
+    }
+
+    /// Ends every thread but `survivor`: for `exit_group` and a fatal signal (`Ending::Process`: no signal is taken any more)
+    /// and for `execve` (`Ending::Threads`).
+    pub fn kill_threads(&self, survivor: Option<&ThreadSignals>, ending: Ending) {
+        let inner = self.inner.lock();
+        if ending == Ending::Process {
+            self.ending.store(true, Ordering::Relaxed);
+        }
+        for member in &inner.members {
+            if !survivor.is_some_and(|survivor| core::ptr::eq(&raw const **member, survivor)) {
+                member.notify(SignalWork::KILL);
+            }
+        }
+    }
+
+    /// Takes the next signal for `thread` among those that `allowed` has, its own first, and gives it with its action.
+    /// An action with `SA_RESETHAND` is reset.
+    pub fn take(&self, thread: &ThreadSignals, allowed: SignalSet) -> Option<(SignalInformation, SignalAction)> {
+        let mut inner = self.inner.lock();
+        let information = match thread.take_locked(allowed) {
+            Some(information) => information,
+            None => inner.shared.take(allowed)?,
+        };
+        self.publish(&inner);
+        self.recalculate(thread);
+        let signal = information.signal()?;
+        let mut actions = inner.actions.lock_nested();
+        let action = actions.get(signal);
+        if action.is_handler() && action.action_flags().contains(super::action::ActionFlags::RESET_HANDLER) {
+            actions.set(signal, SignalAction { handler: super::action::HANDLER_DEFAULT, ..action });
+        }
+        drop(actions);
+        drop(inner);
+        Some((information, action))
+    }
+
+    /// Takes a signal that the thread waits for (`sigtimedwait`, `signalfd`), without regard to its action.
+    pub fn take_waited(&self, thread: &ThreadSignals, wanted: SignalSet) -> Option<SignalInformation> {
+        if self.pending().union(thread.pending()).intersection(wanted).is_empty() {
+            return None;
+        }
+        let mut inner = self.inner.lock();
+        let information = thread.take_locked(wanted).or_else(|| inner.shared.take(wanted))?;
+        self.publish(&inner);
+        self.recalculate(thread);
+        drop(inner);
+        Some(information)
+    }
+
+    fn recalculate(&self, thread: &ThreadSignals) {
+        if self.pending().union(thread.pending()).difference(thread.blocked()).is_empty() {
+            thread.remove_work(SignalWork::PENDING);
+        } else {
+            thread.add_work(SignalWork::PENDING);
+        }
+    }
+
+    /// Clears [`SignalWork::PENDING`] when nothing waits any more that `thread` lets through.
+    pub fn settle(&self, thread: &ThreadSignals) {
+        let _inner = self.inner.lock();
+        self.recalculate(thread);
+    }
+
+    /// Signals that wait and that `thread` does not block.
+    #[inline]
+    #[must_use]
+    pub fn pending_unblocked(&self, thread: &ThreadSignals) -> SignalSet {
+        self.pending().union(thread.pending()).difference(thread.blocked())
+    }
+
+    /// Sets `thread`'s mask: the thread itself only. Signals directed at the process that it no longer takes are offered to
+    /// the others.
+    pub fn set_mask(&self, thread: &ThreadSignals, mask: SignalSet) {
+        let mask = mask.blockable();
+        let old = thread.blocked();
+        if old == mask {
+            return;
+        }
+        // Nothing waits and the thread is alone: no decision depends on the order, and a sender looks again at its own time.
+        let inner = self.inner.lock();
+        thread.store_blocked(mask);
+        if inner.members.len() > 1 {
+            for signal in self.pending().intersection(mask.difference(old)).iter() {
+                if let Some(other) = inner.choose(signal) {
+                    other.notify(SignalWork::PENDING);
+                }
+            }
+        }
+        if !self.pending_unblocked(thread).is_empty() {
+            thread.notify_self(SignalWork::PENDING);
+        } else {
+            thread.remove_work(SignalWork::PENDING);
+        }
+    }
+
+    /// Takes `signal`, to be delivered by force although it is blocked or ignored: its action becomes the default then, and the
+    /// thread lets it through (Linux's `force_sig`).
+    pub fn force(&self, thread: &ThreadSignals, signal: Signal, information: SignalInformation) {
+        let inner = self.inner.lock();
+        {
+            let mut actions = inner.actions.lock_nested();
+            let action = actions.get(signal);
+            let blocked = thread.blocked().contains(signal);
+            if action.is_ignore() || blocked {
+                actions.set(signal, SignalAction { handler: super::action::HANDLER_DEFAULT, ..action });
+            }
+            if blocked {
+                thread.store_blocked(thread.blocked().without(signal));
+            }
+            if actions.get(signal).is_default() {
+                self.unkillable.store(false, Ordering::Relaxed);
+            }
+        }
+        thread.push_locked(signal, information, None);
+        thread.notify_self(SignalWork::PENDING);
+    }
+
+    /// Whether signals left to their default action do not reach the process.
+    #[must_use]
+    pub fn is_unkillable(&self) -> bool {
+        self.unkillable.load(Ordering::Relaxed)
+    }
+
+    /// Begins to stop the whole process. The caller, one of its threads, then calls [`Self::arrive_at_stop`] as all others will.
+    pub fn begin_stop(&self, signal: Signal) {
+        let mut inner = self.inner.lock();
+        if inner.stop != Stop::Running || self.ending.load(Ordering::Relaxed) {
+            return;
+        }
+        inner.stop = Stop::Stopping(signal, inner.members.len());
+        inner.continue_report = false;
+        for member in &inner.members {
+            member.notify(SignalWork::STOP);
+        }
+    }
+
+    /// `thread` has reached its stop; it sleeps until [`SignalWork::STOP`] is gone, and comes here again whenever it has woken
+    /// and it is not. Gives what the parent has to be told, to the last one only.
+    pub fn arrive_at_stop(&self, thread: &ThreadSignals) -> Option<JobChange> {
+        let mut inner = self.inner.lock();
+        if thread.work() & (SignalWork::STOP | SignalWork::ARRIVED) != SignalWork::STOP {
+            return None;
+        }
+        thread.add_work(SignalWork::ARRIVED);
+        inner.arrive()
+    }
+
+    /// Whether all threads have stopped, and by what.
+    #[must_use]
+    pub fn stopped_by(&self) -> Option<Signal> {
+        match self.inner.lock().stop {
+            Stop::Stopped(signal) => Some(signal),
+            Stop::Running | Stop::Stopping(..) => None,
+        }
+    }
+
+    /// For `wait` with `WUNTRACED`: the signal that stopped the process, once.
+    pub fn take_stop_report(&self, consume: Consume) -> Option<Signal> {
+        let mut inner = self.inner.lock();
+        let report = inner.stop_report;
+        if consume == Consume::Yes {
+            inner.stop_report = None;
+        }
+        report
+    }
+
+    /// For `wait` with `WCONTINUED`: whether the process was continued, once.
+    pub fn take_continue_report(&self, consume: Consume) -> bool {
+        let mut inner = self.inner.lock();
+        let report = inner.continue_report;
+        if consume == Consume::Yes {
+            inner.continue_report = false;
+        }
+        report
+    }
+
+    /// Drops waiting signals of the whole process: for timers that go and for `execve`.
+    pub fn discard(&self, signals: SignalSet) {
+        let mut inner = self.inner.lock();
+        inner.discard(signals);
+        self.publish(&inner);
+    }
+
+    /// Changes a waiting signal in place, see [`PendingQueue::update`]; for timers' overrun counts.
+    pub fn update_pending(&self, signal: Signal, change: impl FnMut(&mut SignalInformation) -> bool) -> bool {
+        self.inner.lock().shared.update(signal, change)
+    }
+
+    /// Panics unless the invariant holds. For tests.
+    #[cfg(test)]
+    pub fn validate(&self) {
+        let inner = self.inner.lock();
+        inner.shared.validate();
+        assert_eq!(inner.shared.set(), self.pending());
+        if self.ending.load(Ordering::Relaxed) {
+            return;
+        }
+        for member in &inner.members {
+            if !member.pending().difference(member.blocked()).is_empty() {
+                assert!(member.work().contains(SignalWork::PENDING));
+            }
+        }
+        for signal in self.pending().iter() {
+            let takers: Vec<_> = inner.members.iter().filter(|member| !member.blocked().contains(signal)).collect();
+            assert!(takers.is_empty() || takers.iter().any(|taker| taker.work().contains(SignalWork::PENDING)));
+        }
+    }
+}
+
+/// What ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ending {
+    /// The whole process.
+    Process,
+    /// All threads but one; the process goes on.
+    Threads,
+}
+
+impl Inner {
+    /// A thread that takes `signal`: the leader if it does not block it, else the first that does not.
+    fn choose(&self, signal: Signal) -> Option<&ThreadSignals> {
+        let takes = |member: &&Arc<ThreadSignals>| signal == Signal::SIGKILL || !member.blocked().contains(signal);
+        let idle = |member: &&Arc<ThreadSignals>| takes(member) && !member.has_work();
+        let leader = self.members.first().filter(takes);
+        leader
+            .or_else(|| self.members.iter().find(idle))
+            .or_else(|| self.members.iter().find(takes))
+            .map(|member| &**member)
+    }
+
+    fn discard(&mut self, signals: SignalSet) {
+        self.shared.discard(signals);
+        for member in &self.members {
+            member.discard_locked(signals);
+        }
+    }
+
+    /// SIGCONT: nobody stops any more.
+    fn resume(&mut self) -> Sent {
+        let was = core::mem::take(&mut self.stop);
+        self.stop_report = None;
+        if was == Stop::Running {
+            return Sent::Done;
+        }
+        for member in &self.members {
+            member.remove_work(SignalWork::STOP | SignalWork::ARRIVED);
+            member.notify(SignalWork::empty());
+        }
+        self.continue_report = true;
+        Sent::Continued
+    }
+
+    fn arrive(&mut self) -> Option<JobChange> {
+        let Stop::Stopping(signal, remaining) = self.stop else { return None };
+        if remaining > 1 {
+            self.stop = Stop::Stopping(signal, remaining - 1);
+            return None;
+        }
+        self.stop = Stop::Stopped(signal);
+        self.stop_report = Some(signal);
+        Some(JobChange::Stopped(signal))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn process(threads: i32) -> (SignalState, Vec<Arc<ThreadSignals>>) {
+        let state = SignalState::new();
+        let threads: Vec<_> = (1..=threads).map(|id| ThreadSignals::new(id, SignalSet::EMPTY)).collect();
+        threads.iter().for_each(|thread| state.attach(thread.clone()));
+        (state, threads)
+    }
+
+    fn send(state: &SignalState, signal: Signal) -> Sent {
+        let sent = state.send(Target::Process, signal, SignalInformation::from_kernel(signal), None).unwrap();
+        state.validate();
+        sent
+    }
+
+    fn catch(state: &SignalState, signal: Signal) {
+        state.set_action(signal, SignalAction { handler: 0x1000, ..SignalAction::default() }).unwrap();
+    }
+
+    #[test]
+    fn a_signal_goes_to_a_thread_that_does_not_block_it() {
+        let (state, threads) = process(2);
+        catch(&state, Signal::SIGUSR1);
+        state.set_mask(&threads[0], SignalSet::of(&[Signal::SIGUSR1]));
+        send(&state, Signal::SIGUSR1);
+        assert_eq!(threads[0].work(), SignalWork::empty());
+        assert_eq!(threads[1].work(), SignalWork::PENDING);
+        state.set_mask(&threads[1], SignalSet::of(&[Signal::SIGUSR1]));
+        assert_eq!(threads[1].work(), SignalWork::empty());
+        state.set_mask(&threads[0], SignalSet::EMPTY);
+        assert_eq!(threads[0].work(), SignalWork::PENDING);
+        let (information, action) = state.take(&threads[0], SignalSet::ALL).unwrap();
+        assert_eq!((information.signal(), action.handler), (Some(Signal::SIGUSR1), 0x1000));
+        assert!(!threads[0].has_work());
+    }
+
+    #[test]
+    fn blocking_hands_a_waiting_signal_to_another_thread() {
+        let (state, threads) = process(2);
+        catch(&state, Signal::SIGUSR1);
+        send(&state, Signal::SIGUSR1);
+        state.set_mask(&threads[0], SignalSet::of(&[Signal::SIGUSR1]));
+        state.validate();
+        assert_eq!(threads[1].work(), SignalWork::PENDING);
+        assert_eq!(state.detach(&threads[1]), None);
+        assert_eq!(state.pending(), SignalSet::of(&[Signal::SIGUSR1]));
+    }
+
+    #[test]
+    fn ignored_signals_are_not_kept_unless_blocked() {
+        let (state, threads) = process(1);
+        send(&state, Signal::SIGCHLD);
+        assert!(state.pending().is_empty());
+        state.set_mask(&threads[0], SignalSet::of(&[Signal::SIGCHLD]));
+        send(&state, Signal::SIGCHLD);
+        assert!(state.pending().contains(Signal::SIGCHLD));
+        state.set_action(Signal::SIGCHLD, SignalAction::default()).unwrap();
+        assert!(state.pending().is_empty(), "setting an ignoring action drops what waits");
+    }
+
+    #[test]
+    fn a_fatal_signal_ends_every_thread() {
+        let (state, threads) = process(3);
+        send(&state, Signal::SIGTERM);
+        assert!(threads.iter().all(|thread| thread.work().contains(SignalWork::KILL)));
+        assert_eq!(state.fatal_signal(), Some(Signal::SIGTERM));
+        send(&state, Signal::SIGKILL);
+        assert_eq!(state.fatal_signal(), Some(Signal::SIGTERM), "the first one counts");
+    }
+
+    #[test]
+    fn sigkill_passes_every_mask_and_wakes_the_stopped() {
+        let (state, threads) = process(1);
+        state.set_mask(&threads[0], SignalSet::ALL);
+        state.begin_stop(Signal::SIGSTOP);
+        assert_eq!(state.arrive_at_stop(&threads[0]), Some(JobChange::Stopped(Signal::SIGSTOP)));
+        send(&state, Signal::SIGKILL);
+        assert_eq!(threads[0].work(), SignalWork::KILL);
+    }
+
+    #[test]
+    fn the_first_process_is_immune_to_what_it_does_not_catch() {
+        let (state, threads) = process(1);
+        state.set_unkillable();
+        send(&state, Signal::SIGTERM);
+        let user = SignalInformation::from_user(Signal::SIGKILL, code::SI_USER, 5, 0);
+        state.send(Target::Process, Signal::SIGKILL, user, None).unwrap();
+        state.send(Target::Process, Signal::SIGSTOP, user, None).unwrap();
+        assert!(!threads[0].has_work());
+        catch(&state, Signal::SIGTERM);
+        send(&state, Signal::SIGTERM);
+        assert!(threads[0].has_work());
+        state.force(&threads[0], Signal::SIGSEGV, SignalInformation::from_kernel(Signal::SIGSEGV));
+        assert!(!state.is_unkillable(), "its own fault ends it");
+    }
+
+    #[test]
+    fn stopping_is_complete_when_every_thread_arrived() {
+        let (state, threads) = process(3);
+        state.begin_stop(Signal::SIGTSTP);
+        assert_eq!(state.arrive_at_stop(&threads[0]), None);
+        assert_eq!(state.arrive_at_stop(&threads[0]), None, "arriving twice counts once");
+        assert_eq!(state.arrive_at_stop(&threads[1]), None);
+        assert_eq!(state.stopped_by(), None);
+        assert_eq!(state.detach(&threads[2]), Some(JobChange::Stopped(Signal::SIGTSTP)));
+        assert_eq!(state.take_stop_report(Consume::No), Some(Signal::SIGTSTP));
+        assert_eq!(state.take_stop_report(Consume::Yes), Some(Signal::SIGTSTP));
+        assert_eq!(state.take_stop_report(Consume::Yes), None);
+        assert_eq!(send(&state, Signal::SIGCONT), Sent::Continued);
+        assert_eq!(send(&state, Signal::SIGCONT), Sent::Done);
+        assert!(state.take_continue_report(Consume::Yes));
+        assert!(!state.take_continue_report(Consume::Yes));
+        assert!(!threads[0].work().contains(SignalWork::STOP));
+        state.begin_stop(Signal::SIGSTOP);
+        assert_eq!(state.arrive_at_stop(&threads[0]), None);
+        assert_eq!(state.arrive_at_stop(&threads[1]), Some(JobChange::Stopped(Signal::SIGSTOP)));
+    }
+
+    #[test]
+    fn continue_and_stop_signals_cancel_each_other_while_they_wait() {
+        let (state, threads) = process(1);
+        state.set_mask(&threads[0], SignalSet::ALL);
+        send(&state, Signal::SIGTSTP);
+        send(&state, Signal::SIGTTIN);
+        send(&state, Signal::SIGCONT);
+        assert_eq!(state.pending(), SignalSet::of(&[Signal::SIGCONT]));
+        send(&state, Signal::SIGTTOU);
+        assert_eq!(state.pending(), SignalSet::of(&[Signal::SIGTTOU]));
+    }
+
+    #[test]
+    fn a_forced_signal_that_is_blocked_gets_its_default_action() {
+        let (state, threads) = process(1);
+        catch(&state, Signal::SIGSEGV);
+        state.force(&threads[0], Signal::SIGSEGV, SignalInformation::from_kernel(Signal::SIGSEGV));
+        assert_eq!(state.take(&threads[0], SignalSet::ALL).unwrap().1.handler, 0x1000);
+        state.set_mask(&threads[0], SignalSet::of(&[Signal::SIGSEGV]));
+        state.force(&threads[0], Signal::SIGSEGV, SignalInformation::from_kernel(Signal::SIGSEGV));
+        assert!(state.take(&threads[0], SignalSet::ALL).unwrap().1.is_default());
+        assert!(!threads[0].blocked().contains(Signal::SIGSEGV));
+    }
+
+    #[test]
+    fn forked_actions_are_copies_and_shared_ones_are_not() {
+        let (state, _) = process(1);
+        catch(&state, Signal::SIGUSR1);
+        let (forked, shared) = (state.fork(), state.share());
+        catch(&state, Signal::SIGUSR2);
+        assert!(forked.action(Signal::SIGUSR1).is_handler() && !forked.action(Signal::SIGUSR2).is_handler());
+        assert!(shared.action(Signal::SIGUSR2).is_handler());
+        shared.reset_for_exec(&ThreadSignals::new(9, SignalSet::EMPTY));
+        assert!(state.action(Signal::SIGUSR1).is_handler() && !shared.action(Signal::SIGUSR1).is_handler());
+    }
+
+    #[test]
+    fn a_one_shot_action_is_reset_when_taken() {
+        let (state, threads) = process(1);
+        let flags = super::super::ActionFlags::RESET_HANDLER.bits();
+        state.set_action(Signal::SIGUSR1, SignalAction { handler: 5, flags, ..SignalAction::default() }).unwrap();
+        send(&state, Signal::SIGUSR1);
+        assert_eq!(state.take(&threads[0], SignalSet::ALL).unwrap().1.handler, 5);
+        assert!(state.action(Signal::SIGUSR1).is_default());
+    }
+
+    #[test]
+    fn a_waited_for_signal_does_not_kill() {
+        let (state, threads) = process(1);
+        let set = SignalSet::of(&[Signal::SIGTERM]);
+        threads[0].store_real_blocked(set);
+        send(&state, Signal::SIGTERM);
+        assert_eq!(threads[0].work(), SignalWork::PENDING);
+        assert_eq!(state.take_waited(&threads[0], set).unwrap().signal(), Some(Signal::SIGTERM));
+        assert_eq!(threads[0].work(), SignalWork::empty());
+    }
+}
