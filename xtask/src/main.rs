@@ -14,6 +14,7 @@ mod qemu;
 mod run;
 mod symbols;
 mod target;
+mod user_build;
 mod workspace;
 
 use std::process::ExitCode;
@@ -76,6 +77,9 @@ fn dispatch(command: Command) -> Result<u8> {
             let profile = if options.release { Profile::Release } else { Profile::Debug };
             let kernel = kernel_build::build(options.arch, profile)?;
             eprintln!("{}", kernel.display());
+            if Architecture::host() == Some(options.arch) {
+                user_build::build(options.arch)?;
+            }
             Ok(0)
         }
         Command::Run(options) => run::run(&options),

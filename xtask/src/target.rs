@@ -39,7 +39,6 @@ impl Architecture {
         }
     }
 
-    #[expect(dead_code, reason = "the programs of user/, soon")]
     /// Rust's name of Linux on the machine, for programs of user space.
     pub fn linux_target(self) -> &'static str {
         match self {
