@@ -1,1 +1,3 @@
-//! Placeholder until the room's owner writes it.
+//! Devices: terminals, pseudo terminals, the memory devices.
+
+pub mod terminal;
