@@ -1,0 +1,543 @@
+//! Open files: Linux's open file description, and what a kind of file does.
+//!
+//! [`OpenFile`] is what descriptors refer to; `dup` and `fork` share it, and with it the position and the status flags.
+//! [`FileOperations`] is implemented once per kind of file. Where the file can seek, [`OpenFile`] keeps the position and hands it
+//! down; the lock around it makes reads and writes through one description atomic to each other. A stream (pipe, terminal, socket)
+//! has no position and takes no lock here, so a sleeping reader keeps no writer out.
+
+use super::inode::{DirectorySink, Inode};
+use super::io::{IoDestination, IoSource};
+use super::mount::Location;
+use super::poll::{PollEvents, PollTable};
+use super::types::{DeviceNumber, FileType, Metadata, OpenFlags, Timestamp};
+use crate::base::{Errno, Result};
+use crate::sync::{LockRank, Mutex, SpinLock};
+use alloc::string::String;
+use alloc::sync::Arc;
+use core::any::Any;
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+bitflags::bitflags! {
+    /// What may be done with an open file; fixed when it is opened.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+    pub struct FileMode: u32 {
+        /// It may be read.
+        const READ = 1;
+        /// It may be written.
+        const WRITE = 2;
+        /// `lseek`, `pread` and `pwrite` work.
+        const SEEKABLE = 4;
+        /// It has no position.
+        const STREAM = 8;
+        /// It is only a handle on its location (`O_PATH`).
+        const PATH = 16;
+        /// It counts as a writer of its inode.
+        const COUNTED_WRITER = 32;
+        /// Reading does not change access times.
+        const NO_ACCESS_TIME = 64;
+        /// Who opened it may keep set-ID bits through writes (`CAP_FSETID`).
+        const KEEPS_SET_ID = 128;
+    }
+}
+
+/// What a kind of file is like.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FileTraits {
+    /// It has a position that can be set: regular files, directories, most memory devices.
+    Seekable,
+    /// It has no position: `lseek` and `pread` answer `ESPIPE`.
+    Stream,
+}
+
+/// From where `lseek` counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SeekFrom {
+    /// The beginning.
+    Start,
+    /// The present position.
+    Current,
+    /// The end.
+    End,
+    /// The next data at or after the offset.
+    Data,
+    /// The next hole at or after the offset.
+    Hole,
+}
+
+/// What a kind of file does. A method that a kind does not have answers as Linux does for a file without that operation.
+///
+/// Offsets are those of the position or of `pread`; a stream is always given zero and ignores it.
+pub trait FileOperations: Any + Send + Sync {
+    /// Whether it has a position.
+    fn traits(&self) -> FileTraits {
+        FileTraits::Seekable
+    }
+    /// Reads from `offset` on into `destination`; gives the number of bytes, 0 at the end. An error after some bytes were moved is
+    /// turned into their number by the caller.
+    ///
+    /// # Errors
+    /// `EINVAL` for a kind that cannot be read, `EISDIR`, `EAGAIN`, `ERESTARTSYS`, `EFAULT`, `EIO`.
+    fn read_at(&self, _file: &OpenFile, _offset: u64, _destination: &mut IoDestination<'_>) -> Result<usize> {
+        Err(Errno::EINVAL)
+    }
+    /// Writes `source` from `offset` on; gives the number of bytes.
+    ///
+    /// # Errors
+    /// `EINVAL` for a kind that cannot be written, `EAGAIN`, `ERESTARTSYS`, `EFAULT`, `ENOSPC`, `EFBIG`, `EPIPE`.
+    fn write_at(&self, _file: &OpenFile, _offset: u64, _source: &mut IoSource<'_>) -> Result<usize> {
+        Err(Errno::EINVAL)
+    }
+    /// Writes `source` at the end (`O_APPEND`), atomically to other appends; gives the number of bytes and the new position.
+    ///
+    /// # Errors
+    /// As [`FileOperations::write_at`].
+    fn append(&self, file: &OpenFile, source: &mut IoSource<'_>) -> Result<(usize, u64)> {
+        Ok((self.write_at(file, 0, source)?, 0))
+    }
+    /// Which events there are now; registers the caller with the wait queues of those that it would wait for.
+    fn poll(&self, _file: &OpenFile, _table: &mut PollTable) -> PollEvents {
+        PollEvents::ALWAYS_READY
+    }
+    /// A control call.
+    ///
+    /// # Errors
+    /// `ENOTTY` for a request that the kind does not have.
+    fn ioctl(&self, _file: &OpenFile, _request: u32, _argument: u64) -> Result<u64> {
+        Err(Errno::ENOTTY)
+    }
+    /// The length, for `SEEK_END`.
+    fn size(&self, file: &OpenFile) -> u64 {
+        file.location().map_or(0, |location| location.inode().size())
+    }
+    /// Moves the position for `lseek`; the default knows files with a size and no holes.
+    ///
+    /// # Errors
+    /// `EINVAL` for a negative result, `ENXIO` past the data, `EOVERFLOW`.
+    fn seek(&self, file: &OpenFile, position: u64, offset: i64, from: SeekFrom) -> Result<u64> {
+        seek_in(position, offset, from, self.size(file))
+    }
+    /// Lists the directory from `position` on, leaving there where to go on.
+    ///
+    /// # Errors
+    /// `ENOTDIR` for other kinds; `ENOENT` for a directory that was removed.
+    fn read_directory(&self, _file: &OpenFile, _position: &mut u64, _sink: &mut dyn DirectorySink) -> Result<()> {
+        Err(Errno::ENOTDIR)
+    }
+    /// Waits until what was written is stored.
+    ///
+    /// # Errors
+    /// `EINVAL` for kinds without storage, `EIO`.
+    fn synchronise(&self, _file: &OpenFile) -> Result<()> {
+        Err(Errno::EINVAL)
+    }
+    /// The memory behind the file, for `mmap`; called once per mapping.
+    ///
+    /// # Errors
+    /// `ENODEV` for a kind that cannot be mapped.
+    fn memory_object(&self, _file: &OpenFile) -> Result<Arc<dyn crate::memory::object::MemoryObject>> {
+        Err(Errno::ENODEV)
+    }
+    /// Changes the space behind the range (`fallocate(2)`, `mode` as given).
+    ///
+    /// # Errors
+    /// `ENODEV` for kinds without, `EOPNOTSUPP` for a mode, `ENOSPC`, `EFBIG`.
+    fn allocate(&self, _file: &OpenFile, _mode: u32, _offset: u64, _length: u64) -> Result<()> {
+        Err(Errno::ENODEV)
+    }
+    /// The file in place of a nameless one's inode: what `fstat` tells where there is no location.
+    fn metadata(&self, _file: &OpenFile) -> Metadata {
+        anonymous_metadata(0o600)
+    }
+    /// What `/proc/PID/fd/N` shows where there is no location, such as `pipe:[7]`.
+    fn describe(&self) -> String {
+        String::from("anon_inode:[file]")
+    }
+    /// Opens the same object again (through `/proc/PID/fd/N`), where there is no location.
+    ///
+    /// # Errors
+    /// `ENXIO` for kinds that cannot be.
+    fn reopen(&self, _flags: OpenFlags) -> Result<Arc<dyn FileOperations>> {
+        Err(Errno::ENXIO)
+    }
+    /// The status flags are about to become `flags` (`F_SETFL`).
+    ///
+    /// # Errors
+    /// `EINVAL` for one that the kind does not take.
+    fn change_flags(&self, _file: &OpenFile, _flags: OpenFlags) -> Result<()> {
+        Ok(())
+    }
+    /// The capacity of a pipe (`F_GETPIPE_SZ`).
+    ///
+    /// # Errors
+    /// `EBADF` for what is none.
+    fn pipe_size(&self) -> Result<usize> {
+        Err(Errno::EBADF)
+    }
+    /// Changes the capacity of a pipe (`F_SETPIPE_SZ`); gives the new one.
+    ///
+    /// # Errors
+    /// `EBADF` for what is none, `EBUSY`, `EPERM`, `EINVAL`.
+    fn set_pipe_size(&self, _size: usize) -> Result<usize> {
+        Err(Errno::EBADF)
+    }
+    /// The seals (`F_GET_SEALS`).
+    ///
+    /// # Errors
+    /// `EINVAL` for what cannot be sealed.
+    fn seals(&self) -> Result<u32> {
+        Err(Errno::EINVAL)
+    }
+    /// Adds seals (`F_ADD_SEALS`).
+    ///
+    /// # Errors
+    /// `EINVAL` for what cannot be sealed, `EPERM` when sealed against it, `EBUSY`.
+    fn add_seals(&self, _seals: u32) -> Result<()> {
+        Err(Errno::EINVAL)
+    }
+    /// A descriptor of the file is closed; others may remain.
+    fn flush(&self, _file: &OpenFile) {}
+    /// The last reference to the open file is gone.
+    fn release(&self, _file: &OpenFile) {}
+}
+
+/// `lseek` over `size` bytes without holes.
+///
+/// # Errors
+/// `EINVAL` for a negative result or one that does not fit, `ENXIO` for data or a hole past the end, `EOVERFLOW`.
+pub fn seek_in(position: u64, offset: i64, from: SeekFrom, size: u64) -> Result<u64> {
+    let base = match from {
+        SeekFrom::Start => 0,
+        SeekFrom::Current => position,
+        SeekFrom::End => size,
+        SeekFrom::Data | SeekFrom::Hole => {
+            let offset = u64::try_from(offset).map_err(|_| Errno::ENXIO)?;
+            if offset >= size {
+                return Err(Errno::ENXIO);
+            }
+            return Ok(if from == SeekFrom::Data { offset } else { size });
+        }
+    };
+    let base = i64::try_from(base).map_err(|_| Errno::EOVERFLOW)?;
+    let target = base.checked_add(offset).ok_or(Errno::EINVAL)?;
+    u64::try_from(target).map_err(|_| Errno::EINVAL)
+}
+
+/// What `fstat` tells of a file that only the kernel has made: anonymous inode, permissions `mode` (with type bits or none).
+#[must_use]
+pub fn anonymous_metadata(mode: u32) -> Metadata {
+    static NUMBER: spin::Once<u64> = spin::Once::new();
+    static DEVICE: spin::Once<DeviceNumber> = spin::Once::new();
+    Metadata {
+        device: *DEVICE.call_once(super::file_system::next_anonymous_device),
+        inode: *NUMBER.call_once(super::inode::next_number),
+        mode,
+        links: 1,
+        uid: 0,
+        gid: 0,
+        device_id: DeviceNumber::default(),
+        size: 0,
+        block_size: 4096,
+        blocks: 0,
+        accessed: Timestamp::default(),
+        modified: Timestamp::default(),
+        changed: Timestamp::default(),
+        created: Timestamp::default(),
+    }
+}
+
+/// Who is told of readiness by signal (`F_SETOWN`, `F_SETSIG`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct FileOwner {
+    /// A process (positive), a process group (negative), a thread where `is_thread`, or nobody (zero).
+    pub id: i32,
+    /// Whether `id` is a thread's.
+    pub is_thread: bool,
+    /// The signal; zero for `SIGIO`.
+    pub signal: i32,
+}
+
+/// An open file description.
+pub struct OpenFile {
+    operations: Arc<dyn FileOperations>,
+    location: Option<Location>,
+    mode: FileMode,
+    flags: AtomicU32,
+    position: Mutex<u64>,
+    owner: SpinLock<FileOwner>,
+}
+
+impl OpenFile {
+    /// An open file at `location`, or without one, that does what `operations` says. `mode` is completed from the flags' access
+    /// mode and the kind's traits.
+    #[must_use]
+    pub fn new(
+        operations: Arc<dyn FileOperations>,
+        location: Option<Location>,
+        flags: OpenFlags,
+        mode: FileMode,
+    ) -> Arc<Self> {
+        let mut mode = mode;
+        if flags.contains(OpenFlags::PATH) {
+            mode |= FileMode::PATH;
+        } else {
+            mode |= match flags.bits() & 3 {
+                0 => FileMode::READ,
+                1 => FileMode::WRITE,
+                2 => FileMode::READ | FileMode::WRITE,
+                _ => FileMode::empty(),
+            };
+            mode |= match operations.traits() {
+                FileTraits::Seekable => FileMode::SEEKABLE,
+                FileTraits::Stream => FileMode::STREAM,
+            };
+        }
+        const TRANSIENT: OpenFlags = OpenFlags::CREATE
+            .union(OpenFlags::EXCLUSIVE)
+            .union(OpenFlags::NO_CONTROLLING_TERMINAL)
+            .union(OpenFlags::TRUNCATE)
+            .union(OpenFlags::CLOSE_ON_EXEC);
+        Arc::new(Self {
+            operations,
+            location,
+            mode,
+            flags: AtomicU32::new(flags.difference(TRANSIENT).bits()),
+            position: Mutex::new(0),
+            owner: SpinLock::new(LockRank::FileObject, FileOwner::default()),
+        })
+    }
+
+    /// An open file that has no place in the tree: a pipe's end, an eventfd.
+    #[must_use]
+    pub fn anonymous(operations: Arc<dyn FileOperations>, flags: OpenFlags) -> Arc<Self> {
+        Self::new(operations, None, flags, FileMode::empty())
+    }
+
+    /// What it does.
+    #[must_use]
+    #[inline]
+    pub fn operations(&self) -> &Arc<dyn FileOperations> {
+        &self.operations
+    }
+    /// What it does, where that is a `T`.
+    #[must_use]
+    pub fn operations_as<T: FileOperations>(&self) -> Option<&T> {
+        let any: &dyn Any = &*self.operations;
+        any.downcast_ref()
+    }
+    /// Where it is in the tree.
+    #[must_use]
+    #[inline]
+    pub fn location(&self) -> Option<&Location> {
+        self.location.as_ref()
+    }
+    /// Its inode, if it has a place in the tree.
+    #[must_use]
+    pub fn inode(&self) -> Option<&Arc<dyn Inode>> {
+        self.location.as_ref().map(Location::inode)
+    }
+    /// What may be done with it.
+    #[must_use]
+    #[inline]
+    pub fn mode(&self) -> FileMode {
+        self.mode
+    }
+    /// The status flags.
+    #[must_use]
+    #[inline]
+    pub fn flags(&self) -> OpenFlags {
+        OpenFlags::from_bits_retain(self.flags.load(Relaxed))
+    }
+    /// Whether calls must not wait.
+    #[must_use]
+    #[inline]
+    pub fn is_non_blocking(&self) -> bool {
+        self.flags().contains(OpenFlags::NON_BLOCKING)
+    }
+    /// Changes the status flags that can be changed to those in `flags`.
+    ///
+    /// # Errors
+    /// What the kind says.
+    pub fn set_flags(&self, flags: OpenFlags) -> Result<()> {
+        let new = self.flags().difference(OpenFlags::CHANGEABLE) | flags.intersection(OpenFlags::CHANGEABLE);
+        self.operations.change_flags(self, new)?;
+        self.flags.store(new.bits(), Relaxed);
+        Ok(())
+    }
+    /// Who is told of readiness.
+    #[must_use]
+    pub fn owner(&self) -> FileOwner {
+        *self.owner.lock()
+    }
+    /// Sets who is told of readiness.
+    pub fn set_owner(&self, owner: FileOwner) {
+        *self.owner.lock() = owner;
+    }
+    /// The position now.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        if self.mode.contains(FileMode::STREAM) { 0 } else { *self.position.lock() }
+    }
+    /// Sets the position.
+    pub fn set_position(&self, position: u64) {
+        *self.position.lock() = position;
+    }
+    /// Its type.
+    #[must_use]
+    pub fn file_type(&self) -> FileType {
+        self.metadata().file_type()
+    }
+    /// What `fstat` tells.
+    #[must_use]
+    pub fn metadata(&self) -> Metadata {
+        match &self.location {
+            Some(location) => location.inode().metadata(),
+            None => self.operations.metadata(self),
+        }
+    }
+
+    /// Reads at the position and moves it.
+    ///
+    /// # Errors
+    /// `EBADF` when not open for reading; what the kind says.
+    #[inline]
+    pub fn read(&self, destination: &mut IoDestination<'_>) -> Result<usize> {
+        if !self.mode.contains(FileMode::READ) {
+            return Err(Errno::EBADF);
+        }
+        if self.mode.contains(FileMode::STREAM) {
+            let result = self.operations.read_at(self, 0, destination);
+            return settle(result, destination.transferred());
+        }
+        let mut position = self.position.lock();
+        let count = settle(self.operations.read_at(self, *position, destination), destination.transferred())?;
+        *position = position.saturating_add(count as u64);
+        Ok(count)
+    }
+
+    /// Writes at the position, or at the end for `O_APPEND`, and moves it.
+    ///
+    /// # Errors
+    /// `EBADF` when not open for writing; what the kind says.
+    #[inline]
+    pub fn write(&self, source: &mut IoSource<'_>) -> Result<usize> {
+        if !self.mode.contains(FileMode::WRITE) {
+            return Err(Errno::EBADF);
+        }
+        if self.mode.contains(FileMode::STREAM) {
+            let result = self.operations.write_at(self, 0, source);
+            return settle(result, source.transferred());
+        }
+        let mut position = self.position.lock();
+        if self.flags().contains(OpenFlags::APPEND) {
+            let (count, end) = self.operations.append(self, source)?;
+            *position = end;
+            return Ok(count);
+        }
+        let count = settle(self.operations.write_at(self, *position, source), source.transferred())?;
+        *position = position.saturating_add(count as u64);
+        Ok(count)
+    }
+
+    /// Reads at `offset`, leaving the position (`pread`).
+    ///
+    /// # Errors
+    /// `ESPIPE` for a stream, `EBADF`; what the kind says.
+    pub fn read_at(&self, offset: u64, destination: &mut IoDestination<'_>) -> Result<usize> {
+        if !self.mode.contains(FileMode::SEEKABLE) {
+            return Err(if self.mode.contains(FileMode::PATH) { Errno::EBADF } else { Errno::ESPIPE });
+        }
+        if !self.mode.contains(FileMode::READ) {
+            return Err(Errno::EBADF);
+        }
+        settle(self.operations.read_at(self, offset, destination), destination.transferred())
+    }
+
+    /// Writes at `offset`, leaving the position; at the end for `O_APPEND`, as on Linux (`pwrite`).
+    ///
+    /// # Errors
+    /// `ESPIPE` for a stream, `EBADF`; what the kind says.
+    pub fn write_at(&self, offset: u64, source: &mut IoSource<'_>) -> Result<usize> {
+        if !self.mode.contains(FileMode::SEEKABLE) {
+            return Err(if self.mode.contains(FileMode::PATH) { Errno::EBADF } else { Errno::ESPIPE });
+        }
+        if !self.mode.contains(FileMode::WRITE) {
+            return Err(Errno::EBADF);
+        }
+        if self.flags().contains(OpenFlags::APPEND) {
+            return self.operations.append(self, source).map(|(count, _)| count);
+        }
+        settle(self.operations.write_at(self, offset, source), source.transferred())
+    }
+
+    /// Moves the position.
+    ///
+    /// # Errors
+    /// `ESPIPE` for a stream; what the kind says.
+    pub fn seek(&self, offset: i64, from: SeekFrom) -> Result<u64> {
+        if !self.mode.contains(FileMode::SEEKABLE) {
+            return Err(Errno::ESPIPE);
+        }
+        let mut position = self.position.lock();
+        *position = self.operations.seek(self, *position, offset, from)?;
+        Ok(*position)
+    }
+
+    /// Lists the directory from the position on and moves it.
+    ///
+    /// # Errors
+    /// `ENOTDIR`; `ENOENT` for a directory that was removed.
+    pub fn read_directory(&self, sink: &mut dyn DirectorySink) -> Result<()> {
+        let mut position = self.position.lock();
+        self.operations.read_directory(self, &mut position, sink)
+    }
+}
+
+/// An error after some bytes were moved becomes their number.
+#[inline]
+fn settle(result: Result<usize>, transferred: usize) -> Result<usize> {
+    match result {
+        Err(_) if transferred > 0 => Ok(transferred),
+        other => other,
+    }
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        self.operations.release(self);
+        if let Some(location) = &self.location {
+            if self.mode.contains(FileMode::COUNTED_WRITER) {
+                location.inode().header().end_writing();
+            }
+            super::lock::release_description(location.inode(), self.identity());
+        }
+    }
+}
+
+impl OpenFile {
+    /// A number that no other open file has while this one is open: the owner of its locks.
+    #[must_use]
+    pub fn identity(&self) -> u64 {
+        core::ptr::from_ref(self).addr() as u64
+    }
+}
+
+impl core::fmt::Debug for OpenFile {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(formatter, "OpenFile({:?}, {:?})", self.location, self.flags())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeking_checks_its_ends() {
+        assert_eq!(seek_in(10, -11, SeekFrom::Current, 0), Err(Errno::EINVAL));
+        assert_eq!(seek_in(10, -10, SeekFrom::Current, 0), Ok(0));
+        assert_eq!(seek_in(0, i64::MAX, SeekFrom::End, 5), Err(Errno::EINVAL));
+        assert_eq!(seek_in(0, 4, SeekFrom::Data, 5), Ok(4));
+        assert_eq!(seek_in(0, 4, SeekFrom::Hole, 5), Ok(5));
+        assert_eq!(seek_in(0, 5, SeekFrom::Hole, 5), Err(Errno::ENXIO));
+    }
+}
