@@ -129,7 +129,7 @@ fn run(number: u64, call: &mut Call<'_>) -> Result<u64> {
         return Err(Errno::ENOSYS);
     };
     if let Some(capability) = entry.capability
-        && !call.process.credentials().may(capability)
+        && !call.thread.credentials().may(capability)
     {
         return Err(Errno::EPERM);
     }

@@ -1,0 +1,79 @@
+//! Cells whose guard is not a lock of their own.
+//!
+//! - [`TableCell<T>`]: a process's relations, guarded by the one process-table lock; reached by showing its guard.
+//! - [`OwnedCell<T>`]: a counted pointer that only its *owner* replaces (the running thread its file table, say). The owner reads it with
+//!   no lock at all, which is what a system call does; everybody else reads it under the cell's lock, which the owner takes to replace it.
+
+#![allow(unsafe_code, reason = "these cells hand out what their protocol guards")]
+
+use super::table::TableGuard;
+use crate::sync::{InterruptsDisabled, LockRank, SpinLock};
+use alloc::sync::Arc;
+use core::cell::UnsafeCell;
+
+/// A value guarded by the process table's lock.
+pub struct TableCell<T>(UnsafeCell<T>);
+
+// SAFETY: the value is reached only with the one table guard that exists at a time, so sharing the cell needs only `Send`.
+unsafe impl<T: Send> Sync for TableCell<T> {}
+
+impl<T> TableCell<T> {
+    /// A cell around `value`.
+    pub const fn new(value: T) -> Self {
+        Self(UnsafeCell::new(value))
+    }
+    /// The value, to read, for as long as the guard is borrowed.
+    #[inline]
+    pub fn get<'a>(&'a self, _guard: &'a TableGuard) -> &'a T {
+        // SAFETY: there is one guard at a time, and while it is borrowed shared nobody has it exclusively.
+        unsafe { &*self.0.get() }
+    }
+    /// The value, to change. The guard is borrowed exclusively, so that only one cell at a time is open for change.
+    #[inline]
+    #[expect(clippy::mut_from_ref, reason = "the exclusive borrow of the one guard makes it exclusive")]
+    pub fn get_mut<'a>(&'a self, _guard: &'a mut TableGuard) -> &'a mut T {
+        // SAFETY: there is one guard at a time, and it is borrowed exclusively for the result's life.
+        unsafe { &mut *self.0.get() }
+    }
+}
+
+/// A counted pointer that its owner alone replaces.
+pub struct OwnedCell<T> {
+    lock: SpinLock<(), InterruptsDisabled>,
+    value: UnsafeCell<Arc<T>>,
+}
+
+// SAFETY: readers clone the pointer under the lock or as the owner, who alone writes, under the lock.
+unsafe impl<T: Send + Sync> Sync for OwnedCell<T> {}
+
+impl<T> OwnedCell<T> {
+    /// A cell that holds `value`.
+    pub const fn new(value: Arc<T>) -> Self {
+        Self { lock: SpinLock::new(LockRank::Thread, ()), value: UnsafeCell::new(value) }
+    }
+    /// The pointer, for anybody.
+    #[inline]
+    pub fn get(&self) -> Arc<T> {
+        let _guard = self.lock.lock();
+        // SAFETY: the writer takes the lock.
+        unsafe { (*self.value.get()).clone() }
+    }
+    /// The pointer, for the owner: no lock.
+    ///
+    /// # Safety
+    /// The caller runs as the owner, so that nobody else can be in [`Self::replace`].
+    #[inline]
+    pub unsafe fn get_as_owner(&self) -> Arc<T> {
+        // SAFETY: the only writer is the caller itself, which is here and not there.
+        unsafe { (*self.value.get()).clone() }
+    }
+    /// Puts `value` in and gives the old one back, to be dropped where that may sleep.
+    ///
+    /// # Safety
+    /// The caller runs as the owner, or the owner has not started yet.
+    pub unsafe fn replace(&self, value: Arc<T>) -> Arc<T> {
+        let _guard = self.lock.lock();
+        // SAFETY: other readers are kept out by the lock, the owner by being the caller.
+        unsafe { core::mem::replace(&mut *self.value.get(), value) }
+    }
+}

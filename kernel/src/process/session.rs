@@ -1,0 +1,151 @@
+//! Sessions and process groups.
+//!
+//! A [`ProcessGroup`] is what a terminal sends its signals to; a [`Session`] is what shares a controlling terminal. Both exist
+//! while they have members, and are numbered from the same space as processes. Membership is guarded by the process table's
+//! lock; see [`super::table`].
+
+use super::cells::TableCell;
+use super::table::TableGuard;
+use super::{Pid, Process};
+use crate::base::{Errno, Result};
+use crate::sync::{InterruptsDisabled, LockRank, SpinLock};
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
+use core::any::Any;
+
+/// A session: process groups that share a controlling terminal.
+pub struct Session {
+    id: Pid,
+    groups: TableCell<u32>,
+    /// The controlling terminal, as `device::terminal` knows it.
+    terminal: SpinLock<Option<Weak<dyn Any + Send + Sync>>, InterruptsDisabled>,
+}
+
+impl Session {
+    /// The session numbered `id`, which has no groups yet.
+    #[must_use]
+    pub const fn new(id: Pid) -> Self {
+        Self { id, groups: TableCell::new(0), terminal: SpinLock::new(LockRank::Thread, None) }
+    }
+    /// Its number: its leader's process number.
+    #[must_use]
+    pub const fn id(&self) -> Pid {
+        self.id
+    }
+    /// The controlling terminal, if it has one that still exists.
+    #[must_use]
+    pub fn terminal(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        self.terminal.lock().as_ref().and_then(Weak::upgrade)
+    }
+    /// Sets or takes away the controlling terminal.
+    pub fn set_terminal(&self, terminal: Option<Weak<dyn Any + Send + Sync>>) {
+        let old = core::mem::replace(&mut *self.terminal.lock(), terminal);
+        drop(old);
+    }
+}
+
+impl core::fmt::Debug for Session {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(formatter, "Session({})", self.id)
+    }
+}
+
+/// A process group.
+pub struct ProcessGroup {
+    id: Pid,
+    session: Arc<Session>,
+    members: TableCell<Vec<Arc<Process>>>,
+}
+
+impl ProcessGroup {
+    /// The group numbered `id`, which has no members yet.
+    #[must_use]
+    pub const fn new(id: Pid, session: Arc<Session>) -> Self {
+        Self { id, session, members: TableCell::new(Vec::new()) }
+    }
+    /// Its number: that of the process which founded it.
+    #[must_use]
+    pub const fn id(&self) -> Pid {
+        self.id
+    }
+    /// Its session.
+    #[must_use]
+    pub const fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+    /// Its members, zombies included.
+    #[must_use]
+    pub fn members<'a>(&'a self, table: &'a TableGuard) -> &'a [Arc<Process>] {
+        self.members.get(table)
+    }
+}
+
+impl core::fmt::Debug for ProcessGroup {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(formatter, "ProcessGroup({} of session {})", self.id, self.session.id)
+    }
+}
+
+/// Puts a process, which is in no group, into `group`.
+pub(super) fn join_group(process: &Arc<Process>, group: Arc<ProcessGroup>, table: &mut TableGuard) {
+    let members = group.members.get_mut(table);
+    let index = members.len();
+    members.push(process.clone());
+    let family = process.family_mut(table);
+    family.index_in_group = index;
+    family.group = Some(group);
+}
+
+/// Takes a process out of its group. A group or session that has lost its last member is taken out of the table; what is
+/// given back is dropped after the lock is let go.
+#[must_use]
+pub(super) fn leave_group(process: &Arc<Process>, table: &mut TableGuard) -> Option<Arc<ProcessGroup>> {
+    let family = process.family_mut(table);
+    let index = family.index_in_group;
+    let group = family.group.take()?;
+    let members = group.members.get_mut(table);
+    if members.get(index).is_some_and(|member| Arc::ptr_eq(member, process)) {
+        // The table still holds the process, so this is not the last reference.
+        members.swap_remove(index);
+    }
+    let is_empty = members.is_empty();
+    let moved = members.get(index).cloned();
+    if let Some(moved) = moved {
+        moved.family_mut(table).index_in_group = index;
+    }
+    if is_empty {
+        // The caller holds `group`, and through it the session: nothing is dropped here.
+        let _ = table.remove_group(group.id);
+        let groups = group.session.groups.get_mut(table);
+        *groups -= 1;
+        if *groups == 0 {
+            let _ = table.remove_session(group.session.id);
+        }
+    }
+    Some(group)
+}
+
+/// Makes a group numbered as `process` in `session` and enters it in the table.
+pub(super) fn found_group(
+    process: &Arc<Process>,
+    session: &Arc<Session>,
+    table: &mut TableGuard,
+) -> Result<Arc<ProcessGroup>> {
+    let group = Arc::new(ProcessGroup::new(process.pid(), session.clone()));
+    if !table.insert_group(group.id, group.clone()) {
+        return Err(Errno::ENOMEM);
+    }
+    *session.groups.get_mut(table) += 1;
+    Ok(group)
+}
+
+/// Makes `process`, which is in no group, the leader of a new session and of its first group.
+pub(super) fn found_session(process: &Arc<Process>, table: &mut TableGuard) -> Result<()> {
+    let session = Arc::new(Session::new(process.pid()));
+    if !table.insert_session(session.id, session.clone()) {
+        return Err(Errno::ENOMEM);
+    }
+    let group = found_group(process, &session, table)?;
+    join_group(process, group, table);
+    Ok(())
+}
