@@ -32,6 +32,8 @@ pub mod file_table;
 pub mod context;
 pub mod device_registry;
 pub mod fifo;
+pub mod signal_hook;
+pub mod pipe;
 pub mod clock;
 pub mod lock;
 
