@@ -13,6 +13,7 @@
 //! | [`UserAccess`] | `memory::user` | interrupts enabled, no spinlock held: the access may fault and sleep |
 //! | [`ContextSwitch`] | the scheduler | interrupts disabled, no other lock held |
 //! | [`TimerHardware`] | `time` | interrupts disabled |
+//! | [`SerialConsole`] | `log`, the terminal driver | anything; the caller keeps writers apart |
 //! | [`Power`] | `reboot(2)`, the panic path | anything |
 //!
 //! A machine calls upwards through [`TrapHandler`], which the kernel registers once with [`set_trap_handler`] before
@@ -22,12 +23,14 @@
 
 use crate::base::{CpuId, Nanoseconds, PhysicalAddress, VirtualAddress};
 
+pub mod boot_information;
 pub mod cpu_local;
 #[cfg(not(target_os = "none"))]
 pub mod hosted;
 #[cfg(target_arch = "x86_64")]
 pub mod x86_64;
 
+pub use boot_information::{BootInformation, boot_information};
 pub use cpu_local::CpuLocal;
 
 /// The machine that the kernel runs on.
@@ -52,7 +55,7 @@ pub enum Architecture {
 }
 
 /// What belongs to a machine as types.
-pub trait Machine: Cpu + Mmu + UserAccess + ContextSwitch + TimerHardware + Power {
+pub trait Machine: Cpu + Mmu + UserAccess + ContextSwitch + TimerHardware + SerialConsole + Power {
     /// Which machine's numbers and structures user programs see.
     const ARCHITECTURE: Architecture;
     /// Linux's `utsname.machine`: `x86_64` or `aarch64`.
@@ -65,6 +68,8 @@ pub trait Machine: Cpu + Mmu + UserAccess + ContextSwitch + TimerHardware + Powe
     type TrapFrame: Registers;
     /// Floating-point and vector state.
     type ExtendedState: ExtendedStateOperations;
+    /// Lets the system-call entry reach `handler` by one indirect call; [`set_trap_handler`]'s alone.
+    fn set_system_call_handler<H: TrapHandler>(_handler: &'static H) {}
 }
 
 /// Interrupt masking, idling and per-CPU data. Every function is safe to call at any time.
@@ -236,6 +241,18 @@ pub trait TimerHardware {
     fn read_wall_clock() -> Option<u64>;
 }
 
+/// The machine's first serial port (`ttyS0`, `ttyAMA0`), polled for output, by interrupt for input.
+pub trait SerialConsole {
+    /// The line that [`TrapHandler::device_interrupt`] is called with when bytes have come in.
+    const INPUT_LINE: u32;
+    /// Writes the bytes as they are, waiting for room.
+    fn write_console(bytes: &[u8]);
+    /// Takes a byte that has come in, if there is one.
+    fn read_console() -> Option<u8>;
+    /// Lets the port interrupt when a byte comes in. Until then input waits in the port.
+    fn enable_console_interrupt();
+}
+
 /// Ending it.
 pub trait Power {
     /// Switches the machine off; `code` is given to an emulator that takes one.
@@ -311,8 +328,13 @@ pub trait TrapHandler: Sync {
 static TRAP_HANDLER: spin::Once<&'static dyn TrapHandler> = spin::Once::new();
 
 /// Registers the kernel with the machine. Later calls change nothing.
-pub fn set_trap_handler(handler: &'static dyn TrapHandler) {
-    TRAP_HANDLER.call_once(|| handler);
+///
+/// It is generic so that the way from the entry code to `system_call` is one indirect call, with the handler inlined.
+pub fn set_trap_handler<H: TrapHandler>(handler: &'static H) {
+    TRAP_HANDLER.call_once(|| {
+        Current::set_system_call_handler(handler);
+        handler
+    });
 }
 
 /// The registered handler, if there is one yet.

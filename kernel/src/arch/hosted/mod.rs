@@ -8,7 +8,7 @@
 
 use super::{
     AccessKind, Architecture, ContextSwitch, Cpu, CpuLocal, ExtendedStateOperations, Machine, Mmu, Power, Registers,
-    TimerHardware, TrapFrame, UserAccess, UserFault,
+    SerialConsole, TimerHardware, TrapFrame, UserAccess, UserFault,
 };
 use crate::base::{CpuId, Nanoseconds, PAGE_SIZE, PhysicalAddress, VirtualAddress};
 use std::cell::Cell;
@@ -232,6 +232,19 @@ impl TimerHardware for Hosted {
     fn read_wall_clock() -> Option<u64> {
         Some(1_000_000_000)
     }
+}
+
+impl SerialConsole for Hosted {
+    const INPUT_LINE: u32 = 4;
+    fn write_console(bytes: &[u8]) {
+        use std::io::Write;
+        // Like a serial port with nothing attached, a closed standard error loses what is written.
+        let _ = std::io::stderr().write_all(bytes);
+    }
+    fn read_console() -> Option<u8> {
+        None
+    }
+    fn enable_console_interrupt() {}
 }
 
 impl Power for Hosted {

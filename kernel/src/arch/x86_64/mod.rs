@@ -1,1 +1,78 @@
 //! The x86_64 machine.
+//!
+//! | file | what |
+//! |---|---|
+//! | `features` `model_specific` `port` | the CPU's abilities, its registers, its ports |
+//! | `boot` | from the boot protocol's start information to the final page tables |
+//! | `segments` `interrupts` | GDT, TSS and per-CPU block; IDT |
+//! | `trap_frame` `entry` `exceptions` | saved registers; the ways in and out; sorting traps |
+//! | `interrupt_controller` `pic` `local_apic` `io_apic` `acpi` | who interrupts, and where that is written |
+//! | `timer` `pit` `real_time_clock` | time |
+//! | `cpu` `mmu` `user_access` `context_switch` `extended_state` `serial` `power` | the contract's traits |
+//!
+//! Everything is compiled on the host too, where the pure parts are tested; what needs the machine's own trap frame or
+//! linker symbols is for bare metal alone.
+
+/// Opens user memory to the kernel: a no-operation that becomes `stac` on CPUs with SMAP.
+macro_rules! open_user {
+    () => {
+        "88801: .byte 0x0f, 0x1f, 0x00
+        .pushsection ashlar_stac, \"a\"
+        .long 88801b - .
+        .popsection"
+    };
+}
+
+/// Closes it: a no-operation that becomes `clac`.
+macro_rules! close_user {
+    () => {
+        "88802: .byte 0x0f, 0x1f, 0x00
+        .pushsection ashlar_clac, \"a\"
+        .long 88802b - .
+        .popsection"
+    };
+}
+
+pub mod context_switch;
+pub mod cpu;
+#[cfg(target_os = "none")]
+pub mod entry;
+#[cfg(target_os = "none")]
+pub mod exceptions;
+pub mod extended_state;
+pub mod features;
+pub mod interrupt_controller;
+pub mod interrupts;
+pub mod io_apic;
+pub mod local_apic;
+pub mod mmu;
+pub mod model_specific;
+pub mod pic;
+pub mod pit;
+pub mod port;
+pub mod power;
+pub mod real_time_clock;
+pub mod segments;
+pub mod serial;
+pub mod timer;
+pub mod trap_frame;
+pub mod user_access;
+
+use super::{Architecture, Machine};
+
+/// The machine's name as a type.
+#[derive(Debug, Clone, Copy)]
+pub struct X86_64;
+
+impl Machine for X86_64 {
+    const ARCHITECTURE: Architecture = Architecture::X86_64;
+    const NAME: &'static str = "x86_64";
+    const PLATFORM: &'static str = "x86_64";
+    const AUDIT_ARCHITECTURE: u32 = 0xc000_003e;
+    type TrapFrame = trap_frame::TrapFrame;
+    type ExtendedState = extended_state::ExtendedState;
+    #[cfg(target_os = "none")]
+    fn set_system_call_handler<H: super::TrapHandler>(handler: &'static H) {
+        entry::set_system_call_handler(handler);
+    }
+}
