@@ -133,6 +133,27 @@ pub trait Mmu {
     fn shoot_down_page(address: VirtualAddress) {
         Self::invalidate_page(address);
     }
+    /// Writes zeros over the page at `page` (a kernel address). A machine overrides it where it has something faster.
+    ///
+    /// # Safety
+    /// `page` is page-aligned, mapped writable, and the caller's.
+    #[inline]
+    unsafe fn zero_page(page: VirtualAddress) {
+        let target = core::ptr::with_exposed_provenance_mut::<u8>(page.value() as usize);
+        // SAFETY: the caller's promise.
+        unsafe { core::ptr::write_bytes(target, 0, crate::base::PAGE_SIZE) };
+    }
+    /// Copies the page at `source` to `target` (kernel addresses). A machine overrides it where it has something faster.
+    ///
+    /// # Safety
+    /// Both are page-aligned and mapped, `target` is writable and the caller's, `source` may be read, and they differ.
+    #[inline]
+    unsafe fn copy_page(target: VirtualAddress, source: VirtualAddress) {
+        let to = core::ptr::with_exposed_provenance_mut::<u8>(target.value() as usize);
+        let from = core::ptr::with_exposed_provenance::<u8>(source.value() as usize);
+        // SAFETY: the caller's promise.
+        unsafe { core::ptr::copy_nonoverlapping(from, to, crate::base::PAGE_SIZE) };
+    }
     /// Makes freshly written code at `range` of physmap addresses visible to instruction fetch.
     fn synchronise_instructions(_start: VirtualAddress, _length: usize) {}
 }

@@ -1,7 +1,9 @@
 //! Physical memory as the kernel sees it: every frame at a fixed distance from its physical address.
 
+#![allow(unsafe_code, reason = "reads and writes frames through the physmap")]
+
 use crate::arch::{Current, Mmu};
-use crate::base::{PhysicalAddress, VirtualAddress};
+use crate::base::{FrameNumber, PAGE_SIZE, PhysicalAddress, VirtualAddress};
 
 /// Where the kernel sees physical address `address`.
 #[inline]
@@ -22,4 +24,39 @@ pub fn physical_of(address: VirtualAddress) -> PhysicalAddress {
 #[must_use]
 pub fn pointer<T>(address: PhysicalAddress) -> *mut T {
     core::ptr::with_exposed_provenance_mut(address_of(address).value() as usize)
+}
+
+/// Writes zeros over a whole frame. The frame must be the caller's: this is for the allocator and for owners of a frame.
+#[inline]
+pub(super) fn zero_frame(frame: FrameNumber) {
+    // SAFETY: the callers, all in this room, own the frame, which the physmap maps.
+    unsafe { Current::zero_page(address_of(frame.address())) };
+}
+
+/// Copies a whole frame over another. Both must be the caller's, and differ.
+#[inline]
+pub(super) fn copy_frame(target: FrameNumber, source: FrameNumber) {
+    // SAFETY: the callers, all in this room, own the frames, which the physmap maps.
+    unsafe { Current::copy_page(address_of(target.address()), address_of(source.address())) };
+}
+
+/// Fills a frame with `value`; debug builds' poison.
+pub(super) fn fill_frame(frame: FrameNumber, value: u64) {
+    let words = pointer::<u64>(frame.address());
+    for index in 0..PAGE_SIZE / 8 {
+        // SAFETY: inside the frame, which is the caller's.
+        unsafe { words.add(index).write_volatile(value) };
+    }
+}
+
+/// Whether a frame is full of `value`.
+pub(super) fn is_filled(frame: FrameNumber, value: u64) -> bool {
+    let words = pointer::<u64>(frame.address());
+    // SAFETY: inside the frame, which is the caller's.
+    (0..PAGE_SIZE / 8).all(|index| unsafe { words.add(index).read_volatile() } == value)
+}
+
+/// Whether a frame is full of zeros.
+pub(super) fn is_zero(frame: FrameNumber) -> bool {
+    is_filled(frame, 0)
 }

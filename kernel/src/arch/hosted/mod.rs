@@ -60,12 +60,14 @@ pub fn invalidation_count() -> u64 {
 fn physical_memory() -> u64 {
     static BASE: OnceLock<u64> = OnceLock::new();
     *BASE.get_or_init(|| {
-        let layout = std::alloc::Layout::from_size_align(PHYSICAL_MEMORY_SIZE as usize, 1 << 21)
+        // Over-long and word-aligned: with a larger alignment the host would write every zero itself.
+        let alignment = 1 << 21;
+        let layout = std::alloc::Layout::from_size_align(PHYSICAL_MEMORY_SIZE as usize + alignment, 8)
             .unwrap_or(std::alloc::Layout::new::<u64>());
         // SAFETY: the layout's size is not zero. The allocation lives as long as the process.
         let base = unsafe { std::alloc::alloc_zeroed(layout) };
         assert!(!base.is_null(), "the host has no memory for the emulated machine");
-        base as u64
+        (base.expose_provenance().next_multiple_of(alignment)) as u64
     })
 }
 

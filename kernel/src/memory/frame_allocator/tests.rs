@@ -1,0 +1,277 @@
+//! The allocator against a set of frame numbers, on memory that the host lends.
+
+use super::*;
+use proptest::prelude::*;
+use std::collections::HashSet;
+
+/// An allocator over `usable`, whose tables live in leaked host memory. Frames of these allocators are only numbers.
+fn allocator(map: &MemoryMap<'_>) -> &'static FrameAllocator {
+    let frames: &'static FrameAllocator = Box::leak(Box::new(FrameAllocator::new()));
+    let memory = |_: FrameNumber| -> *mut u8 {
+        let layout = std::alloc::Layout::from_size_align(1 << 20, 4096).unwrap();
+        // SAFETY: the size is not zero; filled with stale bytes, as on a machine that was restarted.
+        unsafe {
+            let base = std::alloc::alloc(layout);
+            base.write_bytes(0xa5, 1 << 20);
+            base
+        }
+    };
+    // SAFETY: each region's tables get a megabyte of their own, enough for the regions below; frames are never touched.
+    unsafe { frames.initialize(map, memory) }.unwrap();
+    frames
+}
+
+fn range(start: u64, count: u64) -> FrameRange {
+    FrameRange { start: FrameNumber::new(start), count }
+}
+
+fn covers(ranges: &[FrameRange], number: u64) -> bool {
+    ranges.iter().any(|range| (range.start.value()..range.start.value() + range.count).contains(&number))
+}
+
+fn simple(count: u64) -> &'static FrameAllocator {
+    allocator(&MemoryMap { usable: &[range(512, count)], reserved: &[], limit: None, nodes: &[] })
+}
+
+#[test]
+fn every_free_frame_is_handed_out_once_and_comes_back() {
+    let usable = [range(3, 150), range(256, 5000), range(0x10_0000, 700)];
+    let reserved = [range(512, 100), range(1025, 3)];
+    let frames = allocator(&MemoryMap { usable: &usable, reserved: &reserved, limit: None, nodes: &[] });
+    let total = frames.statistics().total;
+    assert_eq!(frames.statistics().free, total);
+    let mut seen = HashSet::new();
+    let mut held = Vec::new();
+    while let Some(frame) = frames.allocate() {
+        let number = frame.number().value();
+        assert!(covers(&usable, number));
+        assert!(!covers(&reserved, number));
+        assert!(seen.insert(number), "frame {number} came twice");
+        assert_eq!(frame.references(), 1);
+        held.push(frame);
+    }
+    assert_eq!(seen.len() as u64, total);
+    assert_eq!(frames.statistics().free, 0);
+    for frame in held {
+        assert!(frame.take_reference());
+        frames.free(frame);
+    }
+    assert_eq!(frames.statistics().free, total);
+    frames.drain();
+    assert_eq!(frames.regions().iter().map(Region::collect_free).sum::<u64>(), total);
+}
+
+#[test]
+fn twenty_four_mebibytes_are_enough() {
+    let usable = [range(0, 0x9f), range(0x100, 0x1700)];
+    let frames = allocator(&MemoryMap { usable: &usable, reserved: &[range(0x100, 0x300)], limit: None, nodes: &[] });
+    assert_eq!(frames.regions().len(), 1);
+    // Less than 1 % goes into the tables.
+    assert!(frames.statistics().total >= 0x1700 + 0x9e - 0x300 - 60);
+}
+
+#[test]
+fn sixty_four_gibibytes_take_no_longer_than_their_groups() {
+    let words = (64 << 18) * 32 / 8 + (1 << 20);
+    let layout = std::alloc::Layout::array::<u64>(words).unwrap();
+    // SAFETY: the size is not zero. The host commits what is touched.
+    let base = unsafe { std::alloc::alloc_zeroed(layout) };
+    assert!(!base.is_null());
+    // SAFETY: the slack above covers the alignment.
+    let base = unsafe { base.add(base.align_offset(4096)) };
+    let frames: &'static FrameAllocator = Box::leak(Box::new(FrameAllocator::new()));
+    let map = MemoryMap { usable: &[range(0x100, 64 << 18)], reserved: &[], limit: None, nodes: &[] };
+    // SAFETY: one region, whose tables fit into `base`; frames are never touched.
+    unsafe { frames.initialize(&map, |_| base) }.unwrap();
+    let block = frames.allocate_block(HUGE_ORDER).unwrap();
+    assert_eq!(block.number().value() % (1 << 18), 0);
+    let other = frames.allocate_block(HUGE_ORDER).unwrap();
+    assert_ne!(block.number(), other.number());
+    assert!(block.take_reference());
+    frames.free(block);
+    assert!(other.take_reference());
+    frames.free(other);
+    assert_eq!(frames.statistics().free, frames.statistics().total);
+}
+
+#[test]
+fn blocks_are_aligned_and_disjoint() {
+    let frames = simple(8 * 512);
+    let mut taken = HashSet::new();
+    let mut blocks = Vec::new();
+    for order in [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 3, 8, 9, 7] {
+        let block = if order == 0 { frames.allocate() } else { frames.allocate_block(order) }.unwrap();
+        let first = block.number().value();
+        assert_eq!(first % (1 << order), 0);
+        for number in first..first + (1 << order) {
+            assert!(taken.insert(number));
+        }
+        blocks.push(block);
+    }
+    assert!(frames.allocate_block(10).is_none());
+    assert!(frames.allocate_block(HUGE_ORDER).is_none());
+    for block in blocks {
+        assert!(block.take_reference());
+        frames.free(block);
+    }
+    assert_eq!(frames.statistics().free, frames.statistics().total);
+}
+
+#[test]
+fn frames_in_caches_do_not_keep_a_block_from_forming() {
+    let frames = simple(512 * 3);
+    let mut held = Vec::new();
+    while let Some(frame) = frames.allocate() {
+        held.push(frame);
+    }
+    for frame in held {
+        assert!(frame.take_reference());
+        frames.free(frame);
+    }
+    assert!(frames.allocate_block(9).is_some());
+}
+
+#[test]
+fn reserved_frames_can_be_released_later() {
+    let reserved = range(600, 300);
+    let frames = allocator(&MemoryMap { usable: &[range(512, 2048)], reserved: &[reserved], limit: None, nodes: &[] });
+    let before = frames.statistics();
+    frames.release_reserved(reserved);
+    frames.release_reserved(reserved);
+    assert_eq!(frames.statistics().free, before.free + 300);
+    assert_eq!(frames.statistics().total, before.total + 300);
+}
+
+#[test]
+fn no_memory_is_an_error() {
+    let frames = FrameAllocator::new();
+    assert!(frames.allocate().is_none());
+    let map = MemoryMap { usable: &[range(5, 3)], reserved: &[], limit: None, nodes: &[] };
+    // SAFETY: the map has no room for tables, so nothing is touched.
+    assert_eq!(unsafe { frames.initialize(&map, |_| std::ptr::null_mut()) }, Err(FrameAllocatorError::NoMemory));
+}
+
+#[test]
+fn four_threads_never_share_a_frame() {
+    let frames = simple(4 * 512);
+    let owners: Vec<AtomicU64> = (0..8 * 512).map(|_| AtomicU64::new(0)).collect();
+    std::thread::scope(|scope| {
+        for thread in 1..=4u64 {
+            let owners = &owners;
+            scope.spawn(move || {
+                let mut held: Vec<&'static FrameDescriptor> = Vec::new();
+                for round in 0..4000u64 {
+                    if (round * 7 + thread) % 5 < 3 || held.is_empty() {
+                        let order = [0u8, 0, 0, 0, 1, 3, 6][(round % 7) as usize];
+                        let block = if order == 0 { frames.allocate() } else { frames.allocate_block(order) };
+                        let Some(block) = block else { continue };
+                        for number in block.number().value()..block.number().value() + (1 << order) {
+                            assert_eq!(owners[number as usize].swap(thread, Ordering::SeqCst), 0);
+                        }
+                        held.push(block);
+                    } else {
+                        let block = held.swap_remove((round % held.len() as u64) as usize);
+                        for number in block.number().value()..block.number().value() + (1 << block.order()) {
+                            assert_eq!(owners[number as usize].swap(0, Ordering::SeqCst), thread);
+                        }
+                        assert!(block.take_reference());
+                        frames.free(block);
+                    }
+                }
+                for block in held {
+                    for number in block.number().value()..block.number().value() + (1 << block.order()) {
+                        owners[number as usize].store(0, Ordering::SeqCst);
+                    }
+                    assert!(block.take_reference());
+                    frames.free(block);
+                }
+            });
+        }
+    });
+    frames.drain();
+    assert_eq!(frames.statistics().free, frames.statistics().total);
+    assert_eq!(frames.regions()[0].collect_free(), frames.statistics().total);
+}
+
+#[test]
+fn the_global_allocator_serves_the_emulated_memory() {
+    let number = allocate_frame().unwrap();
+    // SAFETY: the frame was just allocated and is not used.
+    unsafe { deallocate_frame(number) }.unwrap();
+    let block = allocate_frames(4).unwrap();
+    assert_eq!(block.value() % 16, 0);
+    // SAFETY: as above.
+    unsafe { deallocate_frame(block) }.unwrap();
+    // SAFETY: not managed, so refused.
+    assert_eq!(unsafe { deallocate_frame(FrameNumber::new(1 << 40)) }, Err(DeallocateError::NotManaged));
+}
+
+#[test]
+fn a_double_free_is_refused() {
+    let frames = simple(1024);
+    let frame = frames.allocate_block(1).unwrap();
+    assert_eq!(frame.try_take_reference(), 1);
+    frames.free(frame);
+    assert_eq!(frame.try_take_reference(), 0);
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Allocate(u8),
+    Free(usize),
+    Drain,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (0u8..=9).prop_map(Step::Allocate),
+        2 => Just(Step::Allocate(0)),
+        6 => any::<usize>().prop_map(Step::Free),
+        1 => Just(Step::Drain),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #[test]
+    fn allocation_agrees_with_a_set(steps in proptest::collection::vec(step(), 1..200)) {
+        let usable = [range(100, 1500), range(6000, 1200)];
+        let frames = allocator(&MemoryMap { usable: &usable, reserved: &[range(700, 9)], limit: None, nodes: &[] });
+        let total = frames.statistics().total;
+        let mut held: Vec<&'static FrameDescriptor> = Vec::new();
+        let mut taken = HashSet::new();
+        for step in steps {
+            match step {
+                Step::Allocate(order) => {
+                    let block = if order == 0 { frames.allocate() } else { frames.allocate_block(order) };
+                    match block {
+                        Some(block) => {
+                            let first = block.number().value();
+                            prop_assert_eq!(first % (1 << order), 0);
+                            for number in first..first + (1 << order) {
+                                prop_assert!(taken.insert(number));
+                                prop_assert!(covers(&usable, number));
+                            }
+                            held.push(block);
+                        }
+                        None => prop_assert!(order > 0 || taken.len() as u64 == total),
+                    }
+                }
+                Step::Free(index) => {
+                    if !held.is_empty() {
+                        let block = held.swap_remove(index % held.len());
+                        for number in block.number().value()..block.number().value() + (1 << block.order()) {
+                            prop_assert!(taken.remove(&number));
+                        }
+                        prop_assert!(block.take_reference());
+                        frames.free(block);
+                    }
+                }
+                Step::Drain => {
+                    frames.drain();
+                }
+            }
+            prop_assert_eq!(frames.statistics().free, total - taken.len() as u64);
+        }
+    }
+}
