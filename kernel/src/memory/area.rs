@@ -8,7 +8,7 @@
 //! Invariants ([`AreaMap::validate`]): areas are sorted and disjoint, none is empty, no chunk is empty.
 
 use super::object::MemoryObject;
-use crate::base::{PAGE_SHIFT, PAGE_SIZE, VirtualAddress, VirtualRange};
+use crate::base::{PAGE_SHIFT, PAGE_SIZE, Result, VirtualAddress, VirtualRange};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cell::Cell;
@@ -109,14 +109,38 @@ pub enum Backing {
         object: Arc<dyn MemoryObject>,
         /// The object's page at the area's start.
         first: u64,
+        /// Held by areas whose stores may reach the object; `None` for others.
+        writer: Option<Arc<WriterToken>>,
     },
+}
+
+/// Says to an object, as long as it lives, that a writable shared mapping of it exists.
+pub struct WriterToken {
+    object: Arc<dyn MemoryObject>,
+}
+
+impl WriterToken {
+    /// A token for `object`.
+    ///
+    /// # Errors
+    /// What [`MemoryObject::writer_came`] says.
+    pub fn new(object: Arc<dyn MemoryObject>) -> Result<Arc<Self>> {
+        object.writer_came()?;
+        Ok(Arc::new(Self { object }))
+    }
+}
+
+impl Drop for WriterToken {
+    fn drop(&mut self) {
+        self.object.writer_left();
+    }
 }
 
 impl core::fmt::Debug for Backing {
     fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             Self::Anonymous => formatter.write_str("Anonymous"),
-            Self::Object { object, first } => write!(formatter, "Object({:#x}, {first})", object.identity()),
+            Self::Object { object, first, .. } => write!(formatter, "Object({:#x}, {first})", object.identity()),
         }
     }
 }
@@ -183,7 +207,7 @@ impl Area {
         }
         match (&self.backing, &next.backing) {
             (Backing::Anonymous, Backing::Anonymous) => true,
-            (Backing::Object { object, .. }, Backing::Object { object: other, first }) => {
+            (Backing::Object { object, .. }, Backing::Object { object: other, first, .. }) => {
                 core::ptr::addr_eq(Arc::as_ptr(object), Arc::as_ptr(other))
                     && self.page_index(next.range.start) == *first
             }
@@ -193,7 +217,8 @@ impl Area {
 
     /// The lowest address that others should keep away from: below a stack there is room to grow.
     #[inline]
-    fn guarded_start(&self) -> u64 {
+    #[must_use]
+    pub fn guarded_start(&self) -> u64 {
         if self.flags.contains(AreaFlags::GROWS_DOWN) {
             self.range.start.value().saturating_sub(STACK_GUARD_GAP)
         } else {
@@ -359,6 +384,23 @@ impl AreaMap {
             self.chunks.insert(chunk + 1, Chunk { areas: upper, largest_gap: Cell::new(UNKNOWN) });
             self.hint.set((0, 0));
         }
+    }
+
+    /// Adds an area above all others: copying a map costs no searches.
+    pub fn append(&mut self, area: Area) {
+        self.count += 1;
+        match self.chunks.last_mut() {
+            Some(chunk) if chunk.areas.len() < CHUNK_AREAS => {
+                chunk.areas.push(area);
+                chunk.largest_gap.set(UNKNOWN);
+            }
+            _ => self.chunks.push(Chunk { areas: alloc::vec![area], largest_gap: Cell::new(UNKNOWN) }),
+        }
+    }
+
+    /// All areas from the lowest up, by value.
+    pub fn into_areas(self) -> impl Iterator<Item = Area> {
+        self.chunks.into_iter().flat_map(|chunk| chunk.areas)
     }
 
     /// Takes the area that holds `address` out.
