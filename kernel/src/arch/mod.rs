@@ -213,6 +213,71 @@ pub trait Registers: Clone + Default + Send + 'static {
     fn forget_system_call(&mut self);
 }
 
+/// An alternate signal stack as a signal frame carries it (`stack_t`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct SignalStack {
+    /// Its lowest byte.
+    pub base: u64,
+    /// Its length in bytes.
+    pub size: u64,
+    /// `ss_flags`.
+    pub flags: u32,
+}
+
+/// What a machine needs to know to start a signal handler.
+#[derive(Clone, Copy, Debug)]
+pub struct SignalDelivery<'a> {
+    /// The signal's number.
+    pub signal: u32,
+    /// The handler.
+    pub handler: VirtualAddress,
+    /// Where it returns to; zero where the program gave nothing.
+    pub restorer: VirtualAddress,
+    /// The `siginfo`, for handlers that want it.
+    pub information: Option<&'a [u8; 128]>,
+    /// The mask that `sigreturn` is to bring back.
+    pub mask: u64,
+    /// The alternate stack to note in the frame.
+    pub stack: SignalStack,
+    /// Where to build the frame below, when the handler runs on another stack than the interrupted one.
+    pub switch_to: Option<VirtualAddress>,
+    /// An address that the frame must stay above.
+    pub limit: Option<VirtualAddress>,
+    /// The vector of the last exception.
+    pub vector: u64,
+    /// Its error code.
+    pub error_code: u64,
+    /// The address of the last page fault.
+    pub fault_address: VirtualAddress,
+}
+
+/// What a signal frame brought back beside the registers. The mask may hold anything.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SavedSignalContext {
+    /// The mask.
+    pub mask: u64,
+    /// The alternate stack.
+    pub stack: SignalStack,
+}
+
+/// Starting signal handlers and returning from them, in Linux's layout for the machine. For the running thread only, whose vector
+/// registers are in the CPU; both functions touch user memory.
+pub trait SignalFrame {
+    /// Saves the registers in a frame on the user stack and replaces them by those that the handler starts with.
+    ///
+    /// # Errors
+    /// [`UserFault`] when the frame cannot be written or does not fit; the registers are unchanged then.
+    fn push_signal(&mut self, delivery: &SignalDelivery<'_>) -> Result<(), UserFault>;
+    /// Restores the registers from the frame that the stack pointer is at, as `sigreturn` finds it. The result makes no system
+    /// call of this entry, and no register has a value that user mode could not have set.
+    ///
+    /// # Errors
+    /// [`UserFault`] when the frame cannot be read or holds what the CPU would refuse.
+    fn pop_signal(&mut self) -> Result<SavedSignalContext, UserFault>;
+    /// The most bytes of stack that a frame takes: `AT_MINSIGSTKSZ`.
+    fn signal_frame_size() -> usize;
+}
+
 /// Floating-point and vector registers of a thread that is not running.
 pub trait ExtendedStateOperations: Send + Sized {
     /// The state that a new program starts with. Allocates the area; `None` when memory is out.

@@ -8,7 +8,8 @@
 
 use super::{
     AccessKind, Architecture, ContextSwitch, Cpu, CpuLocal, ExtendedStateOperations, Machine, Mmu, Power, Registers,
-    SerialConsole, TimerHardware, TrapFrame, UserAccess, UserFault,
+    SavedSignalContext, SerialConsole, SignalDelivery, SignalFrame, SignalStack, TimerHardware, TrapFrame, UserAccess,
+    UserFault,
 };
 use crate::base::{CpuId, Nanoseconds, PAGE_SIZE, PhysicalAddress, VirtualAddress};
 use std::cell::Cell;
@@ -316,6 +317,55 @@ impl Registers for HostedFrame {
     }
     fn forget_system_call(&mut self) {
         self.number = None;
+    }
+}
+
+/// The emulated machine's signal frame: the context as words, then the `siginfo`.
+const FRAME_WORDS: usize = 8;
+
+impl SignalFrame for HostedFrame {
+    fn push_signal(&mut self, delivery: &SignalDelivery<'_>) -> Result<(), UserFault> {
+        let top = delivery.switch_to.map_or(self.stack_pointer, VirtualAddress::value);
+        let frame = top.checked_sub(FRAME_WORDS as u64 * 8 + 128).ok_or(UserFault)? & !15;
+        if delivery.limit.is_some_and(|limit| frame <= limit.value()) {
+            return Err(UserFault);
+        }
+        let words = [
+            delivery.mask,
+            delivery.stack.base,
+            delivery.stack.size,
+            delivery.stack.flags.into(),
+            self.instruction_pointer,
+            self.stack_pointer,
+            self.result,
+            delivery.restorer.value(),
+        ];
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        Hosted::copy_to_user(VirtualAddress::new(frame), &bytes)?;
+        if let Some(information) = delivery.information {
+            Hosted::copy_to_user(VirtualAddress::new(frame + bytes.len() as u64), information)?;
+        }
+        self.arguments = [delivery.signal.into(), frame + bytes.len() as u64, frame, 0, 0, 0];
+        self.stack_pointer = frame;
+        self.instruction_pointer = delivery.handler.value();
+        self.number = None;
+        Ok(())
+    }
+    fn pop_signal(&mut self) -> Result<SavedSignalContext, UserFault> {
+        let mut bytes = [0; FRAME_WORDS * 8];
+        Hosted::copy_from_user(&mut bytes, VirtualAddress::new(self.stack_pointer))?;
+        let mut words = bytes.chunks_exact(8).map(|word| word.try_into().map_or(0, u64::from_le_bytes));
+        let mut next = || words.next().unwrap_or(0);
+        let saved = SavedSignalContext {
+            mask: next(),
+            stack: SignalStack { base: next(), size: next(), flags: next() as u32 },
+        };
+        (self.instruction_pointer, self.stack_pointer, self.result) = (next(), next(), next());
+        self.number = None;
+        Ok(saved)
+    }
+    fn signal_frame_size() -> usize {
+        FRAME_WORDS * 8 + 128 + 15
     }
 }
 

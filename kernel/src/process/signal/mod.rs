@@ -4,6 +4,8 @@
 //! its lock; the second has what the thread's own paths look at without any lock.
 
 pub mod action;
+pub mod alternate_stack;
+pub mod deliver;
 pub mod information;
 pub mod number;
 pub mod queue;

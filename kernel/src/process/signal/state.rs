@@ -242,6 +242,14 @@ impl SignalState {
         Ok(old)
     }
 
+    /// Puts the action of `signal` back to the default, keeping the rest.
+    pub(super) fn reset_action(&self, signal: Signal) {
+        let inner = self.inner.lock();
+        let mut actions = inner.actions.lock_nested();
+        let action = actions.get(signal);
+        actions.set(signal, SignalAction { handler: super::action::HANDLER_DEFAULT, ..action });
+    }
+
     /// The ignored and the caught signals.
     #[must_use]
     pub fn collect_action_sets(&self) -> (SignalSet, SignalSet) {

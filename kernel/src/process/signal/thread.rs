@@ -223,11 +223,11 @@ impl ThreadSignals {
     /// The mask that a handler's frame saves, and that `sigprocmask` would show: the one from before a temporary one.
     #[must_use]
     pub fn mask_to_save(&self) -> SignalSet {
-        if self.work().contains(SignalWork::RESTORE_MASK) {
-            SignalSet::from_bits(self.saved_mask.load(Ordering::Relaxed))
-        } else {
-            self.blocked()
-        }
+        if self.work().contains(SignalWork::RESTORE_MASK) { self.saved_mask() } else { self.blocked() }
+    }
+
+    pub(super) fn saved_mask(&self) -> SignalSet {
+        SignalSet::from_bits(self.saved_mask.load(Ordering::Relaxed))
     }
 
     pub(super) fn store_saved_mask(&self, mask: SignalSet) {
