@@ -2,26 +2,79 @@
 //!
 //! [`SignalState`] is a process's part, [`ThreadSignals`] a thread's. The first is the one place where signals are sent and taken, under
 //! its lock; the second has what the thread's own paths look at without any lock.
+//!
+//! # The life of a signal
+//! 1. Somebody [`send_to_process`]es it (or to a thread, a group). [`SignalState::send`] drops it when it is ignored, else queues it,
+//!    chooses the thread that takes it and gives that [`SignalWork::PENDING`]; a sleep that signals may end, ends.
+//! 2. On its way to user mode the thread comes through [`deliver`]. A handler gets a frame on the user stack, in the machine's layout
+//!    ([`crate::arch::SignalFrame`]); a default action stops or ends the process.
+//! 3. The handler returns through `rt_sigreturn`, which restores registers, mask and alternate stack.
+//!
+//! Nothing pending costs one load on the way to user mode.
 
 pub mod action;
 pub mod alternate_stack;
 pub mod deliver;
 pub mod information;
+pub mod job_control;
 pub mod number;
 pub mod queue;
 pub mod restart;
+pub mod send;
 pub mod state;
 pub mod thread;
+pub mod wait;
 
 pub use action::{ActionFlags, SignalAction};
 pub use information::{SignalInformation, code};
 pub use number::{DefaultAction, Signal, SignalSet};
 pub use restart::Restart;
+pub use send::{
+    force_segmentation_fault, send_fault, send_from_kernel, send_to_group, send_to_process, send_to_thread,
+};
 pub use state::{Consume, Ending, JobChange, Sent, SignalState, Target};
 pub use thread::{AlternateStack, InheritStack, SignalWork, ThreadSignals};
+pub use wait::with_temporary_mask;
 
+use super::{ExitStatus, current_thread};
 use crate::arch::TrapFrame;
+use deliver::Step;
 
-/// Delivers the running thread's signals into `frame`: the last thing before user mode, interrupts enabled. Does not return when
-/// a signal ends the thread.
-pub fn deliver(_frame: &mut TrapFrame) {}
+/// What [`deliver`] leaves to its caller.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub enum Fate {
+    /// The thread goes to user mode with the registers in the frame.
+    UserMode,
+    /// The process ends with this status (or is ending already).
+    EndProcess(ExitStatus),
+    /// The thread alone ends: its process ends with a status set before, or another thread calls `execve`.
+    EndThread,
+}
+
+/// Delivers the running thread's signals into `frame`, and restarts a system call that was interrupted for nothing: the last thing
+/// before user mode, interrupts enabled, no lock held. Stops sleep in here.
+pub fn deliver(frame: &mut TrapFrame) -> Fate {
+    let thread = current_thread();
+    let process = thread.process();
+    loop {
+        match deliver::next_step(frame, &thread.signals, &process.signals) {
+            Step::Done => return Fate::UserMode,
+            Step::BeginStop(signal) => {
+                if !job_control::spares(process, signal) {
+                    process.signals.begin_stop(signal);
+                }
+            }
+            Step::Stop => job_control::stop_here(&thread),
+            Step::EndProcess(signal) => return Fate::EndProcess(ExitStatus::killed(signal.number())),
+            Step::EndThread => return Fate::EndThread,
+        }
+    }
+}
+
+/// The signals that wait for the running thread and that it does not block.
+#[must_use]
+pub fn pending_unblocked() -> SignalSet {
+    let thread = current_thread();
+    thread.process().signals.pending_unblocked(&thread.signals)
+}
