@@ -65,7 +65,7 @@ pub trait Machine: Cpu + Mmu + UserAccess + ContextSwitch + TimerHardware + Seri
     /// Linux's `AUDIT_ARCH_*` value.
     const AUDIT_ARCHITECTURE: u32;
     /// The saved registers.
-    type TrapFrame: Registers;
+    type TrapFrame: Registers + SignalFrame;
     /// Floating-point and vector state.
     type ExtendedState: ExtendedStateOperations;
     /// Lets the system-call entry reach `handler` by one indirect call; [`set_trap_handler`]'s alone.

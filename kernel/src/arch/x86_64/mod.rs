@@ -6,6 +6,7 @@
 //! | `boot` | from the boot protocol's start information to the final page tables |
 //! | `segments` `interrupts` | GDT, TSS and per-CPU block; IDT |
 //! | `trap_frame` `entry` `exceptions` | saved registers; the ways in and out; sorting traps |
+//! | `signal_frame` | starting signal handlers and coming back |
 //! | `interrupt_controller` `pic` `local_apic` `io_apic` `acpi` | who interrupts, and where that is written |
 //! | `timer` `pit` `real_time_clock` | time |
 //! | `cpu` `mmu` `user_access` `context_switch` `extended_state` `serial` `power` | the contract's traits |
@@ -54,6 +55,7 @@ pub mod power;
 pub mod real_time_clock;
 pub mod segments;
 pub mod serial;
+pub mod signal_frame;
 pub mod timer;
 pub mod trap_frame;
 pub mod user_access;
