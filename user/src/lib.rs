@@ -1,64 +1,66 @@
-//! What the test programs share: a list of checks that prints one line each and ends with a total.
+//! Small Linux programs that test a kernel.
 //!
-//! A program of `src/bin/` is an ordinary static Linux program. It checks what the manual promises, prints nothing that
-//! differs from run to run (no addresses, process numbers or times) and ends with status 0 when all checks passed. `cargo xtask test`
-//! runs each on the host's Linux first and then on Ashlar, and compares output and status.
+//! `conformance` prints a transcript of what each case sees: run on Linux it is the oracle, and a kernel passes when its transcript is the
+//! same to the byte. So cases print nothing that may differ between two correct runs: no addresses, no process numbers, no times.
+//! `hostile` throws bad arguments at every system call.
+//!
+//! These programs talk to the kernel through libc's thinnest wrappers, so nearly every line is an `unsafe` call; the helpers below
+//! keep the cases readable.
 
-use std::fmt::Debug;
-use std::process::ExitCode;
+pub mod cases;
+pub mod checks;
+pub mod runner;
 
-/// The checks of one program.
-#[derive(Default, Debug)]
-pub struct Checks {
-    passed: u32,
-    failed: u32,
+pub use checks::*;
+
+use std::ffi::CString;
+
+/// Calls a libc function in an unsafe block and gives `Ok(value)`, or `Err(errno name)` where it returned -1.
+#[macro_export]
+macro_rules! call {
+    ($function:ident($($argument:expr),* $(,)?)) => {
+        {
+            #[allow(unused_unsafe, reason = "an argument may hold an unsafe block of its own")]
+            let value = unsafe { libc::$function($($argument),*) };
+            $crate::check(value as i64)
+        }
+    };
 }
 
-impl Checks {
-    /// An empty list.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Something must hold.
-    pub fn that(&mut self, name: &str, holds: bool) {
-        if holds {
-            self.passed += 1;
-            println!("ok {name}");
-        } else {
-            self.failed += 1;
-            println!("FAILED {name}");
+/// Makes a system call by number and gives `Ok(value)`, or `Err(errno name)`.
+#[macro_export]
+macro_rules! raw {
+    ($number:expr $(, $argument:expr)* $(,)?) => {
+        {
+            #[allow(unused_unsafe, reason = "an argument may hold an unsafe block of its own")]
+            let value = unsafe { libc::syscall($number as libc::c_long $(, $argument)*) };
+            $crate::check(value)
         }
-    }
-
-    /// Two values must be equal; both are shown when they are not.
-    pub fn equal<T: PartialEq + Debug>(&mut self, name: &str, found: T, expected: T) {
-        if found == expected {
-            self.passed += 1;
-            println!("ok {name}");
-        } else {
-            self.failed += 1;
-            println!("FAILED {name}: found {found:?}, expected {expected:?}");
-        }
-    }
-
-    /// A system call must have failed with `errno`: `result` is what it returned, -1 for failure.
-    pub fn fails<T: Into<i64>>(&mut self, name: &str, result: T, errno: i32) {
-        let found = if result.into() == -1 { last_errno() } else { 0 };
-        self.equal(name, found, errno);
-    }
-
-    /// Prints the total; the program's status.
-    #[must_use]
-    pub fn finish(self) -> ExitCode {
-        println!("{} passed, {} failed", self.passed, self.failed);
-        if self.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-    }
+    };
 }
 
-/// The errno of the system call that failed last.
-#[must_use]
-pub fn last_errno() -> i32 {
-    std::io::Error::last_os_error().raw_os_error().unwrap_or(0)
+/// A result as the transcript shows it.
+pub type Outcome = Result<i64, &'static str>;
+
+/// Turns -1 into the name of the error number.
+pub fn check(value: i64) -> Outcome {
+    if value == -1 { Err(errno_name(std::io::Error::last_os_error().raw_os_error().unwrap_or(0))) } else { Ok(value) }
+}
+
+/// Whether it worked: for results whose value differs from run to run (descriptors, addresses, process numbers).
+pub fn worked(outcome: Outcome) -> Result<(), &'static str> {
+    outcome.map(|_| ())
+}
+
+/// A C string.
+pub fn c(text: &str) -> CString {
+    CString::new(text).unwrap_or_default()
+}
+
+/// The symbolic name of an error number.
+pub fn errno_name(number: i32) -> &'static str {
+    macro_rules! names { ($($name:ident)*) => { match number { $(libc::$name => stringify!($name),)* _ => "E?" } } }
+    names!(EPERM ENOENT ESRCH EINTR EIO ENXIO E2BIG ENOEXEC EBADF ECHILD EAGAIN ENOMEM EACCES EFAULT ENOTBLK EBUSY EEXIST EXDEV ENODEV
+        ENOTDIR EISDIR EINVAL ENFILE EMFILE ENOTTY ETXTBSY EFBIG ENOSPC ESPIPE EROFS EMLINK EPIPE EDOM ERANGE EDEADLK ENAMETOOLONG ENOLCK
+        ENOSYS ENOTEMPTY ELOOP ENODATA ETIME EOVERFLOW EILSEQ ENOTSOCK EOPNOTSUPP ETIMEDOUT EINPROGRESS ECANCELED EOWNERDEAD)
 }

@@ -1,0 +1,27 @@
+//! The conformance cases, by subject.
+
+mod events;
+mod files;
+mod memory;
+pub mod processes;
+pub mod signals;
+mod terminals;
+mod threads;
+mod time;
+
+use crate::runner::Case;
+
+/// Every case, in the order in which they run.
+pub fn all() -> Vec<Case> {
+    [
+        memory::CASES,
+        processes::CASES,
+        signals::CASES,
+        files::CASES,
+        events::CASES,
+        threads::CASES,
+        time::CASES,
+        terminals::CASES,
+    ]
+    .concat()
+}
