@@ -125,6 +125,11 @@ impl Errno {
     pub const fn number(self) -> i32 {
         self as i32
     }
+    /// Whether it is one of the values that never reach user space.
+    #[must_use]
+    pub const fn is_restart(self) -> bool {
+        self as u16 >= Self::ERESTARTSYS as u16
+    }
     /// What a system call returns for it: the number negated, as an unsigned register value.
     #[must_use]
     pub const fn to_register(self) -> u64 {

@@ -2,7 +2,7 @@
 
 use super::row::{Handler, Requirement, Support, SystemCall};
 use super::{table, trace};
-use crate::arch::{Architecture, Current, Machine, Registers, TrapFrame};
+use crate::arch::{Architecture, Cpu, Current, Machine, Registers, TrapFrame};
 use crate::base::{Errno, Result};
 use crate::process::{Process, Thread};
 use crate::security::Capability;
@@ -119,7 +119,13 @@ pub fn dispatch(thread: &Arc<Thread>, process: &Arc<Process>, frame: &mut TrapFr
     // A call that replaced the registers (execve, rt_sigreturn) gives the value that is to be in the result register.
     frame.set_result(match result {
         Ok(value) => value,
-        Err(error) => error.to_register(),
+        Err(error) => {
+            // The way to user mode decides what becomes of a call that wants to start again.
+            if error.is_restart() {
+                Current::local().request_work();
+            }
+            error.to_register()
+        }
     });
 }
 

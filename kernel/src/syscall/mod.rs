@@ -17,7 +17,9 @@ pub mod argument;
 pub mod dispatch;
 pub mod reference;
 pub mod row;
+pub mod signal;
 pub mod table;
+pub mod time_values;
 pub mod trace;
 
 pub use argument::{Argument, ArgumentKind, CallResult};
