@@ -1,0 +1,306 @@
+//! Throws bad arguments at every system call: null, kernel, unaligned, page-crossing, huge and random ones.
+//!
+//! Usage: `hostile [CALLS-PER-NUMBER] [SEED]`. Each call number runs in a process of its own, under another user, in a session of its own, with an
+//! alarm, so that a call that blocks, stops or kills its caller does no more than that. At the end memory in use must be what it was after
+//! the warm-up round, and the program must still be able to fork, write and map: `hostile: done` is the last line. Panics show in the kernel's log.
+
+use std::io::Write;
+
+/// One past the highest number tried.
+const NUMBERS: i64 = 470;
+
+/// A small generator, so that a seed gives the same calls everywhere.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[(self.next() % from.len() as u64) as usize]
+    }
+}
+
+/// Calls that end or replace the caller as they should, or that would stop the machine or the clock as root. `reboot` is tried
+/// under the other user only.
+fn is_left_out(number: i64, root: bool) -> bool {
+    let always = [libc::SYS_exit, libc::SYS_exit_group, libc::SYS_rt_sigreturn];
+    let as_root = [
+        libc::SYS_reboot,
+        libc::SYS_kill,
+        libc::SYS_tkill,
+        libc::SYS_tgkill,
+        libc::SYS_rt_sigqueueinfo,
+        libc::SYS_rt_tgsigqueueinfo,
+        libc::SYS_pidfd_send_signal,
+        libc::SYS_umount2,
+        libc::SYS_pivot_root,
+        libc::SYS_mount,
+        libc::SYS_settimeofday,
+        libc::SYS_clock_settime,
+        libc::SYS_adjtimex,
+        libc::SYS_clock_adjtime,
+        libc::SYS_swapon,
+        libc::SYS_swapoff,
+        libc::SYS_kexec_load,
+        libc::SYS_unlinkat,
+        libc::SYS_renameat2,
+        libc::SYS_vhangup,
+        libc::SYS_process_vm_writev,
+        libc::SYS_init_module,
+        libc::SYS_delete_module,
+        libc::SYS_syslog,
+        libc::SYS_setpriority,
+        libc::SYS_prlimit64,
+        libc::SYS_sethostname,
+        libc::SYS_setdomainname,
+        libc::SYS_sched_setscheduler,
+        libc::SYS_sched_setattr,
+        libc::SYS_sched_setparam,
+        libc::SYS_sched_setaffinity,
+    ];
+    always.contains(&number) || (root && as_root.contains(&number))
+}
+
+fn main() {
+    let argument =
+        |index: usize, default: u64| std::env::args().nth(index).and_then(|word| word.parse().ok()).unwrap_or(default);
+    let (count, seed) = (argument(1, 500), argument(2, 1));
+    // The first round makes every cache and table grow to its size; the second must then leave memory as it was.
+    round(count / 4 + 1, seed);
+    let before = free_pages();
+    let calls = round(count, seed + 1000);
+    let after = free_pages();
+    println!("hostile: {calls} calls");
+    println!("hostile: free pages before {before} after {after}");
+    let sane = healthy();
+    println!("hostile: {}", if sane { "done" } else { "the system is not healthy" });
+    std::process::exit(i32::from(!sane));
+}
+
+/// One pass over all numbers, as another user and as root. Gives the number of calls made.
+fn round(count: u64, seed: u64) -> u64 {
+    let mut calls = 0;
+    for root in [false, true] {
+        for number in (0..NUMBERS).filter(|number| !is_left_out(*number, root)) {
+            calls += in_child(
+                number,
+                count,
+                seed.wrapping_mul(0x9e37_79b9).wrapping_add(number as u64 * 2 + u64::from(root) + 1),
+                root,
+            );
+        }
+    }
+    sweep();
+    calls
+}
+
+/// A page that both processes see: the child counts its calls there.
+fn counter() -> *mut u64 {
+    static PAGE: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
+    *PAGE.get_or_init(|| unsafe {
+        libc::mmap(
+            std::ptr::null_mut(),
+            4096,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_SHARED | libc::MAP_ANONYMOUS,
+            -1,
+            0,
+        ) as usize
+    }) as *mut u64
+}
+
+fn in_child(number: i64, count: u64, seed: u64, root: bool) -> u64 {
+    let made = counter();
+    unsafe { made.write_volatile(0) };
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        unsafe { prepare(root) };
+        attack(number, count, Random(seed | 1), made);
+        unsafe { libc::_exit(0) };
+    }
+    let mut status = 0;
+    // The alarm interrupts a blocked call; a child that is stopped, or that blocks the alarm, is killed.
+    for _ in 0..400 {
+        match unsafe { libc::waitpid(child, &mut status, libc::WNOHANG) } {
+            0 => unsafe { libc::usleep(5000) },
+            _ => return unsafe { made.read_volatile() },
+        };
+    }
+    unsafe {
+        libc::kill(child, libc::SIGKILL);
+        libc::waitpid(child, &mut status, 0);
+    }
+    unsafe { made.read_volatile() }
+}
+
+unsafe fn prepare(root: bool) {
+    extern "C" fn nothing(_signal: i32) {}
+    unsafe {
+        libc::setsid();
+        libc::chdir(c"/tmp".as_ptr());
+        let null = libc::open(c"/dev/null".as_ptr(), libc::O_RDWR);
+        for descriptor in 0..3 {
+            libc::dup2(null, descriptor);
+        }
+        let mut ends = [0; 2];
+        libc::pipe2(ends.as_mut_ptr(), libc::O_NONBLOCK);
+        libc::eventfd(0, libc::EFD_NONBLOCK);
+        libc::epoll_create1(0);
+        libc::memfd_create(c"x".as_ptr(), 0);
+        libc::open(c"/tmp".as_ptr(), libc::O_RDONLY);
+        libc::open(c"/proc/self/maps".as_ptr(), libc::O_RDONLY);
+        // No core, few processes, little memory and file space: the calls may ask for as much as they like.
+        for (resource, value) in [
+            (libc::RLIMIT_CORE, 0),
+            (libc::RLIMIT_NPROC, 60),
+            (libc::RLIMIT_AS, 256 << 20),
+            (libc::RLIMIT_FSIZE, 1 << 20),
+            (libc::RLIMIT_NOFILE, 64),
+            (libc::RLIMIT_CPU, 20),
+        ] {
+            libc::setrlimit(resource, &libc::rlimit { rlim_cur: value, rlim_max: value });
+        }
+        libc::signal(libc::SIGALRM, nothing as *const () as usize);
+        let tick = libc::timeval { tv_sec: 0, tv_usec: 2000 };
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = nothing as *const () as usize;
+        libc::sigaction(libc::SIGALRM, &action, std::ptr::null_mut());
+        libc::setitimer(
+            libc::ITIMER_REAL,
+            &libc::itimerval { it_interval: tick, it_value: tick },
+            std::ptr::null_mut(),
+        );
+        if !root {
+            libc::setgroups(0, std::ptr::null());
+            libc::setresgid(65534, 65534, 65534);
+            libc::setresuid(65534, 65534, 65534);
+        }
+    }
+}
+
+fn attack(number: i64, count: u64, mut random: Random, made: *mut u64) {
+    let own = unsafe { libc::getpid() };
+    // Three pages: the first and last cannot be touched, so that a buffer at either end crosses into nothing.
+    let area = unsafe {
+        libc::mmap(std::ptr::null_mut(), 3 * 4096, libc::PROT_NONE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0)
+    } as u64;
+    let page = area + 4096;
+    unsafe { libc::mprotect(page as *mut _, 4096, libc::PROT_READ | libc::PROT_WRITE) };
+    let bytes = unsafe { std::slice::from_raw_parts_mut(page as *mut u8, 4096) };
+    let pool = [
+        0,
+        1,
+        2,
+        3,
+        4,
+        5,
+        7,
+        8,
+        9,
+        16,
+        24,
+        64,
+        127,
+        128,
+        255,
+        4095,
+        4096,
+        4097,
+        65536,
+        1 << 20,
+        1 << 31,
+        (1 << 31) - 1,
+        (1 << 32) - 1,
+        1 << 32,
+        1 << 47,
+        (1 << 47) - 4096,
+        (1 << 47) - 1,
+        1 << 62,
+        1 << 63,
+        (1 << 63) - 1,
+        u64::MAX,
+        u64::MAX - 1,
+        u64::MAX - 4095,
+        -100i64 as u64,
+        0xffff_8000_0000_0000,
+        0xffff_ff00_0020_0000,
+        0xffff_ffff_ffff_f000,
+        0x8000_0000_0000_0000,
+        page,
+        page + 1,
+        page + 8,
+        page + 4088,
+        page + 4095,
+        page + 4096,
+        area,
+        own as u64,
+    ];
+    for _ in 0..count {
+        // What the pointers point to is hostile too.
+        match random.next() % 4 {
+            0 => bytes.fill(0),
+            1 => bytes.fill(0xff),
+            2 => bytes.chunks_exact_mut(8).for_each(|chunk| chunk.copy_from_slice(&random.pick(&pool).to_le_bytes())),
+            _ => bytes.iter_mut().for_each(|byte| *byte = random.next() as u8),
+        }
+        let mut arguments = [0u64; 6];
+        for argument in &mut arguments {
+            *argument = if random.next() % 8 == 0 { random.next() } else { random.pick(&pool) };
+        }
+        if let [first, ..] = &mut arguments
+            && [libc::SYS_clone].contains(&number)
+        {
+            // A child that shares memory would run on the caller's stack: that is the program's own undoing, not the kernel's.
+            *first &= !(libc::CLONE_VM as u64);
+        }
+        let [a, b, c, d, e, f] = arguments;
+        unsafe {
+            made.write_volatile(made.read_volatile() + 1);
+            libc::syscall(number, a, b, c, d, e, f);
+            if libc::getpid() != own {
+                libc::_exit(0);
+            }
+        }
+    }
+}
+
+/// Ends what the children left behind: everything of the other user, and orphans of this process.
+fn sweep() {
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        unsafe {
+            libc::setresuid(65534, 65534, 65534);
+            libc::kill(-1, libc::SIGKILL);
+            libc::_exit(0);
+        }
+    }
+    let mut status = 0;
+    unsafe { libc::waitpid(child, &mut status, 0) };
+    unsafe { libc::usleep(300_000) };
+    while unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG) } > 0 {}
+}
+
+fn free_pages() -> u64 {
+    let mut information: libc::sysinfo = unsafe { std::mem::zeroed() };
+    unsafe { libc::sysinfo(&mut information) };
+    information.freeram * u64::from(information.mem_unit) / 4096
+}
+
+/// Whether the system still does its work.
+fn healthy() -> bool {
+    let _ = std::io::stdout().flush();
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        let memory = vec![1u8; 1 << 20];
+        unsafe { libc::_exit(i32::from(memory.iter().map(|byte| u32::from(*byte)).sum::<u32>() != 1 << 20)) };
+    }
+    let mut status = 1;
+    unsafe { libc::waitpid(child, &mut status, 0) };
+    status == 0
+        && std::fs::write("/tmp/hostile-health", "well").is_ok()
+        && std::fs::read("/tmp/hostile-health").is_ok_and(|bytes| bytes == b"well")
+}
