@@ -12,6 +12,7 @@ extern crate alloc;
 pub mod base;
 pub mod arch;
 pub mod sync;
+pub mod log;
 pub mod security;
 pub mod time;
 pub mod memory;

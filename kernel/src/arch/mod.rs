@@ -325,6 +325,8 @@ pub trait TimerHardware {
     fn set_alarm(deadline: Nanoseconds);
     /// Seconds since 1970 from the battery clock, read once at boot; `None` where the machine has none.
     fn read_wall_clock() -> Option<u64>;
+    /// Tells the machine's vDSO what to add to the monotonic clock to get the realtime clock (wrapping).
+    fn publish_realtime_offset(_offset: u64) {}
 }
 
 /// The machine's first serial port (`ttyS0`, `ttyAMA0`), polled for output, by interrupt for input.

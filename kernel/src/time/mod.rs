@@ -1,1 +1,169 @@
-//! Placeholder until the room's owner writes it.
+//! Clocks and timers.
+//!
+//! | clock | counts from | changed by |
+//! |---|---|---|
+//! | [`monotonic`] | boot | nothing |
+//! | [`boottime`] | boot, sleep included (there is none) | nothing |
+//! | [`realtime`] | 1970 | [`set_realtime`] |
+//!
+//! [`arm`] calls back in interrupt context when a deadline (on the monotonic clock) has passed. [`handle_interrupt`] is the
+//! timer interrupt's work: it fires what is due, says how many accounting ticks (100 Hz) have passed and programs the next
+//! alarm: the earliest timer or, unless [`stop_tick`] was called, the next tick.
+//!
+//! Lock order: the queue's lock (rank Timer, interrupts off) is never held while a callback runs.
+
+pub mod timer_queue;
+
+use crate::arch::{Current, TimerHardware};
+use crate::base::{Nanoseconds, Ticks};
+use crate::sync::{InterruptsDisabled, LockRank, SpinLock};
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+pub use timer_queue::{TimerCallback, TimerHandle, TimerQueue};
+
+/// Realtime less monotonic, in nanoseconds.
+static REALTIME_OFFSET: AtomicU64 = AtomicU64::new(0);
+/// How often the realtime clock was set: for timers that are to notice.
+static CLOCK_CHANGES: AtomicU64 = AtomicU64::new(0);
+/// Accounting ticks since boot.
+static TICKS: AtomicU64 = AtomicU64::new(0);
+
+struct State {
+    queue: TimerQueue,
+    /// The deadline that the hardware was given.
+    alarm: Nanoseconds,
+    /// The next accounting tick.
+    next_tick: Nanoseconds,
+    /// Whether ticks are wanted.
+    ticking: bool,
+}
+
+impl State {
+    /// Gives the hardware its next deadline when it differs from what it has.
+    fn program(&mut self) {
+        let mut deadline = self.queue.next_deadline().unwrap_or(Nanoseconds::MAX);
+        if self.ticking {
+            deadline = deadline.min(self.next_tick);
+        }
+        if deadline < self.alarm {
+            self.alarm = deadline;
+            Current::set_alarm(deadline);
+        }
+    }
+}
+
+static STATE: SpinLock<State, InterruptsDisabled> = SpinLock::new(
+    LockRank::Timer,
+    State { queue: TimerQueue::new(), alarm: Nanoseconds::MAX, next_tick: Nanoseconds::MAX, ticking: false },
+);
+
+/// Time since boot. Never goes back.
+#[inline]
+#[must_use]
+pub fn monotonic() -> Nanoseconds {
+    Current::now()
+}
+
+/// Time since boot, sleep of the machine included.
+#[inline]
+#[must_use]
+pub fn boottime() -> Nanoseconds {
+    Current::now()
+}
+
+/// Time since 1970.
+#[inline]
+#[must_use]
+pub fn realtime() -> Nanoseconds {
+    Nanoseconds(monotonic().0.wrapping_add(REALTIME_OFFSET.load(Relaxed)))
+}
+
+/// Realtime less monotonic: what turns a deadline on one clock into one on the other (wrapping).
+#[inline]
+#[must_use]
+pub fn realtime_offset() -> u64 {
+    REALTIME_OFFSET.load(Relaxed)
+}
+
+/// Sets the realtime clock.
+pub fn set_realtime(now: Nanoseconds) {
+    REALTIME_OFFSET.store(now.0.wrapping_sub(monotonic().0), Relaxed);
+    CLOCK_CHANGES.fetch_add(1, Relaxed);
+    Current::publish_realtime_offset(REALTIME_OFFSET.load(Relaxed));
+}
+
+/// How often [`set_realtime`] was called.
+#[must_use]
+pub fn clock_changes() -> u64 {
+    CLOCK_CHANGES.load(Relaxed)
+}
+
+/// Accounting ticks that the booting CPU has seen.
+#[must_use]
+pub fn ticks() -> Ticks {
+    Ticks(TICKS.load(Relaxed))
+}
+
+/// Reads the battery clock and starts the tick. Interrupts may come from now on.
+pub fn initialize() {
+    let seconds = Current::read_wall_clock().unwrap_or(0);
+    let offset = Nanoseconds::from_seconds(seconds).0.wrapping_sub(monotonic().0);
+    REALTIME_OFFSET.store(offset, Relaxed);
+    Current::publish_realtime_offset(offset);
+    start_tick();
+}
+
+/// Asks for ticks again after [`stop_tick`]: a thread runs that has a slice. The ticks that were missed are not made up for.
+pub fn start_tick() {
+    let mut state = STATE.lock();
+    if !state.ticking {
+        state.ticking = true;
+        state.next_tick = monotonic().saturating_add(Nanoseconds::TICK);
+        state.program();
+    }
+}
+
+/// Says that nobody needs ticks: the CPU idles. Timers go on.
+pub fn stop_tick() {
+    STATE.lock().ticking = false;
+}
+
+/// Calls `callback` in interrupt context soon after `deadline` (monotonic).
+pub fn arm(deadline: Nanoseconds, callback: Arc<dyn TimerCallback>) -> TimerHandle {
+    let mut state = STATE.lock();
+    let handle = state.queue.insert(deadline, callback);
+    if deadline < state.alarm {
+        state.program();
+    }
+    handle
+}
+
+/// Takes a timer off. False when it has fired (its callback may still be running on another CPU) or was cancelled.
+pub fn cancel(handle: TimerHandle) -> bool {
+    let callback = STATE.lock().queue.remove(handle);
+    // Dropped here, outside the lock.
+    callback.is_some()
+}
+
+/// The timer interrupt: fires what is due and gives the number of accounting ticks that have passed. Interrupts are disabled.
+pub fn handle_interrupt() -> Ticks {
+    let now = monotonic();
+    let mut passed = 0;
+    {
+        let mut state = STATE.lock();
+        state.alarm = Nanoseconds::MAX;
+        if state.ticking && state.next_tick <= now {
+            passed = now.saturating_sub(state.next_tick).0 / Nanoseconds::TICK.0 + 1;
+            state.next_tick = state.next_tick.saturating_add(Nanoseconds(passed * Nanoseconds::TICK.0));
+        }
+    }
+    loop {
+        let Some(callback) = STATE.lock().queue.take_expired(now) else { break };
+        callback.expired(now);
+    }
+    STATE.lock().program();
+    if passed > 0 {
+        TICKS.fetch_add(passed, Relaxed);
+    }
+    Ticks(passed)
+}
