@@ -24,6 +24,7 @@
 //! next on its CPU, never by itself.
 
 pub mod cells;
+pub mod clock;
 pub mod context;
 pub mod resource_limits;
 pub mod scheduler;
