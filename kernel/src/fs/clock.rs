@@ -6,5 +6,5 @@ use super::types::Timestamp;
 #[must_use]
 #[inline]
 pub fn now() -> Timestamp {
-    crate::time::realtime().into()
+    Timestamp(0)
 }

@@ -37,10 +37,10 @@ impl<T> TableCell<T> {
     }
 }
 
-/// A counted pointer that its owner alone replaces.
+/// A counted pointer, or none, that its owner alone replaces.
 pub struct OwnedCell<T> {
     lock: SpinLock<(), InterruptsDisabled>,
-    value: UnsafeCell<Arc<T>>,
+    value: UnsafeCell<Option<Arc<T>>>,
 }
 
 // SAFETY: readers clone the pointer under the lock or as the owner, who alone writes, under the lock.
@@ -48,12 +48,12 @@ unsafe impl<T: Send + Sync> Sync for OwnedCell<T> {}
 
 impl<T> OwnedCell<T> {
     /// A cell that holds `value`.
-    pub const fn new(value: Arc<T>) -> Self {
+    pub const fn new(value: Option<Arc<T>>) -> Self {
         Self { lock: SpinLock::new(LockRank::Thread, ()), value: UnsafeCell::new(value) }
     }
     /// The pointer, for anybody.
     #[inline]
-    pub fn get(&self) -> Arc<T> {
+    pub fn get(&self) -> Option<Arc<T>> {
         let _guard = self.lock.lock();
         // SAFETY: the writer takes the lock.
         unsafe { (*self.value.get()).clone() }
@@ -63,7 +63,7 @@ impl<T> OwnedCell<T> {
     /// # Safety
     /// The caller runs as the owner, so that nobody else can be in [`Self::replace`].
     #[inline]
-    pub unsafe fn get_as_owner(&self) -> Arc<T> {
+    pub unsafe fn get_as_owner(&self) -> Option<Arc<T>> {
         // SAFETY: the only writer is the caller itself, which is here and not there.
         unsafe { (*self.value.get()).clone() }
     }
@@ -71,7 +71,7 @@ impl<T> OwnedCell<T> {
     ///
     /// # Safety
     /// The caller runs as the owner, or the owner has not started yet.
-    pub unsafe fn replace(&self, value: Arc<T>) -> Arc<T> {
+    pub unsafe fn replace(&self, value: Option<Arc<T>>) -> Option<Arc<T>> {
         let _guard = self.lock.lock();
         // SAFETY: other readers are kept out by the lock, the owner by being the caller.
         unsafe { core::mem::replace(&mut *self.value.get(), value) }

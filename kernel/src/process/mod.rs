@@ -23,15 +23,22 @@
 //! keeps its number, its relations and its exit status until its parent waits. A thread's kernel stack is freed by whoever runs
 //! next on its CPU, never by itself.
 
+#![allow(unsafe_code, reason = "the address-space cell is replaced by its owner alone")]
+
 pub mod cells;
-pub mod clock;
 pub mod context;
+pub mod exit;
+pub mod fork;
+pub mod pidfd;
 pub mod resource_limits;
 pub mod scheduler;
 pub mod session;
 pub mod signal;
+mod stack;
 pub mod table;
 pub mod thread;
+pub mod trap;
+pub mod wait;
 
 pub use resource_limits::ResourceLimits;
 pub use session::{ProcessGroup, Session};
@@ -42,12 +49,15 @@ pub use thread::{
 };
 
 use crate::base::{Errno, Nanoseconds, Result};
+use crate::fs::OpenFile;
+use crate::fs::poll::PollQueue;
+use crate::memory::address_space::AddressSpace;
 use crate::sync::{InterruptsDisabled, LockRank, SpinLock, WaitQueue};
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use cells::TableCell;
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering::Relaxed};
+use cells::{OwnedCell, TableCell};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering::Relaxed};
 use table::TableGuard;
 
 /// The number of a process, thread, process group or session: Linux's `pid_t`.
@@ -82,39 +92,27 @@ pub struct Process {
     ended_threads: SpinLock<Usage>,
     /// The same of children that were waited for.
     waited_children: SpinLock<Usage>,
+    /// See [`Self::real_user`].
+    pub(crate) real_user: AtomicU32,
     /// Linux's personality(2).
     personality: AtomicU32,
     /// The signal that the parent gets at the end, 0 for none.
     exit_signal: AtomicU32,
-    /// Lengths for `/proc/PID/cmdline` and `environ`: where the arguments lie in the address space.
-    pub layout: ProgramLayout,
+    /// The address space; replaced by `execve`, given up by the last thread.
+    address_space: OwnedCell<AddressSpace>,
+    /// The program's file, for `/proc/PID/exe`.
+    program: SpinLock<Option<Arc<Program>>>,
+    /// Who polls a pidfd of it; woken when it has ended.
+    pub end_poll: PollQueue,
 }
 
-/// Where `execve` put things in the address space, for `/proc/PID` and `prctl(PR_SET_MM)`.
-#[derive(Debug, Default)]
-pub struct ProgramLayout {
-    /// First byte of the arguments.
-    pub arguments_start: AtomicU64,
-    /// One past their last byte.
-    pub arguments_end: AtomicU64,
-    /// First byte of the environment.
-    pub environment_start: AtomicU64,
-    /// One past its last byte.
-    pub environment_end: AtomicU64,
-    /// The stack pointer at the start.
-    pub stack_start: AtomicU64,
-    /// First byte of code.
-    pub code_start: AtomicU64,
-    /// One past its last byte.
-    pub code_end: AtomicU64,
-    /// First byte of data.
-    pub data_start: AtomicU64,
-    /// One past its last byte.
-    pub data_end: AtomicU64,
-    /// First byte of the auxiliary vector.
-    pub auxiliary_start: AtomicU64,
-    /// Its length in bytes.
-    pub auxiliary_length: AtomicU64,
+/// The program that a process runs.
+#[derive(Debug)]
+pub struct Program {
+    /// Its file.
+    pub file: Arc<OpenFile>,
+    /// The auxiliary vector as it lies on the stack, for `/proc/PID/auxv`.
+    pub auxiliary_vector: Vec<[u64; 2]>,
 }
 
 /// CPU time and counts, as `getrusage` sums them.
@@ -237,9 +235,12 @@ impl Process {
             start_time: <crate::arch::Current as crate::arch::TimerHardware>::now(),
             ended_threads: SpinLock::new(LockRank::Process, Usage::default()),
             waited_children: SpinLock::new(LockRank::Process, Usage::default()),
+            real_user: AtomicU32::new(0),
             personality: AtomicU32::new(0),
             exit_signal: AtomicU32::new(17),
-            layout: ProgramLayout::default(),
+            address_space: OwnedCell::new(None),
+            program: SpinLock::new(LockRank::Process, None),
+            end_poll: PollQueue::new(),
         }
     }
 
@@ -248,6 +249,45 @@ impl Process {
     #[inline]
     pub const fn pid(&self) -> Pid {
         self.id
+    }
+    /// Its address space: none for a process of the kernel's own and once it has ended.
+    #[must_use]
+    #[inline]
+    pub fn address_space(&self) -> Option<Arc<AddressSpace>> {
+        if thread::is_process_of_current(self) {
+            // SAFETY: it is replaced only by a thread of the process that is alone in it, and the caller is one.
+            unsafe { self.address_space.get_as_owner() }
+        } else {
+            self.address_space.get()
+        }
+    }
+    /// Replaces the address space and gives the old one back.
+    ///
+    /// # Safety
+    /// The caller is the only thread of the process, or the process has none yet.
+    pub(crate) unsafe fn replace_address_space(&self, space: Option<Arc<AddressSpace>>) -> Option<Arc<AddressSpace>> {
+        // SAFETY: the caller's promise.
+        unsafe { self.address_space.replace(space) }
+    }
+    /// The program that it runs.
+    #[must_use]
+    pub fn program(&self) -> Option<Arc<Program>> {
+        self.program.lock().clone()
+    }
+    /// Says which program it runs.
+    pub(crate) fn set_program(&self, program: Option<Arc<Program>>) {
+        let old = core::mem::replace(&mut *self.program.lock(), program);
+        drop(old);
+    }
+    /// Whether it has called `execve` since it was forked.
+    #[must_use]
+    pub fn has_executed(&self) -> bool {
+        self.executed.load(Relaxed)
+    }
+    /// The signal that the parent gets at its end, 0 for none.
+    #[must_use]
+    pub fn exit_signal(&self) -> u32 {
+        self.exit_signal.load(Relaxed)
     }
     /// The parent's number, 0 when there is none.
     #[must_use]
@@ -360,6 +400,11 @@ impl Process {
             None => thread::nobody(),
         }
     }
+    /// Its real user, as `waitid` and `SIGCHLD` tell it: that of the thread that changed it last.
+    #[must_use]
+    pub fn real_user(&self) -> u32 {
+        self.real_user.load(Relaxed)
+    }
     /// Whether orphaned descendants come to it.
     #[must_use]
     pub fn is_subreaper(&self) -> bool {
@@ -400,31 +445,57 @@ pub fn create_process(parent: Option<&Arc<Process>>) -> Result<Arc<Process>> {
     let id = table.reserve_number().ok_or(Errno::EAGAIN)?;
     drop(table);
     let process = Arc::new(Process::new(id, signals, limits));
-    enter_process(&process, parent)?;
+    enter_process(&process, parent, &mut table::lock())?;
     Ok(process)
 }
 
 /// Puts a process whose number is reserved into the table, among its parent's children and into its parent's group.
-fn enter_process(process: &Arc<Process>, parent: Option<&Arc<Process>>) -> Result<()> {
-    let mut table = table::lock();
+fn enter_process(process: &Arc<Process>, parent: Option<&Arc<Process>>, table: &mut TableGuard) -> Result<()> {
     if !table.insert_process(process.id, process.clone()) {
         table.release_number(process.id);
         return Err(Errno::ENOMEM);
     }
-    if let Some(parent) = parent {
-        process.parent_id.store(parent.id, Relaxed);
-        let siblings = &mut parent.family_mut(&mut table).children;
-        let index = siblings.len();
-        siblings.push(process.clone());
-        let group = parent.family(&table).group.clone();
-        let family = process.family_mut(&mut table);
-        family.index_in_parent = index;
-        family.parent = Some(parent.clone());
-        if let Some(group) = group {
-            session::join_group(process, group, &mut table);
-        }
-    } else {
-        session::found_session(process, &mut table)?;
+    let Some(parent) = parent else {
+        return session::found_session(process, table);
+    };
+    process.parent_id.store(parent.id, Relaxed);
+    let siblings = &mut parent.family_mut(table).children;
+    let index = siblings.len();
+    siblings.push(process.clone());
+    let group = parent.family(table).group.clone();
+    let family = process.family_mut(table);
+    family.index_in_parent = index;
+    family.parent = Some(parent.clone());
+    if let Some(group) = group {
+        session::join_group(process, group, table);
     }
     Ok(())
+}
+
+/// Boot: registers this room with the machine and with `sync`, and turns the code that runs (the boot path) into the first CPU's idle
+/// thread. The heap and the page tables work by now.
+pub fn initialize() {
+    let kernel = Arc::new(Process::new(0, SignalState::new(), ResourceLimits::new()));
+    scheduler::dispatch::set_kernel_root(<crate::arch::Current as crate::arch::Mmu>::active_root());
+    scheduler::dispatch::adopt_idle_thread(Thread::adopting(&kernel, b"swapper/0"));
+    crate::arch::set_trap_handler(&trap::TRAPS);
+}
+
+/// Makes PID 1, which begins in the kernel function `function`: it prepares the root file system and becomes a program with
+/// [`exec::become_program`].
+///
+/// # Errors
+/// `ENOMEM`.
+pub fn start_init(function: fn()) -> Result<Arc<Process>> {
+    let process = create_process(None)?;
+    process.signals.set_unkillable();
+    let thread = create_thread(&process, Start::Kernel(function))?;
+    thread.set_name(b"init");
+    thread.start()?;
+    Ok(process)
+}
+
+/// The end of the boot path: runs others from now on.
+pub fn run_idle() -> ! {
+    scheduler::dispatch::run_idle()
 }

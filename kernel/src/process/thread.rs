@@ -14,20 +14,24 @@
 
 use super::cells::OwnedCell;
 use super::context::SwitchContext;
+use super::resource_limits::{Processes, UserCharge};
 use super::scheduler::{Policy, Priority, dispatch};
-use super::signal::{InheritStack, SignalSet, ThreadSignals};
+use super::signal::{SignalSet, ThreadSignals};
+use super::stack::KernelStack;
+use super::table::TableGuard;
 use super::{Pid, Process, Usage, table};
-use crate::arch::{Cpu, Current, ExtendedState, ExtendedStateOperations, TrapFrame};
+use crate::arch::{Cpu, Current, ExtendedState, TrapFrame};
 use crate::base::{Errno, Nanoseconds, Result, VirtualAddress};
+use crate::fs::{FileTable, FsContext};
 use crate::security::Credentials;
 use crate::sync::parking::Unpark;
-use crate::sync::{InterruptsDisabled, LockRank, SpinLock};
+use crate::sync::{Interruptible, InterruptsDisabled, LockRank, SpinLock};
 use alloc::sync::{Arc, Weak};
 use core::cell::UnsafeCell;
 use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
 use core::ops::Deref;
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 
 /// Bytes of a thread's name with its final NUL (`TASK_COMM_LEN`).
 pub const NAME_LENGTH: usize = 16;
@@ -126,17 +130,32 @@ pub struct Thread {
     pub(super) extended_state: UnsafeCell<Option<ExtendedState>>,
     /// The user thread pointer while the thread does not run.
     pub(super) thread_pointer: AtomicU64,
+    /// The top table of its address space, 0 for a thread without one.
+    pub(super) space_root: AtomicU64,
+    /// Whether it has, or will have, a user mode: see [`Self::is_user`].
+    pub(super) user: AtomicBool,
+    pub(super) stack: Option<KernelStack>,
     pub(super) stack_top: VirtualAddress,
     pub(super) start_function: Option<fn()>,
 
     // Owned.
     credentials: OwnedCell<Credentials>,
+    files: OwnedCell<FileTable>,
+    file_system: OwnedCell<FsContext>,
+    /// Its unit of the user's `RLIMIT_NPROC`.
+    charge: OwnedCell<UserCharge<Processes>>,
 
     // The clone protocol.
+    /// Where the thread writes its number before it first enters user mode (`CLONE_CHILD_SETTID`).
+    pub(super) set_child_tid: AtomicU64,
+    /// Set when it no longer uses the address space that its creator waits for (`CLONE_VFORK`).
+    pub(super) released_memory: AtomicBool,
     /// Where to write 0 and wake a futex at the end (`set_tid_address`).
     pub clear_child_tid: AtomicU64,
     /// Head of the robust-futex list.
     pub robust_list: AtomicU64,
+    /// The signal that it gets when its parent ends (`PR_SET_PDEATHSIG`), 0 for none.
+    pub parent_death_signal: AtomicU32,
     name: SpinLock<[u8; NAME_LENGTH], InterruptsDisabled>,
 }
 
@@ -170,8 +189,56 @@ impl Thread {
     pub fn state(&self) -> ThreadState {
         ThreadState::from_number(self.state.load(Relaxed))
     }
+    /// The same, ordered after what the caller wrote before: for waking.
+    #[inline]
+    pub(super) fn state_in_order(&self) -> ThreadState {
+        ThreadState::from_number(self.state.load(SeqCst))
+    }
+    #[inline]
     pub(super) fn set_state(&self, state: ThreadState) {
-        self.state.store(state as u8, core::sync::atomic::Ordering::SeqCst);
+        self.state.store(state as u8, SeqCst);
+    }
+    #[inline]
+    pub(super) fn set_state_relaxed(&self, state: ThreadState) {
+        self.state.store(state as u8, Relaxed);
+    }
+    /// Whether a wait of the present sleep ends by signals: Linux's `S` and `D` in `/proc/PID/stat`.
+    #[must_use]
+    pub fn sleeps_interruptibly(&self) -> bool {
+        self.interruptible.load(Relaxed) == Interruptible::BySignal as u8
+    }
+    /// Whether it runs a program, and not only kernel code.
+    #[must_use]
+    #[inline]
+    pub fn is_user(&self) -> bool {
+        self.user.load(Relaxed)
+    }
+    /// The registers with which the thread last came from user mode; meaningful while it does not run in user mode. For the
+    /// tracer of registers and `/proc/PID/syscall`; the thread's own handlers get them handed.
+    #[must_use]
+    pub fn user_registers(&self) -> Option<TrapFrame> {
+        if self.stack.is_none() || !self.is_user() || self.is_current() {
+            return None;
+        }
+        // SAFETY: the frame lies on the thread's own stack, which lives as long as the thread, and was written before the
+        // thread became a user thread.
+        Some(unsafe { &*self.frame_pointer() }.clone())
+    }
+    /// Where the entry code puts the user registers.
+    pub(super) fn frame_pointer(&self) -> *mut TrapFrame {
+        let address = dispatch::frame_address(self.stack_top);
+        core::ptr::with_exposed_provenance_mut(address.value() as usize)
+    }
+    /// Gives a thread that has not entered user mode the registers with which it will.
+    ///
+    /// # Safety
+    /// The thread has not been started, or it is the caller and does not return to user mode by another frame.
+    pub(super) unsafe fn set_user_frame(&self, frame: &TrapFrame) {
+        if self.stack.is_some() {
+            // SAFETY: the place is inside the thread's own stack, at its top, where nothing lives before the first entry.
+            unsafe { self.frame_pointer().write(frame.clone()) };
+        }
+        self.user.store(true, Relaxed);
     }
     /// Whether it is the running thread of this CPU.
     #[must_use]
@@ -183,19 +250,63 @@ impl Thread {
     #[must_use]
     #[inline]
     pub fn credentials(&self) -> Arc<Credentials> {
-        if self.is_current() {
-            // SAFETY: the thread itself is the owner.
-            unsafe { self.credentials.get_as_owner() }
-        } else {
-            self.credentials.get()
-        }
+        self.read(&self.credentials).unwrap_or_else(nobody)
     }
     /// Changes who it is. For the thread itself, or before it is started; from elsewhere it changes nothing.
     pub fn set_credentials(&self, credentials: Arc<Credentials>) {
-        if self.may_replace() {
-            // SAFETY: just checked.
-            drop(unsafe { self.credentials.replace(credentials) });
+        drop(self.replace(&self.credentials, Some(credentials)));
+    }
+    /// Its descriptors; none once it has ended.
+    #[must_use]
+    #[inline]
+    pub fn files(&self) -> Arc<FileTable> {
+        self.read(&self.files).unwrap_or_else(|| Arc::new(FileTable::new()))
+    }
+    /// Replaces its descriptors (`unshare(CLONE_FILES)`) and gives the old table back, for [`super::exit::release_files`].
+    #[must_use]
+    pub fn replace_files(&self, files: Option<Arc<FileTable>>) -> Option<Arc<FileTable>> {
+        self.replace(&self.files, files)
+    }
+    /// Its descriptors, if it has not given them up.
+    #[must_use]
+    pub fn try_files(&self) -> Option<Arc<FileTable>> {
+        self.read(&self.files)
+    }
+    /// Its root, working directory and umask. A thread that has none of its own (one that has ended, or works for the kernel) has
+    /// those of [`set_initial_file_system`].
+    #[must_use]
+    #[inline]
+    pub fn file_system(&self) -> Arc<FsContext> {
+        self.read(&self.file_system).unwrap_or_else(initial_file_system)
+    }
+    /// Replaces them (`unshare(CLONE_FS)`, the first process).
+    pub fn set_file_system(&self, context: Option<Arc<FsContext>>) {
+        drop(self.replace(&self.file_system, context));
+    }
+    /// Its unit of its user's process limit.
+    #[must_use]
+    pub fn charge(&self) -> Option<Arc<UserCharge<Processes>>> {
+        self.read(&self.charge)
+    }
+    /// Replaces it, when the real user changes.
+    pub fn set_charge(&self, charge: Option<Arc<UserCharge<Processes>>>) {
+        drop(self.replace(&self.charge, charge));
+    }
+    #[inline]
+    fn read<T>(&self, cell: &OwnedCell<T>) -> Option<Arc<T>> {
+        if self.is_current() {
+            // SAFETY: the thread itself is the owner.
+            unsafe { cell.get_as_owner() }
+        } else {
+            cell.get()
         }
+    }
+    fn replace<T>(&self, cell: &OwnedCell<T>, value: Option<Arc<T>>) -> Option<Arc<T>> {
+        if !self.may_replace() {
+            return value;
+        }
+        // SAFETY: just checked.
+        unsafe { cell.replace(value) }
     }
     /// Whether the caller is the owner of the owned cells, or the thread has not been started.
     fn may_replace(&self) -> bool {
@@ -333,75 +444,184 @@ pub fn current_process() -> CurrentProcess {
     CurrentProcess(current_thread())
 }
 
+/// Whether `process` is the running thread's.
+#[inline]
+pub(super) fn is_process_of_current(process: &Process) -> bool {
+    try_current_thread().is_some_and(|thread| core::ptr::eq(&raw const **thread.process(), process))
+}
+
 /// The credentials of nobody in particular, who may do nothing.
 pub(super) fn nobody() -> Arc<Credentials> {
     Arc::new(Credentials::user(65534, 65534))
 }
 
-/// Makes a thread of `process`, which does not run before [`Thread::start`]. It has the credentials, files and directories of
-/// the running thread, or root's when there is none.
+static INITIAL_FILE_SYSTEM: spin::Once<Arc<FsContext>> = spin::Once::new();
+
+/// Says where threads without directories of their own look up paths: the root of the first mounts. Once, at boot.
+pub fn set_initial_file_system(context: Arc<FsContext>) {
+    INITIAL_FILE_SYSTEM.call_once(|| context);
+}
+
+#[expect(clippy::expect_used, reason = "no thread walks paths before the root is mounted: boot's first step")]
+fn initial_file_system() -> Arc<FsContext> {
+    INITIAL_FILE_SYSTEM.get().expect("the root file system is not mounted yet").clone()
+}
+
+/// What a new thread is made of.
+pub(super) struct Parts<'a> {
+    pub(super) id: Pid,
+    pub(super) process: Arc<Process>,
+    pub(super) start: Start<'a>,
+    pub(super) signals: Arc<ThreadSignals>,
+    pub(super) parameters: SchedulingParameters,
+    pub(super) credentials: Arc<Credentials>,
+    pub(super) files: Option<Arc<FileTable>>,
+    pub(super) file_system: Option<Arc<FsContext>>,
+    pub(super) charge: Option<Arc<UserCharge<Processes>>>,
+    pub(super) name: [u8; NAME_LENGTH],
+    pub(super) extended_state: Option<ExtendedState>,
+    pub(super) thread_pointer: u64,
+    pub(super) space_root: u64,
+}
+
+impl Thread {
+    /// Puts a thread together, with a kernel stack of its own. It is in no table yet.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub(super) fn assemble(parts: Parts<'_>) -> Result<Arc<Self>> {
+        let stack = KernelStack::allocate().ok_or(Errno::ENOMEM)?;
+        let stack_top = stack.top();
+        let thread = Self::from_parts(parts, Some(stack), stack_top);
+        Ok(Arc::new(thread))
+    }
+
+    fn from_parts(parts: Parts<'_>, stack: Option<KernelStack>, stack_top: VirtualAddress) -> Self {
+        let has_stack = stack.is_some();
+        let thread = Self {
+            id: AtomicI32::new(parts.id),
+            process: parts.process,
+            signals: parts.signals,
+            state: AtomicU8::new(ThreadState::Ready as u8),
+            token: AtomicBool::new(false),
+            timed_out: AtomicBool::new(false),
+            interruptible: AtomicU8::new(0),
+            cpu: AtomicU32::new(0),
+            slot: AtomicU32::new(Self::NO_SLOT),
+            parameters: SpinLock::new(LockRank::Thread, parts.parameters),
+            runtime: AtomicU64::new(0),
+            user_ticks: AtomicU64::new(0),
+            system_ticks: AtomicU64::new(0),
+            voluntary_switches: AtomicU64::new(0),
+            involuntary_switches: AtomicU64::new(0),
+            minor_faults: AtomicU64::new(0),
+            major_faults: AtomicU64::new(0),
+            context: UnsafeCell::new(SwitchContext::EMPTY),
+            extended_state: UnsafeCell::new(parts.extended_state),
+            thread_pointer: AtomicU64::new(parts.thread_pointer),
+            space_root: AtomicU64::new(parts.space_root),
+            user: AtomicBool::new(false),
+            stack,
+            stack_top,
+            start_function: match parts.start {
+                Start::Kernel(function) => Some(function),
+                Start::User(_) => None,
+            },
+            credentials: OwnedCell::new(Some(parts.credentials)),
+            files: OwnedCell::new(parts.files),
+            file_system: OwnedCell::new(parts.file_system),
+            charge: OwnedCell::new(parts.charge),
+            set_child_tid: AtomicU64::new(0),
+            released_memory: AtomicBool::new(false),
+            clear_child_tid: AtomicU64::new(0),
+            robust_list: AtomicU64::new(0),
+            parent_death_signal: AtomicU32::new(0),
+            name: SpinLock::new(LockRank::Thread, parts.name),
+        };
+        if has_stack {
+            let context = dispatch::initial_context(dispatch::frame_address(stack_top));
+            // SAFETY: nobody else knows the thread yet.
+            unsafe { *thread.context.get() = context };
+        }
+        if let Start::User(frame) = parts.start {
+            // SAFETY: it has not been started.
+            unsafe { thread.set_user_frame(frame) };
+        }
+        thread
+    }
+
+    /// A thread without a stack of its own, for the code that runs already: the boot path.
+    pub(super) fn adopting(process: &Arc<Process>, name: &[u8]) -> Arc<Self> {
+        let thread =
+            Self::from_parts(kernel_parts(process, process.pid(), Start::Kernel(|| {})), None, VirtualAddress::new(0));
+        thread.set_name(name);
+        Arc::new(thread)
+    }
+
+    /// Gives the thread the number of its process: the one that is left after `execve`.
+    pub(super) fn set_tid(&self, id: Pid) {
+        self.id.store(id, Relaxed);
+        self.signals.set_identifier(id);
+    }
+}
+
+/// The parts of a thread that works for the kernel, with root's credentials.
+fn kernel_parts<'a>(process: &Arc<Process>, id: Pid, start: Start<'a>) -> Parts<'a> {
+    Parts {
+        id,
+        process: process.clone(),
+        start,
+        signals: ThreadSignals::new(id, SignalSet::EMPTY),
+        parameters: SchedulingParameters::default(),
+        credentials: Arc::new(Credentials::root()),
+        files: Some(Arc::new(FileTable::new())),
+        file_system: None,
+        charge: None,
+        name: [0; NAME_LENGTH],
+        extended_state: None,
+        thread_pointer: 0,
+        space_root: 0,
+    }
+}
+
+/// Makes a thread of `process` with root's credentials and no open files, which does not run before [`Thread::start`]. Threads and
+/// processes of programs are made by [`super::fork`]; this is for the first process, for the kernel's own threads and for tests.
 ///
 /// # Errors
 /// `EAGAIN`: no number is free. `ENOMEM`.
 pub fn create_thread(process: &Arc<Process>, start: Start<'_>) -> Result<Arc<Thread>> {
-    let creator = try_current_thread();
     let mut guard = table::lock();
     // The first thread of a process has the process's number.
-    let is_first = process.family(&guard).threads.is_empty() && process.live_threads() == 0;
+    let is_first = process.family(&guard).threads.is_empty();
     let id = if is_first { process.pid() } else { guard.reserve_number().ok_or(Errno::EAGAIN)? };
     drop(guard);
-    let thread = Arc::new(new_thread(id, process, &start, creator.as_ref().map(|creator| &***creator))?);
+    let mut parts = kernel_parts(process, id, start);
+    parts.space_root = process.address_space().map_or(0, |space| space.root().value());
+    let thread = Thread::assemble(parts);
     let mut guard = table::lock();
-    if !guard.insert_thread(id, thread.clone()) {
-        guard.release_number(id);
-        return Err(Errno::ENOMEM);
+    match thread {
+        Ok(thread) => {
+            enter_thread(&thread, &mut guard)?;
+            Ok(thread)
+        }
+        Err(error) => {
+            guard.release_number(id);
+            Err(error)
+        }
     }
-    process.family_mut(&mut guard).threads.push(thread.clone());
-    process.live_threads.fetch_add(1, Relaxed);
-    let waker: Weak<Thread> = Arc::downgrade(&thread);
-    thread.signals.set_waker(waker);
-    process.signals.attach(thread.signals.clone());
-    Ok(thread)
 }
 
-fn new_thread(id: Pid, process: &Arc<Process>, start: &Start<'_>, creator: Option<&Thread>) -> Result<Thread> {
-    let extended_state = ExtendedState::initial().ok_or(Errno::ENOMEM)?;
-    let thread = Thread {
-        id: AtomicI32::new(id),
-        process: process.clone(),
-        signals: match creator {
-            Some(creator) => creator.signals.inherit(id, InheritStack::Keep),
-            None => ThreadSignals::new(id, SignalSet::EMPTY),
-        },
-        state: AtomicU8::new(ThreadState::Ready as u8),
-        token: AtomicBool::new(false),
-        timed_out: AtomicBool::new(false),
-        interruptible: AtomicU8::new(0),
-        cpu: AtomicU32::new(0),
-        slot: AtomicU32::new(Thread::NO_SLOT),
-        parameters: SpinLock::new(
-            LockRank::Thread,
-            creator.map_or_else(SchedulingParameters::default, Thread::scheduling),
-        ),
-        runtime: AtomicU64::new(0),
-        user_ticks: AtomicU64::new(0),
-        system_ticks: AtomicU64::new(0),
-        voluntary_switches: AtomicU64::new(0),
-        involuntary_switches: AtomicU64::new(0),
-        minor_faults: AtomicU64::new(0),
-        major_faults: AtomicU64::new(0),
-        context: UnsafeCell::new(SwitchContext::EMPTY),
-        extended_state: UnsafeCell::new(Some(extended_state)),
-        thread_pointer: AtomicU64::new(0),
-        stack_top: VirtualAddress::new(0),
-        start_function: match start {
-            Start::Kernel(function) => Some(*function),
-            Start::User(_) => None,
-        },
-        credentials: OwnedCell::new(creator.map_or_else(|| Arc::new(Credentials::root()), Thread::credentials)),
-        clear_child_tid: AtomicU64::new(0),
-        robust_list: AtomicU64::new(0),
-        name: SpinLock::new(LockRank::Thread, creator.map_or([0; NAME_LENGTH], Thread::name)),
-    };
-    Ok(thread)
+/// Puts a thread into the table and its process's list.
+pub(super) fn enter_thread(thread: &Arc<Thread>, table: &mut TableGuard) -> Result<()> {
+    if !table.insert_thread(thread.tid(), thread.clone()) {
+        table.release_number(thread.tid());
+        return Err(Errno::ENOMEM);
+    }
+    let process = thread.process();
+    process.family_mut(table).threads.push(thread.clone());
+    process.live_threads.fetch_add(1, Relaxed);
+    let waker: Weak<Thread> = Arc::downgrade(thread);
+    thread.signals.set_waker(waker);
+    process.signals.attach(thread.signals.clone());
+    Ok(())
 }

@@ -1,23 +1,567 @@
-//! Acting on the scheduler's decisions: switching threads, sleeping and waking.
+//! Acting on the scheduler's decisions: switching threads, sleeping and waking, and the idle loop.
+//!
+//! Each CPU has a [`Scheduler`] in a lock of rank `RunQueue`. Everything here that switches runs with interrupts disabled, and the run
+//! queue's lock is let go before the switch: what keeps another CPU from running the thread that is being left is that threads stay
+//! on the CPU they are queued on.
+//!
+//! # Sleeping and waking
+//! [`park`]: under the run queue's lock, the state becomes Blocked or Sleeping and *then* the token, the signals and the deadline are
+//! looked at once more. [`wake`]: the token is set and *then* the state is looked at; only a sleeping thread's queue is
+//! locked. Both are sequentially consistent, so one of the two sees the other; no wake-up is lost, and waking a thread that does not
+//! sleep costs two memory accesses.
+//!
+//! # Whose registers are in the CPU
+//! Vector registers are saved when *another* user thread is about to use them, not when their owner is left: the idle thread and kernel
+//! threads do not disturb them. The same holds for the address space. A thread that ends gives both up first.
+//!
+//! # Invariants
+//! - A thread's `context` is valid whenever it is not Running.
+//! - `left_behind` holds the scheduler's reference to a thread that has ended from its last switch until the next thread drops it.
 
-use super::super::thread::Thread;
-use crate::base::Result;
+#![allow(unsafe_code, reason = "switches stacks and keeps threads alive by hand")]
+
+use super::super::context::SwitchContext;
+use super::super::thread::{Thread, ThreadState, try_current_thread};
+use super::{Decision, Policy, Preempt, Priority, Scheduler, Slot};
+use crate::arch::{ContextSwitch, Cpu, Current, ExtendedStateOperations, Mmu, TimerHardware, TrapFrame};
+use crate::base::{Errno, Nanoseconds, PhysicalAddress, Result, VirtualAddress};
+use crate::sync::parking::ThreadReference;
+use crate::sync::{Interruptible, InterruptsDisabled, LockRank, Parker, SpinLock, WakeReason};
 use alloc::sync::Arc;
-use core::sync::atomic::Ordering::Relaxed;
+use core::ptr::{NonNull, null_mut};
+use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+
+/// The most CPUs.
+pub const MAXIMUM_CPUS: usize = 64;
+
+/// A thread as the scheduler holds it: one counted reference, from [`start`] until it is dropped as `left_behind`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct ThreadPointer(NonNull<Thread>);
+
+// SAFETY: it stands for a counted reference to a `Sync` type.
+unsafe impl Send for ThreadPointer {}
+
+struct CpuState {
+    scheduler: SpinLock<Scheduler<ThreadPointer>, InterruptsDisabled>,
+    /// The thread that runs when nobody else wants to; it is on no queue.
+    idle: AtomicPtr<Thread>,
+    /// The active top table.
+    active_root: AtomicU64,
+    /// Whose vector registers the CPU holds.
+    extended_owner: AtomicPtr<Thread>,
+    left_behind: AtomicPtr<Thread>,
+    /// When the running thread was switched to, in nanoseconds.
+    switched_at: AtomicU64,
+    switches: AtomicU64,
+}
+
+static CPUS: [CpuState; MAXIMUM_CPUS] = [const {
+    CpuState {
+        scheduler: SpinLock::new(LockRank::RunQueue, Scheduler::new()),
+        idle: AtomicPtr::new(null_mut()),
+        active_root: AtomicU64::new(0),
+        extended_owner: AtomicPtr::new(null_mut()),
+        left_behind: AtomicPtr::new(null_mut()),
+        switched_at: AtomicU64::new(0),
+        switches: AtomicU64::new(0),
+    }
+}; MAXIMUM_CPUS];
+
+#[inline]
+fn cpu_state(index: u32) -> &'static CpuState {
+    &CPUS[index as usize % MAXIMUM_CPUS]
+}
+
+#[inline]
+fn this_cpu() -> &'static CpuState {
+    cpu_state(Current::id().0)
+}
+
+/// Interrupts disabled until dropped, and then as they were.
+struct Uninterrupted(bool);
+
+impl Uninterrupted {
+    #[inline]
+    fn new() -> Self {
+        Self(Current::save_and_disable_interrupts())
+    }
+}
+
+impl Drop for Uninterrupted {
+    #[inline]
+    fn drop(&mut self) {
+        if self.0 {
+            Current::enable_interrupts();
+        }
+    }
+}
+
+/// Turns the code that runs now (the boot path) into this CPU's idle thread and registers the scheduler with `sync`.
+pub fn adopt_idle_thread(thread: Arc<Thread>) {
+    let pointer = Arc::into_raw(thread).cast_mut();
+    let cpu = this_cpu();
+    cpu.idle.store(pointer, Relaxed);
+    cpu.active_root.store(Current::active_root().value(), Relaxed);
+    cpu.switched_at.store(Current::now().0, Relaxed);
+    // SAFETY: just made from an `Arc` whose reference is kept for good.
+    unsafe { &*pointer }.set_state(ThreadState::Running);
+    Current::local().set_current_thread(pointer.cast_const().cast());
+    crate::sync::set_parker(&DISPATCHER);
+}
+
+/// What the boot path becomes: runs others, and sleeps when there are none.
+pub fn run_idle() -> ! {
+    loop {
+        Current::disable_interrupts();
+        if Current::local().need_reschedule() {
+            reschedule();
+            Current::enable_interrupts();
+        } else {
+            Current::wait_for_interrupt();
+        }
+    }
+}
 
 /// How long a thread has run, the present turn included, in nanoseconds.
 #[must_use]
 pub fn runtime(thread: &Thread) -> u64 {
-    thread.runtime.load(Relaxed)
+    let past = thread.runtime.load(Relaxed);
+    if thread.state() == ThreadState::Running {
+        let since = cpu_state(thread.cpu.load(Relaxed)).switched_at.load(Relaxed);
+        past + Current::now().0.saturating_sub(since)
+    } else {
+        past
+    }
 }
-
-/// Gives a thread its token and makes it ready if it sleeps.
-pub fn wake(_thread: &Thread) {}
 
 /// See [`Thread::start`].
 ///
 /// # Errors
 /// `ENOMEM`.
-pub fn start(_thread: &Arc<Thread>) -> Result<()> {
-    Err(crate::base::Errno::ENOMEM)
+pub fn start(thread: &Arc<Thread>) -> Result<()> {
+    if thread.slot.load(Relaxed) != Thread::NO_SLOT {
+        return Ok(());
+    }
+    let (base, policy) = thread.base_priority();
+    let index = Current::id().0;
+    let cpu = cpu_state(index);
+    let pointer = Arc::into_raw(thread.clone()).cast_mut();
+    let Some(key) = NonNull::new(pointer) else { return Err(Errno::ENOMEM) };
+    thread.cpu.store(index, Relaxed);
+    let mut scheduler = cpu.scheduler.lock();
+    let Some(slot) = scheduler.add(ThreadPointer(key), base, policy) else {
+        drop(scheduler);
+        // SAFETY: the reference made above, which nobody took over.
+        drop(unsafe { Arc::from_raw(pointer) });
+        return Err(Errno::ENOMEM);
+    };
+    thread.slot.store(slot.0, Relaxed);
+    let preempt = scheduler.wake(slot);
+    drop(scheduler);
+    request(preempt);
+    Ok(())
+}
+
+/// Has the running thread give way at the next opportunity.
+#[inline]
+fn request(preempt: Preempt) {
+    if preempt == Preempt::Yes {
+        Current::local().request_reschedule();
+    }
+}
+
+/// Gives a thread its token and makes it ready if it sleeps. Any context.
+#[inline]
+pub fn wake(thread: &Thread) {
+    if !thread.token.swap(true, SeqCst) && thread.state_in_order().is_asleep() {
+        rouse(thread);
+    }
+}
+
+/// Makes a sleeping thread ready.
+fn rouse(thread: &Thread) {
+    let cpu = cpu_state(thread.cpu.load(Relaxed));
+    let mut scheduler = cpu.scheduler.lock();
+    if !thread.state().is_asleep() {
+        return;
+    }
+    thread.set_state(ThreadState::Ready);
+    let preempt = scheduler.wake(Slot(thread.slot.load(Relaxed)));
+    // Before the lock is let go: its release is where a better thread gets the CPU.
+    request(preempt);
+    drop(scheduler);
+}
+
+/// A thread's deadline has passed: the timer calls it.
+pub fn deadline_passed(thread: &Thread) {
+    thread.timed_out.store(true, SeqCst);
+    if thread.state_in_order().is_asleep() {
+        rouse(thread);
+    }
+}
+
+/// Why a thread that wants to sleep need not.
+#[inline]
+fn reason_to_go_on(thread: &Thread, interruptible: Interruptible) -> Option<WakeReason> {
+    if thread.token.load(SeqCst) {
+        thread.token.store(false, Relaxed);
+        return Some(WakeReason::Woken);
+    }
+    if thread.signals.interrupts(interruptible) {
+        return Some(WakeReason::Interrupted);
+    }
+    thread.timed_out.load(Relaxed).then_some(WakeReason::TimedOut)
+}
+
+/// Puts the running thread to sleep; see [`Parker::park`].
+pub fn park(deadline: Option<Nanoseconds>, interruptible: Interruptible) -> WakeReason {
+    let Some(thread) = try_current_thread() else { return WakeReason::Woken };
+    thread.timed_out.store(false, Relaxed);
+    if let Some(reason) = reason_to_go_on(&thread, interruptible) {
+        return reason;
+    }
+    let timer = match deadline {
+        Some(deadline) => match super::deadline::arm(&thread, deadline) {
+            Some(timer) => Some(timer),
+            None => return WakeReason::TimedOut,
+        },
+        None => None,
+    };
+    thread.interruptible.store(interruptible as u8, Relaxed);
+    let asleep = if deadline.is_some() { ThreadState::Sleeping } else { ThreadState::Blocked };
+    let reason = loop {
+        let interrupts = Uninterrupted::new();
+        let mut scheduler = this_cpu().scheduler.lock();
+        thread.set_state(asleep);
+        if let Some(reason) = reason_to_go_on(&thread, interruptible) {
+            thread.set_state(ThreadState::Running);
+            drop(scheduler);
+            drop(interrupts);
+            break reason;
+        }
+        thread.voluntary_switches.fetch_add(1, Relaxed);
+        scheduler.block_current();
+        Current::local().clear_reschedule();
+        let decision = scheduler.pick();
+        drop(scheduler);
+        act(decision);
+        drop(interrupts);
+        if let Some(reason) = reason_to_go_on(&thread, interruptible) {
+            break reason;
+        }
+    };
+    if let Some(timer) = timer {
+        super::deadline::cancel(timer);
+    }
+    reason
+}
+
+/// Runs a better thread if one waits; interrupts are disabled.
+pub fn reschedule() {
+    let cpu = this_cpu();
+    let mut scheduler = cpu.scheduler.lock();
+    Current::local().clear_reschedule();
+    let running = scheduler.current().is_some();
+    let decision = scheduler.pick();
+    if running
+        && decision != Decision::Continue
+        && let Some(thread) = try_current_thread()
+    {
+        thread.set_state(ThreadState::Ready);
+        thread.involuntary_switches.fetch_add(1, Relaxed);
+    }
+    drop(scheduler);
+    act(decision);
+}
+
+/// Gives way to the others of the running thread's level (`sched_yield`).
+pub fn yield_now() {
+    let _interrupts = Uninterrupted::new();
+    let cpu = this_cpu();
+    let mut scheduler = cpu.scheduler.lock();
+    Current::local().clear_reschedule();
+    scheduler.yield_current();
+    let decision = scheduler.pick();
+    if let Decision::Run(next) = decision
+        && let Some(thread) = try_current_thread()
+    {
+        if core::ptr::eq(next.0.as_ptr(), &raw const **thread) {
+            // It was taken off and put back: nobody better waits.
+            drop(scheduler);
+            return;
+        }
+        thread.set_state(ThreadState::Ready);
+        thread.voluntary_switches.fetch_add(1, Relaxed);
+    }
+    drop(scheduler);
+    act(decision);
+}
+
+/// Ends the running thread for the scheduler: it never runs again. It has given up everything but its stack.
+pub fn leave_for_good() -> ! {
+    Current::disable_interrupts();
+    let cpu = this_cpu();
+    if let Some(thread) = try_current_thread() {
+        thread.set_state(ThreadState::Terminated);
+        let pointer = core::ptr::from_ref::<Thread>(&thread).cast_mut();
+        if cpu.extended_owner.load(Relaxed) == pointer {
+            cpu.extended_owner.store(null_mut(), Relaxed);
+        }
+        let mut scheduler = cpu.scheduler.lock();
+        scheduler.block_current();
+        let removed = scheduler.remove(Slot(thread.slot.load(Relaxed)));
+        if let Some(removed) = removed {
+            cpu.left_behind.store(removed.0.as_ptr(), Relaxed);
+        }
+        Current::local().clear_reschedule();
+        let decision = scheduler.pick();
+        drop(scheduler);
+        act(decision);
+    }
+    // No decision leads back to a thread that is on no queue.
+    Current::halt()
+}
+
+/// Does what was decided; interrupts are disabled.
+#[inline]
+fn act(decision: Decision<ThreadPointer>) {
+    match decision {
+        Decision::Continue => {}
+        Decision::Run(next) => switch_to(next.0.as_ptr()),
+        Decision::Idle => switch_to(this_cpu().idle.load(Relaxed)),
+    }
+}
+
+/// Leaves the running thread for `next`, and returns when somebody switches back.
+fn switch_to(next: *const Thread) {
+    let local = Current::local();
+    let previous: *const Thread = local.current_thread().cast();
+    if next == previous || next.is_null() || previous.is_null() {
+        return;
+    }
+    let cpu = this_cpu();
+    // SAFETY: the scheduler holds a reference to each thread that it names, the idle thread's is kept for good, and the running
+    // thread's is held until it has been left (`left_behind`).
+    let (old, new) = unsafe { (&*previous, &*next) };
+    let now = Current::now().0;
+    let ran = now.saturating_sub(cpu.switched_at.load(Relaxed));
+    old.runtime.store(old.runtime.load(Relaxed) + ran, Relaxed);
+    cpu.switched_at.store(now, Relaxed);
+    cpu.switches.store(cpu.switches.load(Relaxed) + 1, Relaxed);
+    if old.is_user() {
+        old.thread_pointer.store(Current::thread_pointer(), Relaxed);
+    }
+    new.set_state_relaxed(ThreadState::Running);
+    local.set_current_thread(next.cast());
+    if new.is_user() {
+        prepare_user(cpu, new);
+    }
+    // SAFETY: interrupts are disabled. The old context is the running thread's own; the new one was filled when its thread was
+    // left or created, and nobody else runs that thread, because it was taken off its queue under the lock.
+    unsafe { Current::switch(old.context.get().cast(), new.context.get().cast()) };
+    after_switch();
+}
+
+/// Loads what a user thread needs of the CPU beside its kernel registers.
+#[inline]
+fn prepare_user(cpu: &CpuState, new: &Thread) {
+    let root = new.space_root.load(Relaxed);
+    if root != 0 && root != cpu.active_root.load(Relaxed) {
+        cpu.active_root.store(root, Relaxed);
+        // SAFETY: the thread's process holds its address space, and gives it up only after `release_address_space`.
+        unsafe { Current::activate(PhysicalAddress::new(root), 0) };
+    }
+    let pointer = core::ptr::from_ref(new).cast_mut();
+    let owner = cpu.extended_owner.load(Relaxed);
+    if owner != pointer {
+        if !owner.is_null() {
+            // SAFETY: the owner clears the field before it is freed; it does not run, so its area is this CPU's to write.
+            if let Some(state) = unsafe { &mut *(*owner).extended_state.get() } {
+                state.save();
+            }
+        }
+        // SAFETY: the new thread does not run yet, so its area is this CPU's to read.
+        if let Some(state) = unsafe { &*new.extended_state.get() } {
+            state.restore();
+        }
+        cpu.extended_owner.store(pointer, Relaxed);
+    }
+    Current::set_thread_pointer(new.thread_pointer.load(Relaxed));
+    Current::set_kernel_stack(new.stack_top);
+    if new.signals.has_work() || new.set_child_tid.load(Relaxed) != 0 {
+        Current::local().request_work();
+    }
+}
+
+/// The first thing on the new stack: lets go of a thread that has ended.
+#[inline]
+fn after_switch() {
+    let cpu = this_cpu();
+    if !cpu.left_behind.load(Relaxed).is_null() {
+        free_left_behind(cpu);
+    }
+}
+
+#[cold]
+fn free_left_behind(cpu: &CpuState) {
+    let ended = cpu.left_behind.swap(null_mut(), Relaxed);
+    if !ended.is_null() {
+        // SAFETY: the scheduler's reference, put there once by `leave_for_good`; its stack is no longer in use.
+        drop(unsafe { Arc::from_raw(ended.cast_const()) });
+    }
+}
+
+/// Writes the vector registers of the running thread to its area, so that they can be copied (`fork`).
+pub fn save_extended_state(thread: &Thread) {
+    let _interrupts = Uninterrupted::new();
+    if core::ptr::eq(this_cpu().extended_owner.load(Relaxed), thread) {
+        // SAFETY: the area belongs to the running thread, which is the caller.
+        if let Some(state) = unsafe { &mut *thread.extended_state.get() } {
+            state.save();
+        }
+    }
+}
+
+/// Sets the running thread's vector registers and thread pointer to what a new program finds.
+pub fn reset_user_registers(thread: &Thread) {
+    let _interrupts = Uninterrupted::new();
+    // SAFETY: the area belongs to the running thread, which is the caller.
+    if let Some(state) = unsafe { &mut *thread.extended_state.get() } {
+        state.reset();
+        state.restore();
+    }
+    this_cpu().extended_owner.store(core::ptr::from_ref(thread).cast_mut(), Relaxed);
+    thread.thread_pointer.store(0, Relaxed);
+    Current::set_thread_pointer(0);
+}
+
+/// Makes the address space with top table `root` the running thread's, on this CPU at once.
+pub fn use_address_space(thread: &Thread, root: PhysicalAddress) {
+    let _interrupts = Uninterrupted::new();
+    thread.space_root.store(root.value(), Relaxed);
+    this_cpu().active_root.store(root.value(), Relaxed);
+    // SAFETY: the caller's process holds the address space.
+    unsafe { Current::activate(root, 0) };
+}
+
+/// Leaves the running thread's address space for the kernel's own, so that it can be freed.
+pub fn release_address_space(thread: &Thread) {
+    let kernel = KERNEL_ROOT.load(Relaxed);
+    use_address_space(thread, PhysicalAddress::new(kernel));
+    thread.space_root.store(0, Relaxed);
+}
+
+static KERNEL_ROOT: AtomicU64 = AtomicU64::new(0);
+
+/// Remembers the top table that maps the kernel alone: the active one at boot.
+pub fn set_kernel_root(root: PhysicalAddress) {
+    KERNEL_ROOT.store(root.value(), Relaxed);
+}
+
+/// The context of a thread that has not run: it begins in [`begin`], on the stack below the registers at `stack`.
+pub(crate) fn initial_context(stack: VirtualAddress) -> SwitchContext {
+    SwitchContext::kernel(VirtualAddress::new(begin as *const () as u64), stack)
+}
+
+/// Where every thread begins, interrupts disabled.
+extern "C" fn begin() -> ! {
+    after_switch();
+    let Some(thread) = try_current_thread() else { Current::halt() };
+    if let Some(function) = thread.start_function {
+        Current::enable_interrupts();
+        function();
+        Current::disable_interrupts();
+        if !thread.is_user() {
+            super::super::exit::end_kernel_thread();
+        }
+    }
+    let frame: *const TrapFrame = thread.frame_pointer();
+    // SAFETY: `prepare_user` set the kernel stack and the address space, or `execve` did; the frame is the thread's own.
+    unsafe { Current::enter_user(&*frame) }
+}
+
+/// Puts `frame` where a system call would have left it on the stack that ends at `stack_top`, and gives its address.
+pub(crate) fn frame_address(stack_top: VirtualAddress) -> VirtualAddress {
+    VirtualAddress::new((stack_top.value() - size_of::<TrapFrame>() as u64) & !15)
+}
+
+/// A tick of the 100 Hz clock: accounts it to the running thread and lets the scheduler decide. Interrupts disabled.
+pub fn tick(user: TickMode) {
+    let cpu = this_cpu();
+    let mut scheduler = cpu.scheduler.lock();
+    let preempt = scheduler.tick();
+    let idle = scheduler.current().is_none();
+    request(preempt);
+    drop(scheduler);
+    if let Some(thread) = try_current_thread()
+        && !idle
+    {
+        let counter = match user {
+            TickMode::User => &thread.user_ticks,
+            TickMode::Kernel => &thread.system_ticks,
+        };
+        counter.store(counter.load(Relaxed) + 1, Relaxed);
+    }
+}
+
+/// Where the tick found the CPU.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TickMode {
+    /// In user mode.
+    User,
+    /// In the kernel.
+    Kernel,
+}
+
+/// Whether this CPU has nothing to run but the idle thread.
+#[must_use]
+pub fn is_idle() -> bool {
+    this_cpu().scheduler.lock().current().is_none()
+}
+
+/// Changes a thread's level and policy to what its parameters say.
+pub fn apply_parameters(thread: &Thread) {
+    let slot = thread.slot.load(Relaxed);
+    if slot == Thread::NO_SLOT {
+        return;
+    }
+    let (base, policy): (Priority, Policy) = thread.base_priority();
+    let cpu = cpu_state(thread.cpu.load(Relaxed));
+    let mut scheduler = cpu.scheduler.lock();
+    let preempt = scheduler.set_priority(Slot(slot), base, policy);
+    request(preempt);
+    drop(scheduler);
+}
+
+/// Context switches since boot (`/proc/stat`).
+#[must_use]
+pub fn switch_count() -> u64 {
+    CPUS.iter().map(|cpu| cpu.switches.load(Relaxed)).sum()
+}
+
+/// Threads that are ready or running, on all CPUs (`/proc/loadavg`).
+#[must_use]
+pub fn runnable_count() -> u32 {
+    CPUS.iter().map(|cpu| cpu.scheduler.lock().load()).sum()
+}
+
+/// The scheduler as `sync` sees it.
+struct Dispatcher;
+
+static DISPATCHER: Dispatcher = Dispatcher;
+
+impl Parker for Dispatcher {
+    fn current(&self) -> ThreadReference {
+        super::super::thread::current_thread().clone()
+    }
+    fn park(&self, deadline: Option<Nanoseconds>, interruptible: Interruptible) -> WakeReason {
+        park(deadline, interruptible)
+    }
+    fn preempt(&self) {
+        if Current::interrupts_are_enabled() && Current::local().preemption_count() == 0 {
+            Current::disable_interrupts();
+            reschedule();
+            Current::enable_interrupts();
+        }
+    }
 }

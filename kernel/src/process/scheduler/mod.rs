@@ -27,6 +27,7 @@
 //! each aging tick serves the longest-waiting one and puts it behind all others in that order. A property test checks it
 //! against random loads, Realtime hogs among them. (A FIFO thread loses at most one tick in [`AGING_PERIOD`].)
 
+pub mod deadline;
 pub mod dispatch;
 pub mod run_queue;
 

@@ -1,0 +1,40 @@
+//! Sleeps with a deadline, and the tick: what lies between the timer queue and the scheduler.
+
+use super::dispatch::{self, TickMode};
+use crate::base::Nanoseconds;
+use crate::process::thread::Thread;
+use crate::time::{self, TimerCallback, TimerHandle};
+use alloc::sync::Arc;
+
+impl TimerCallback for Thread {
+    fn expired(&self, _now: Nanoseconds) {
+        dispatch::deadline_passed(self);
+    }
+}
+
+/// Arms a deadline for a thread that is about to sleep. `None` when it has passed.
+#[inline]
+pub fn arm(thread: &Arc<Thread>, deadline: Nanoseconds) -> Option<TimerHandle> {
+    if deadline <= time::monotonic() {
+        return None;
+    }
+    let callback: Arc<Thread> = thread.clone();
+    Some(time::arm(deadline, callback))
+}
+
+/// Disarms it, if it has not fired.
+#[inline]
+pub fn cancel(timer: TimerHandle) {
+    time::cancel(timer);
+}
+
+/// The timer interrupt: fires timers and accounts the ticks that have passed.
+pub fn interrupt(mode: TickMode) {
+    let ticks = time::handle_interrupt();
+    for _ in 0..ticks.0.min(MISSED_TICKS) {
+        dispatch::tick(mode);
+    }
+}
+
+/// More ticks than these in one interrupt are not accounted: the machine was stopped.
+const MISSED_TICKS: u64 = 10;

@@ -1,0 +1,168 @@
+//! The kernel as the machine calls it: system calls, faults, exceptions, interrupts.
+//!
+//! [`Traps`] implements [`TrapHandler`]. What lies above this room registers once, at boot: the system-call dispatcher
+//! ([`set_system_call_dispatcher`]) and the drivers of device lines ([`set_device_interrupt`]).
+
+use super::exit;
+use super::scheduler::dispatch::{self, TickMode};
+use super::signal::{self, Fate, Signal, SignalInformation};
+use super::thread::{current_thread, try_current_thread};
+use super::{ExitStatus, Process, Thread};
+use crate::arch::{Cpu, Current, Exception, PageFault, Registers, TimerHardware, TrapFrame, TrapHandler};
+use crate::base::Nanoseconds;
+use crate::memory::address_space::{FaultError, FaultKind};
+use alloc::sync::Arc;
+use core::sync::atomic::Ordering::Relaxed;
+use spin::Once;
+
+/// The system-call dispatcher's signature.
+pub type SystemCallDispatcher = fn(&Arc<Thread>, &Arc<Process>, &mut TrapFrame);
+
+static DISPATCHER: Once<SystemCallDispatcher> = Once::new();
+static DEVICE_INTERRUPT: Once<fn(u32)> = Once::new();
+
+/// Registers the system-call dispatcher.
+pub fn set_system_call_dispatcher(dispatcher: SystemCallDispatcher) {
+    DISPATCHER.call_once(|| dispatcher);
+}
+
+/// Registers what is called with the line of each device interrupt; interrupts are disabled then.
+pub fn set_device_interrupt(handler: fn(u32)) {
+    DEVICE_INTERRUPT.call_once(|| handler);
+}
+
+/// The kernel as the machine calls it.
+#[derive(Debug)]
+pub struct Traps;
+
+/// The one instance, for [`crate::arch::set_trap_handler`].
+pub static TRAPS: Traps = Traps;
+
+impl TrapHandler for Traps {
+    #[inline]
+    fn system_call(&self, frame: &mut TrapFrame) {
+        if let (Some(dispatcher), Some(thread)) = (DISPATCHER.get(), try_current_thread()) {
+            dispatcher(&thread, thread.process(), frame);
+        }
+    }
+
+    fn page_fault(&self, _frame: &mut TrapFrame, fault: PageFault) -> bool {
+        let Some(thread) = try_current_thread() else { return false };
+        let Some(space) = thread.process().address_space() else { return false };
+        match space.handle_fault(fault) {
+            Ok(kind) => {
+                let counter = match kind {
+                    FaultKind::Minor => &thread.minor_faults,
+                    FaultKind::Major => &thread.major_faults,
+                };
+                counter.store(counter.load(Relaxed) + 1, Relaxed);
+                true
+            }
+            Err(_) if !fault.user => false,
+            Err(FaultError::Signal { signal, code, address }) => {
+                thread.signals.record_fault(fault.address, fault_bits(fault), PAGE_FAULT_VECTOR);
+                force(&thread, signal, code, address);
+                true
+            }
+            Err(FaultError::OutOfMemory) => {
+                exit::kill_process(thread.process());
+                true
+            }
+        }
+    }
+
+    fn exception(&self, _frame: &mut TrapFrame, exception: Exception) {
+        let thread = current_thread();
+        thread.signals.record_exception(&exception);
+        force(&thread, exception.signal, exception.code, exception.address);
+    }
+
+    fn kernel_bug(&self, frame: &TrapFrame, description: &str) -> ! {
+        die(frame, description)
+    }
+
+    fn timer_interrupt(&self, frame: &TrapFrame) {
+        let mode = if frame.is_user() { TickMode::User } else { TickMode::Kernel };
+        super::scheduler::deadline::interrupt(mode);
+    }
+
+    fn device_interrupt(&self, line: u32) {
+        if let Some(handler) = DEVICE_INTERRUPT.get() {
+            handler(line);
+        }
+    }
+
+    fn before_return_to_kernel(&self) {
+        if Current::local().need_reschedule() {
+            dispatch::reschedule();
+        }
+    }
+
+    fn before_return_to_user(&self, frame: &mut TrapFrame) {
+        let local = Current::local();
+        local.clear_work();
+        if local.need_reschedule() {
+            dispatch::reschedule();
+        }
+        let thread = current_thread();
+        let child_tid = thread.set_child_tid.load(Relaxed);
+        if child_tid != 0 || thread.signals.has_work() {
+            Current::enable_interrupts();
+            if child_tid != 0 {
+                super::fork::write_child_tid(&thread);
+            }
+            let fate = signal::deliver(frame);
+            drop(thread);
+            match fate {
+                Fate::UserMode => {}
+                Fate::EndProcess(status) => exit::exit_group(status),
+                Fate::EndThread => exit::end_current(ExitStatus::exited(0)),
+            }
+            Current::disable_interrupts();
+        }
+    }
+}
+
+/// x86's page-fault vector, which signal frames show; other machines have their own word for it in the frame.
+const PAGE_FAULT_VECTOR: u64 = 14;
+
+/// The page fault's kind as x86's error code has it.
+fn fault_bits(fault: PageFault) -> u64 {
+    use crate::arch::AccessKind;
+    u64::from(fault.present)
+        | match fault.access {
+            AccessKind::Read => 0,
+            AccessKind::Write => 2,
+            AccessKind::Execute => 16,
+        }
+        | u64::from(fault.user) << 2
+}
+
+/// Sends a signal that the thread cannot refuse: what it did cannot be continued.
+fn force(thread: &Arc<Thread>, signal: u32, code: i32, address: crate::base::VirtualAddress) {
+    let Some(signal) = Signal::new(signal) else { return };
+    thread.process().signals.force(&thread.signals, signal, SignalInformation::fault(signal, code, address));
+}
+
+/// A kernel bug: the running thread's process ends, if the kernel can go on without it; else everything does.
+#[expect(clippy::panic, reason = "a bug under a lock or in interrupt context cannot be survived")]
+fn die(frame: &TrapFrame, description: &str) -> ! {
+    let at = frame.instruction_pointer();
+    let local = Current::local();
+    let survivable = local.preemption_count() == 0 && !local.in_interrupt();
+    match try_current_thread() {
+        Some(thread) if survivable && thread.is_user() && thread.process().pid() != 1 => {
+            log::error!("kernel bug: {description} at {at:#x}, in {thread:?}: its process is ended");
+            drop(thread);
+            Current::enable_interrupts();
+            exit::exit_group(ExitStatus::killed(Signal::SIGSEGV.number()))
+        }
+        _ => panic!("kernel bug: {description} at {at:#x}"),
+    }
+}
+
+/// Time since boot: what timestamps in this room are made of.
+#[must_use]
+pub fn now() -> Nanoseconds {
+    Current::now()
+}
