@@ -6,5 +6,5 @@ use super::types::Timestamp;
 #[must_use]
 #[inline]
 pub fn now() -> Timestamp {
-    Timestamp(0)
+    crate::time::realtime().into()
 }

@@ -35,8 +35,6 @@ pub trait FileSystem: Any + Send + Sync {
     fn type_name(&self) -> &'static str;
     /// Its device.
     fn device(&self) -> DeviceNumber;
-    /// The root directory's inode.
-    fn root(&self) -> Arc<dyn Inode>;
     /// What `statfs` tells.
     fn statistics(&self) -> FileSystemStatistics;
     /// Its own options as `/proc/mounts` shows them, each with a comma before it.
@@ -67,10 +65,10 @@ pub struct Superblock {
 }
 
 impl Superblock {
-    /// A superblock around a new file system.
+    /// A superblock around a new file system whose root directory is `root`.
     #[must_use]
-    pub fn new(file_system: Arc<dyn FileSystem>) -> Arc<Self> {
-        let root = Dentry::root(file_system.root());
+    pub fn new(file_system: Arc<dyn FileSystem>, root: Arc<dyn Inode>) -> Arc<Self> {
+        let root = Dentry::root(root);
         Arc::new(Self { file_system, root, read_only: AtomicBool::new(false) })
     }
     /// The file system.

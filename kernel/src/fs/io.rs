@@ -129,6 +129,24 @@ macro_rules! common {
 common!(IoDestination);
 common!(IoSource);
 
+/// A stretch of the memory that a destination has next.
+#[derive(Debug)]
+pub enum DestinationPiece<'p> {
+    /// User memory.
+    User(UserSlice),
+    /// Kernel memory.
+    Kernel(&'p mut [u8]),
+}
+
+/// A stretch of the memory that a source has next.
+#[derive(Debug)]
+pub enum SourcePiece<'p> {
+    /// User memory.
+    User(UserSlice),
+    /// Kernel memory.
+    Kernel(&'p [u8]),
+}
+
 impl<'a> IoDestination<'a> {
     /// A buffer of the kernel's.
     #[must_use]
@@ -156,6 +174,37 @@ impl<'a> IoDestination<'a> {
                 Ok(count)
             }
         }
+    }
+
+    /// Gives `each` stretch of what remains to `fill`, which says how many bytes it put there; stops at a short one. Gives the sum.
+    ///
+    /// # Errors
+    /// What `fill` says, unless bytes were moved before.
+    #[inline]
+    pub fn fill(&mut self, mut fill: impl FnMut(DestinationPiece<'_>) -> Result<usize>) -> Result<usize> {
+        let before = self.transferred;
+        while self.remaining > 0 {
+            let (length, done) = match &mut self.memory {
+                Memory::User => {
+                    let Some(piece) = self.next_piece(self.remaining) else { break };
+                    (piece.len(), fill(DestinationPiece::User(piece)))
+                }
+                Memory::Kernel(buffer) => {
+                    let target = buffer.get_mut(self.transferred..).and_then(|rest| rest.get_mut(..self.remaining));
+                    (self.remaining, fill(DestinationPiece::Kernel(target.ok_or(Errno::EFAULT)?)))
+                }
+            };
+            let done = match done {
+                Err(_) if self.transferred > before => break,
+                other => other?.min(length),
+            };
+            self.current = self.current.skip(done);
+            self.advance(done);
+            if done < length {
+                break;
+            }
+        }
+        Ok(self.transferred - before)
     }
 
     /// Appends `count` zero bytes, or as many as there is room for; gives their number.
@@ -201,6 +250,37 @@ impl<'a> IoSource<'a> {
                 Ok(count)
             }
         }
+    }
+
+    /// Gives `each` stretch of what remains to `drain`, which says how many bytes it took; stops at a short one. Gives the sum.
+    ///
+    /// # Errors
+    /// What `drain` says, unless bytes were moved before.
+    #[inline]
+    pub fn drain(&mut self, mut drain: impl FnMut(SourcePiece<'_>) -> Result<usize>) -> Result<usize> {
+        let before = self.transferred;
+        while self.remaining > 0 {
+            let (length, done) = match self.memory {
+                Memory::User => {
+                    let Some(piece) = self.next_piece(self.remaining) else { break };
+                    (piece.len(), drain(SourcePiece::User(piece)))
+                }
+                Memory::Kernel(buffer) => {
+                    let source = buffer.get(self.transferred..).and_then(|rest| rest.get(..self.remaining));
+                    (self.remaining, drain(SourcePiece::Kernel(source.ok_or(Errno::EFAULT)?)))
+                }
+            };
+            let done = match done {
+                Err(_) if self.transferred > before => break,
+                other => other?.min(length),
+            };
+            self.current = self.current.skip(done);
+            self.advance(done);
+            if done < length {
+                break;
+            }
+        }
+        Ok(self.transferred - before)
     }
 }
 

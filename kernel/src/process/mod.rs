@@ -26,6 +26,7 @@
 #![allow(unsafe_code, reason = "the address-space cell is replaced by its owner alone")]
 
 pub mod cells;
+pub mod clock;
 pub mod context;
 pub mod exit;
 pub mod fork;

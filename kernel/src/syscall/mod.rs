@@ -14,7 +14,9 @@
 //! Invariants: two rows never share a number (it does not compile); dispatch takes no lock and allocates nothing.
 
 pub mod argument;
+pub mod clock;
 pub mod dispatch;
+pub mod limits;
 pub mod reference;
 pub mod row;
 pub mod signal;

@@ -3,7 +3,7 @@
 use super::Call;
 use super::argument::{ProcessIdentifier, SignalNumber};
 use super::time_values::TimeSpecification;
-use crate::arch::{Current, Registers, TimerHardware};
+use crate::arch::Registers;
 use crate::base::{Errno, Nanoseconds, Result};
 use crate::memory::user::UserPointer;
 use crate::process::signal::send::{self, Sender};
@@ -115,7 +115,7 @@ pub fn rt_sigtimedwait(
         None => None,
         Some(timeout) => Some(match timeout.to_nanoseconds()? {
             Nanoseconds::ZERO => Nanoseconds::ZERO,
-            length => Current::now().saturating_add(length),
+            length => crate::time::monotonic().saturating_add(length),
         }),
     };
     let taken = wait::wait_for(set, deadline)?;
@@ -221,6 +221,7 @@ pub fn rt_sigreturn(call: &mut Call<'_>) -> Result<u64> {
 /// `restart_syscall(2)`.
 pub fn restart_syscall(call: &mut Call<'_>) -> Result<u64> {
     match call.thread.signals.take_restart() {
-        Restart::None | Restart::Poll { .. } | Restart::Sleep { .. } | Restart::Futex { .. } => Err(Errno::EINTR),
+        Restart::Sleep { clock, deadline, remaining } => super::clock::go_on_sleeping(call, clock, deadline, remaining),
+        Restart::None | Restart::Poll { .. } | Restart::Futex { .. } => Err(Errno::EINTR),
     }
 }

@@ -78,3 +78,23 @@ pub fn pending_unblocked() -> SignalSet {
     let thread = current_thread();
     thread.process().signals.pending_unblocked(&thread.signals)
 }
+
+/// What files send to the thread that uses them: SIGPIPE, SIGXFSZ.
+#[derive(Debug)]
+struct FileSignals;
+
+impl crate::fs::signal_hook::SignalHook for FileSignals {
+    fn send_to_current_thread(&self, signal: u32) {
+        if let Some(signal) = Signal::new(signal) {
+            let thread = current_thread();
+            let information = send::Sender::current().information(signal, code::SI_USER);
+            // An ordinary signal is always kept.
+            let _ = send_to_thread(&thread, signal, information);
+        }
+    }
+}
+
+/// Registers with the rooms that raise signals without knowing processes. Once, at boot.
+pub fn initialize() {
+    crate::fs::signal_hook::set_signal_hook(&FileSignals);
+}
