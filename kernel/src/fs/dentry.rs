@@ -183,6 +183,12 @@ impl Dentry {
         Self::with_place(inode, None, Name::new(b"/"))
     }
 
+    /// A root with a name of its own, which paths show as it is (`pipe:[7]`).
+    #[must_use]
+    pub fn named_root(inode: Arc<dyn Inode>, name: &[u8]) -> Arc<Self> {
+        Self::with_place(inode, None, Name::new(name))
+    }
+
     /// A dentry below `parent` that is not in its table.
     #[must_use]
     pub fn detached(parent: &Arc<Self>, name: &[u8], inode: Arc<dyn Inode>) -> Arc<Self> {

@@ -265,6 +265,12 @@ impl Location {
     /// The path from `root` as `/proc/PID/fd` and the like show it, with ` (deleted)` behind a name that was taken away.
     #[must_use]
     pub fn display_path(&self, root: &Self) -> Vec<u8> {
+        if self.dentry.is_root() {
+            let name = self.dentry.name();
+            if name.as_bytes() != b"/" {
+                return name.as_bytes().to_vec();
+            }
+        }
         let (mut path, _) = self.path_from(root);
         if self.dentry.is_deleted() {
             path.extend_from_slice(b" (deleted)");

@@ -1,0 +1,490 @@
+//! Generated file systems: procfs, sysfs, devpts and their kin are built from the pieces here.
+//!
+//! A [`PseudoDirectory`] answers look-ups with inodes, made on the spot or kept; [`directory`], [`file`], [`link`] and
+//! [`device_node`] make them. A [`PseudoFile`] is a text that is generated when it is read from the beginning, so a program that
+//! seeks back to 0 sees it anew; a write is handed over as one piece. A [`PseudoLink`] gives a path or jumps to a location (a magic
+//! link; [`location_of`] gives one for any open file, pipes too). Names and numbers in listings are the directory's affair: each entry
+//! has a position of its own that never changes while the entry exists.
+
+use super::dentry::Dentry;
+use super::file::{FileOperations, OpenFile};
+use super::file_system::{FileSystem, FileSystemStatistics, Superblock, next_anonymous_device};
+use super::inode::{AttributeChange, DirectoryEntry, DirectorySink, Inode, InodeHeader, LinkTarget};
+use super::io::{IoDestination, IoSource};
+use super::mount::{Location, Mount, MountFlags};
+use super::types::{DeviceNumber, FileType, Metadata, OpenFlags};
+use crate::base::{Errno, Result};
+use crate::sync::Mutex;
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+/// The most bytes that one write to a generated file hands over.
+pub const WRITE_MAX: usize = 64 * 1024;
+
+/// What identifies a generated file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Attributes {
+    /// The file system.
+    pub device: DeviceNumber,
+    /// The inode number.
+    pub number: u64,
+    /// The permission bits.
+    pub permissions: u32,
+    /// The owner.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
+}
+
+impl Attributes {
+    /// Root's, with these permissions.
+    #[must_use]
+    pub const fn new(device: DeviceNumber, number: u64, permissions: u32) -> Self {
+        Self { device, number, permissions, uid: 0, gid: 0 }
+    }
+    /// The same with another owner.
+    #[must_use]
+    pub const fn owned_by(self, uid: u32, gid: u32) -> Self {
+        Self { uid, gid, ..self }
+    }
+}
+
+/// An inode number for the entry `name` of the directory numbered `parent`: the same each time.
+#[must_use]
+pub fn number(parent: u64, name: &[u8]) -> u64 {
+    let mixed = super::name::hash(name) ^ parent.wrapping_mul(0xff51_afd7_ed55_8ccd).rotate_left(31);
+    (mixed & 0xffff_ffff) | 1 << 32
+}
+
+/// An entry of a generated directory as a listing shows it.
+#[derive(Clone, Copy, Debug)]
+pub struct Listed<'a> {
+    /// Where it stands: 2 or more, rising, and the same as long as the entry exists.
+    pub position: u64,
+    /// Its name.
+    pub name: &'a [u8],
+    /// Its inode number.
+    pub number: u64,
+    /// Its type.
+    pub file_type: FileType,
+}
+
+/// A generated directory.
+pub trait PseudoDirectory: Send + Sync + 'static {
+    /// The entry called `name`.
+    ///
+    /// # Errors
+    /// `ENOENT`.
+    fn lookup(&self, name: &[u8]) -> Result<Arc<dyn Inode>>;
+    /// Gives every entry at position `from` or later to `add`, in rising order, until that says false.
+    ///
+    /// # Errors
+    /// `ENOENT` when what the directory shows is gone.
+    fn list(&self, from: u64, add: &mut dyn FnMut(Listed<'_>) -> bool) -> Result<()>;
+    /// Links: two and the number of subdirectories.
+    fn links(&self) -> u32 {
+        2
+    }
+}
+
+/// A generated file.
+pub trait PseudoFile: Send + Sync + 'static {
+    /// Appends the contents to `text`.
+    ///
+    /// # Errors
+    /// What reading is to fail with.
+    fn read(&self, text: &mut Vec<u8>) -> Result<()>;
+    /// Takes what one `write` wrote at `offset` (at most [`WRITE_MAX`] bytes).
+    ///
+    /// # Errors
+    /// `EIO` for a file that cannot be written, as Linux's procfs has it; `EINVAL` for what it does not understand.
+    fn write(&self, _offset: u64, _bytes: &[u8]) -> Result<()> {
+        Err(Errno::EIO)
+    }
+    /// Operations of its own in place of the generated text (`/proc/kmsg`, `/proc/PID/mem`), or a refusal.
+    ///
+    /// # Errors
+    /// What opening is to fail with.
+    fn open(&self, _flags: OpenFlags) -> Result<Option<Arc<dyn FileOperations>>> {
+        Ok(None)
+    }
+    /// Its length as `stat` shows it; sysfs says 4096.
+    fn size(&self) -> u64 {
+        0
+    }
+}
+
+/// A closure as a generated file.
+pub struct Text<F>(pub F);
+
+impl<F: Fn(&mut Vec<u8>) -> Result<()> + Send + Sync + 'static> PseudoFile for Text<F> {
+    fn read(&self, text: &mut Vec<u8>) -> Result<()> {
+        (self.0)(text)
+    }
+}
+
+/// A generated symbolic link.
+pub trait PseudoLink: Send + Sync + 'static {
+    /// Where following it leads.
+    ///
+    /// # Errors
+    /// `EACCES`, `ENOENT` when what it shows is gone.
+    fn target(&self) -> Result<LinkTarget>;
+    /// What `readlink` shows; by default the target's path.
+    ///
+    /// # Errors
+    /// As [`PseudoLink::target`].
+    fn text(&self) -> Result<Vec<u8>> {
+        match self.target()? {
+            LinkTarget::Path(text) => Ok(text.to_vec()),
+            LinkTarget::Jump(location) => Ok(location.path_from_global_root()),
+        }
+    }
+}
+
+impl<F: Fn() -> Result<Vec<u8>> + Send + Sync + 'static> PseudoLink for F {
+    fn target(&self) -> Result<LinkTarget> {
+        Ok(LinkTarget::Path(self()?.into()))
+    }
+}
+
+enum Kind {
+    Directory(Arc<dyn PseudoDirectory>),
+    File(Arc<dyn PseudoFile>),
+    Link(Arc<dyn PseudoLink>),
+    Device,
+}
+
+struct PseudoInode {
+    header: InodeHeader,
+    kind: Kind,
+}
+
+fn inode(attributes: Attributes, file_type: FileType, device_id: DeviceNumber, kind: Kind) -> Arc<dyn Inode> {
+    let mode = file_type.mode_bits() | attributes.permissions;
+    let header =
+        InodeHeader::new(attributes.number, attributes.device, mode, attributes.uid, attributes.gid, device_id);
+    if let Kind::Directory(directory) = &kind {
+        header.set_links(directory.links());
+    }
+    Arc::new(PseudoInode { header, kind })
+}
+
+/// The inode of a generated directory.
+#[must_use]
+pub fn directory(attributes: Attributes, directory: Arc<dyn PseudoDirectory>) -> Arc<dyn Inode> {
+    inode(attributes, FileType::Directory, DeviceNumber::default(), Kind::Directory(directory))
+}
+
+/// The inode of a generated file.
+#[must_use]
+pub fn file(attributes: Attributes, file: impl PseudoFile) -> Arc<dyn Inode> {
+    inode(attributes, FileType::Regular, DeviceNumber::default(), Kind::File(Arc::new(file)))
+}
+
+/// The inode of a generated symbolic link.
+#[must_use]
+pub fn link(attributes: Attributes, link: impl PseudoLink) -> Arc<dyn Inode> {
+    inode(attributes, FileType::SymbolicLink, DeviceNumber::default(), Kind::Link(Arc::new(link)))
+}
+
+/// The inode of a character device. Whoever wants changes of mode and owner to last keeps it.
+#[must_use]
+pub fn device_node(attributes: Attributes, number: DeviceNumber) -> Arc<dyn Inode> {
+    inode(attributes, FileType::CharacterDevice, number, Kind::Device)
+}
+
+impl Inode for PseudoInode {
+    fn header(&self) -> &InodeHeader {
+        &self.header
+    }
+    fn size(&self) -> u64 {
+        if let Kind::File(file) = &self.kind { file.size() } else { 0 }
+    }
+    fn metadata(&self) -> Metadata {
+        let header = &self.header;
+        let time = header.modified();
+        Metadata {
+            device: header.device(),
+            inode: header.number(),
+            mode: header.mode(),
+            links: header.links(),
+            uid: header.uid(),
+            gid: header.gid(),
+            device_id: header.device_id(),
+            size: self.size(),
+            block_size: if matches!(self.kind, Kind::Device) { 4096 } else { 1024 },
+            blocks: 0,
+            accessed: header.accessed(),
+            modified: time,
+            changed: header.changed(),
+            created: time,
+        }
+    }
+    fn is_generated(&self) -> bool {
+        true
+    }
+    fn open(self: Arc<Self>, flags: OpenFlags) -> Result<Arc<dyn FileOperations>> {
+        let Kind::File(file) = &self.kind else { return Err(Errno::ENXIO) };
+        if let Some(own) = file.open(flags)? {
+            return Ok(own);
+        }
+        Ok(Arc::new(TextOperations { file: file.clone(), text: Mutex::new(Vec::new()) }))
+    }
+    fn lookup(&self, name: &[u8]) -> Result<Arc<dyn Inode>> {
+        match &self.kind {
+            Kind::Directory(directory) => directory.lookup(name),
+            _ => Err(Errno::ENOTDIR),
+        }
+    }
+    fn list(&self, position: u64, sink: &mut dyn DirectorySink) -> Result<()> {
+        let Kind::Directory(directory) = &self.kind else { return Err(Errno::ENOTDIR) };
+        directory.list(position, &mut |listed| {
+            sink.add(DirectoryEntry {
+                name: listed.name,
+                inode: listed.number,
+                file_type: listed.file_type,
+                next: listed.position + 1,
+            })
+        })
+    }
+    fn read_link(&self) -> Result<LinkTarget> {
+        match &self.kind {
+            Kind::Link(link) => link.target(),
+            _ => Err(Errno::EINVAL),
+        }
+    }
+    fn link_text(&self) -> Result<Arc<[u8]>> {
+        match &self.kind {
+            Kind::Link(link) => Ok(link.text()?.into()),
+            _ => Err(Errno::EINVAL),
+        }
+    }
+    fn set_attributes(&self, change: &AttributeChange) -> Result<()> {
+        self.header.apply(change);
+        Ok(())
+    }
+}
+
+/// An open generated file.
+struct TextOperations {
+    file: Arc<dyn PseudoFile>,
+    text: Mutex<Vec<u8>>,
+}
+
+impl FileOperations for TextOperations {
+    fn read_at(&self, _file: &OpenFile, offset: u64, destination: &mut IoDestination<'_>) -> Result<usize> {
+        let mut text = self.text.lock();
+        if offset == 0 {
+            text.clear();
+            self.file.read(&mut text)?;
+        }
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        destination.write(text.get(start..).unwrap_or_default())
+    }
+    fn write_at(&self, _file: &OpenFile, offset: u64, source: &mut IoSource<'_>) -> Result<usize> {
+        let mut bytes = alloc::vec![0; source.remaining().min(WRITE_MAX)];
+        let count = source.read(&mut bytes)?;
+        self.file.write(offset, bytes.get(..count).unwrap_or_default())?;
+        Ok(count)
+    }
+}
+
+/// A directory whose entries are made once.
+#[derive(Default)]
+pub struct FixedDirectory {
+    entries: Vec<(Box<[u8]>, Arc<dyn Inode>)>,
+}
+
+impl FixedDirectory {
+    /// No entry.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+    /// The same with one more entry.
+    #[must_use]
+    pub fn with(mut self, name: &str, inode: Arc<dyn Inode>) -> Self {
+        self.entries.push((name.as_bytes().into(), inode));
+        self
+    }
+    /// The number of entries: the first position that another part of a composed directory may use is two more.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+}
+
+impl PseudoDirectory for FixedDirectory {
+    fn lookup(&self, name: &[u8]) -> Result<Arc<dyn Inode>> {
+        let found = self.entries.iter().find(|(own, _)| **own == *name);
+        found.map(|(_, inode)| inode.clone()).ok_or(Errno::ENOENT)
+    }
+    fn list(&self, from: u64, add: &mut dyn FnMut(Listed<'_>) -> bool) -> Result<()> {
+        for (index, (name, inode)) in self.entries.iter().enumerate() {
+            let position = index as u64 + super::listing::FIRST;
+            if position < from {
+                continue;
+            }
+            let header = inode.header();
+            if !add(Listed { position, name, number: header.number(), file_type: header.file_type() }) {
+                break;
+            }
+        }
+        Ok(())
+    }
+    fn links(&self) -> u32 {
+        let directories = self.entries.iter().filter(|(_, inode)| inode.header().is_directory()).count();
+        u32::try_from(directories + 2).unwrap_or(u32::MAX)
+    }
+}
+
+/// A file system of generated files.
+#[derive(Debug)]
+struct PseudoFileSystem {
+    type_name: &'static str,
+    magic: u64,
+    device: DeviceNumber,
+}
+
+impl FileSystem for PseudoFileSystem {
+    fn type_name(&self) -> &'static str {
+        self.type_name
+    }
+    fn device(&self) -> DeviceNumber {
+        self.device
+    }
+    fn statistics(&self) -> FileSystemStatistics {
+        FileSystemStatistics { magic: self.magic, block_size: 4096, ..FileSystemStatistics::default() }
+    }
+}
+
+/// A new file system of generated files; `root` makes its root directory and is given its device number.
+#[must_use]
+pub fn superblock(
+    type_name: &'static str,
+    magic: u64,
+    root: impl FnOnce(DeviceNumber) -> Arc<dyn Inode>,
+) -> Arc<Superblock> {
+    let device = next_anonymous_device();
+    Superblock::new(Arc::new(PseudoFileSystem { type_name, magic, device }), root(device))
+}
+
+/// An open file as an inode: what a magic link to a pipe leads to.
+struct AnonymousInode {
+    header: InodeHeader,
+    file: Arc<OpenFile>,
+}
+
+impl Inode for AnonymousInode {
+    fn header(&self) -> &InodeHeader {
+        &self.header
+    }
+    fn metadata(&self) -> Metadata {
+        self.file.metadata()
+    }
+    fn opens_itself(&self) -> bool {
+        true
+    }
+    fn is_generated(&self) -> bool {
+        true
+    }
+    fn open(self: Arc<Self>, flags: OpenFlags) -> Result<Arc<dyn FileOperations>> {
+        self.file.operations().reopen(flags)
+    }
+}
+
+fn anonymous_mount() -> Arc<Mount> {
+    static MOUNT: spin::Once<Arc<Mount>> = spin::Once::new();
+    let make = || {
+        let superblock = superblock("anon_inodefs", 0x0904_1934, |device| {
+            directory(Attributes::new(device, 1, 0o555), Arc::new(FixedDirectory::new()))
+        });
+        let root = superblock.root().clone();
+        Mount::new(superblock, root, String::from("anon_inodefs"), MountFlags::empty())
+    };
+    MOUNT.call_once(make).clone()
+}
+
+/// The location of an open file; for one without a place in the tree, one that leads to the file itself.
+#[must_use]
+pub fn location_of(file: &Arc<OpenFile>) -> Location {
+    if let Some(location) = file.location() {
+        return location.clone();
+    }
+    let metadata = file.metadata();
+    let header = InodeHeader::new(
+        metadata.inode,
+        metadata.device,
+        metadata.mode,
+        metadata.uid,
+        metadata.gid,
+        metadata.device_id,
+    );
+    let inode: Arc<dyn Inode> = Arc::new(AnonymousInode { header, file: file.clone() });
+    Location { mount: anonymous_mount(), dentry: Dentry::named_root(inode, file.operations().describe().as_bytes()) }
+}
+
+/// What `/proc/PID/fd/N` shows for an open file, seen from `root`.
+#[must_use]
+pub fn describe(file: &OpenFile, root: &Location) -> Vec<u8> {
+    match file.location() {
+        Some(location) => location.display_path(root),
+        None => file.operations().describe().into_bytes(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+    #[test]
+    fn a_text_is_generated_anew_at_its_beginning_only() {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let made = file(
+            Attributes::new(DeviceNumber::new(0, 1), 5, 0o444),
+            Text(|text: &mut Vec<u8>| {
+                text.extend_from_slice(format!("count {}\n", COUNT.fetch_add(1, Relaxed)).as_bytes());
+                Ok(())
+            }),
+        );
+        let open = OpenFile::anonymous(made.open(OpenFlags::empty()).unwrap(), OpenFlags::empty());
+        let mut buffer = [0; 6];
+        let mut read = || {
+            let mut destination = IoDestination::kernel(&mut buffer);
+            let count = open.read(&mut destination).unwrap();
+            buffer[..count].to_vec()
+        };
+        assert_eq!(read(), b"count ");
+        assert_eq!(read(), b"0\n");
+        assert_eq!(read(), b"");
+        open.set_position(0);
+        assert_eq!(read(), b"count ");
+        assert_eq!(read(), b"1\n");
+        assert_eq!(open.write(&mut IoSource::kernel(b"x")), Err(Errno::EBADF));
+    }
+
+    #[test]
+    fn a_fixed_directory_lists_from_any_position() {
+        let device = DeviceNumber::new(0, 1);
+        let plain = || file(Attributes::new(device, 9, 0o444), Text(|_: &mut Vec<u8>| Ok(())));
+        let made = FixedDirectory::new().with("a", plain()).with("b", plain()).with("c", plain());
+        let mut names = Vec::new();
+        made.list(3, &mut |listed| {
+            names.push((listed.position, listed.name.to_vec()));
+            true
+        })
+        .unwrap();
+        assert_eq!(names, [(3, b"b".to_vec()), (4, b"c".to_vec())]);
+        assert_eq!(made.lookup(b"d").err(), Some(Errno::ENOENT));
+        assert_ne!(number(1, b"x"), number(2, b"x"));
+    }
+}
