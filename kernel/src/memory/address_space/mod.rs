@@ -48,6 +48,10 @@ mod program_break;
 mod protect;
 mod remap;
 mod report;
+#[cfg(test)]
+pub mod test_support;
+#[cfg(test)]
+mod tests;
 
 pub use super::area::Protection;
 pub use advise::{Advice, Invalidate, LockMode, Writing};
