@@ -20,6 +20,7 @@ use crate::sync::{LockRank, SpinLock};
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use spin::Once;
 
 /// What the caller of [`MemoryObject::page`] will do with the page.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -130,6 +131,25 @@ pub trait MemoryObject: Send + Sync {
     fn writer_left(&self) {}
 }
 
+/// What happens to private copies when pages of an object go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Copies {
+    /// They go too: the object was cut off there.
+    Go,
+    /// They stay: a hole was made.
+    Stay,
+}
+
+/// Takes the pages `first..end` of the object with an identity out of every address space.
+pub type Unmap = fn(identity: u64, first: u64, end: u64, copies: Copies);
+
+static UNMAP: Once<Unmap> = Once::new();
+
+/// Registers how pages are taken out of address spaces: `memory::address_space` does it with its first space.
+pub(super) fn set_unmap(unmap: Unmap) {
+    UNMAP.call_once(|| unmap);
+}
+
 /// Pages per leaf of the sparse array.
 const CHUNK_PAGES: u64 = 16;
 
@@ -231,7 +251,8 @@ impl SharedPages {
         self.pages.lock().count
     }
 
-    /// Sets the length. What is cut off is freed, what is added is a hole.
+    /// Sets the length. What is cut off is freed and leaves the address spaces that map it (take no address space's lock before);
+    /// what is added is a hole.
     pub fn truncate(&self, length: u64) {
         let mut pages = self.pages.lock();
         let old = core::mem::replace(&mut pages.length, length);
@@ -244,10 +265,20 @@ impl SharedPages {
             frame.zero(offset, PAGE_SIZE - offset);
         }
         drop(pages);
-        drop(removed);
+        self.unmap(&removed, length.div_ceil(PAGE_SIZE as u64), u64::MAX, Copies::Go);
     }
 
-    /// Makes a hole of the bytes `start..end`; the length stays.
+    /// Takes the pages `first..end`, of which `removed` were there, out of the address spaces that map them. Mostly
+    /// nobody does, and then it costs nothing.
+    fn unmap(&self, removed: &[Frame], first: u64, end: u64, copies: Copies) {
+        if removed.iter().any(|frame| !frame.is_unique())
+            && let Some(unmap) = UNMAP.get()
+        {
+            unmap(self.identity(), first, end, copies);
+        }
+    }
+
+    /// Makes a hole of the bytes `start..end`; the length stays. As [`SharedPages::truncate`] it reaches into address spaces.
     pub fn punch_hole(&self, start: u64, end: u64) {
         let end = end.max(start);
         let (first, first_offset) = page_of(start);
@@ -269,9 +300,10 @@ impl SharedPages {
         {
             frame.zero(0, last_offset);
         }
-        let removed = pages.remove(first + u64::from(first_offset != 0), last);
+        let first = first + u64::from(first_offset != 0);
+        let removed = pages.remove(first, last);
         drop(pages);
-        drop(removed);
+        self.unmap(&removed, first, last, Copies::Stay);
     }
 
     /// The first offset at or after `offset` that holds data (`SEEK_DATA`), in page steps; `None` when the rest is a hole or

@@ -8,8 +8,8 @@ use crate::base::{Errno, PAGE_SIZE, Result, VirtualAddress, VirtualRange};
 use crate::fs::file::{FileMode, OpenFile};
 use crate::fs::mount::MountFlags;
 use crate::memory::address_space::{
-    AddressSpace, Advice, Invalidate, LOWEST_ADDRESS, LockLimit, LockMode, MapFlags, MapRequest, MapSource, ObjectSource,
-    Placement, Protection, RemapFlags, RemapRequest, Writing,
+    AddressSpace, Advice, Invalidate, LOWEST_ADDRESS, LockLimit, LockMode, MapFlags, MapRequest, MapSource,
+    ObjectSource, Placement, Protection, RemapFlags, RemapRequest, Writing,
 };
 use crate::memory::user::{IO_VECTOR_MAX, UserPointer, UserSlice, is_user_range, read_io_vectors};
 use crate::security::Capability;

@@ -175,6 +175,28 @@ fn touching_beyond_the_object_is_a_bus_error() {
 }
 
 #[test]
+fn a_mapping_loses_what_the_object_loses() {
+    let object = object_with(&[1; 3 * PAGE_SIZE]);
+    let space = AddressSpace::new().unwrap();
+    let request = MapRequest::anonymous(3 * PAGE, read_write());
+    let shared = space.map(&request.clone().of(MapSource::Shared(source(&object)))).unwrap();
+    let private = space.map(&request.of(MapSource::Private(source(&object)))).unwrap();
+    enter(&space);
+    for page in 0..3 {
+        put(shared.offset(page * PAGE), 2).unwrap();
+        put(private.offset(page * PAGE), 3).unwrap();
+    }
+    object.truncate(PAGE + 10);
+    assert_eq!((get(shared.offset(PAGE)), get(shared.offset(2 * PAGE))), (Ok(2), Err(Errno::EFAULT)));
+    assert_eq!((get(private.offset(PAGE)), get(private.offset(2 * PAGE))), (Ok(3), Err(Errno::EFAULT)));
+    object.truncate(3 * PAGE);
+    assert_eq!(get(shared.offset(2 * PAGE)), Ok(0));
+    object.punch_hole(0, PAGE);
+    assert_eq!((get(shared), get(private)), (Ok(0), Ok(3)));
+    leave();
+}
+
+#[test]
 fn faults_say_why() {
     let space = space_with(1);
     space.map(&MapRequest::anonymous(PAGE, Protection::READ).at(at(5))).unwrap();
