@@ -21,6 +21,16 @@ pub enum Job {
     Program(Vec<String>),
 }
 
+/// Which kernel `/init` runs under, and so how it ends the machine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Kernel {
+    /// Ours: process 1 just ends.
+    #[default]
+    Ashlar,
+    /// Debian's Linux, where process 1 must not end.
+    Linux,
+}
+
 /// What the shell should know of the user's terminal.
 pub struct Terminal {
     /// `TERM`.
@@ -85,7 +95,7 @@ fn applets(busybox: &Path, architecture: Architecture) -> Result<String> {
 }
 
 /// The whole initramfs for a run.
-pub fn for_job(architecture: Architecture, job: &Job, terminal: &Terminal) -> Result<Vec<u8>> {
+pub fn for_job(architecture: Architecture, kernel: Kernel, job: &Job, terminal: &Terminal) -> Result<Vec<u8>> {
     let mut archive = base(architecture)?;
     let action = match job {
         Job::Shell => shell_action(architecture),
@@ -97,15 +107,19 @@ pub fn for_job(architecture: Architecture, job: &Job, terminal: &Terminal) -> Re
             program_action(&words)
         }
     };
-    archive.file("init", 0o755, init_script(&action, terminal).as_bytes());
+    archive.file("init", 0o755, init_script(kernel, &action, terminal).as_bytes());
     Ok(archive.finish())
 }
 
-/// `/init`: mounts what programs expect, then acts.
-pub fn init_script(action: &str, terminal: &Terminal) -> String {
+/// `/init`: mounts what programs expect, then acts and ends with the action's status.
+pub fn init_script(kernel: Kernel, action: &str, terminal: &Terminal) -> String {
     let size = match terminal.size {
         Some((columns, rows)) => format!("stty cols {columns} rows {rows} 2>/dev/null\n"),
         None => String::new(),
+    };
+    let end = match kernel {
+        Kernel::Ashlar => "exit $?\n",
+        Kernel::Linux => "printf \"\\\\$(printf %o $?)\" >/dev/ttyS1\npoweroff -f\n",
     };
     format!(
         "#!/bin/sh\n\
@@ -119,7 +133,7 @@ pub fn init_script(action: &str, terminal: &Terminal) -> String {
          mount -t tmpfs tmp /tmp 2>/dev/null\n\
          hostname ashlar 2>/dev/null\n\
          cd /root\n\
-         {size}{action}",
+         {size}{action}\n{end}",
         kind = quote(&terminal.kind),
     )
 }
@@ -131,14 +145,13 @@ fn shell_action(architecture: Architecture) -> String {
         "tty={tty}\n\
          [ -c $tty ] || tty=/dev/console\n\
          export PS1='ashlar:\\w# '\n\
-         setsid -c sh <$tty >$tty 2>&1\n\
-         exit $?\n"
+         setsid -c sh <$tty >$tty 2>&1"
     )
 }
 
 fn program_action(words: &[String]) -> String {
     let quoted: Vec<String> = words.iter().map(|word| quote(word)).collect();
-    format!("{}\nexit $?\n", quoted.join(" "))
+    quoted.join(" ")
 }
 
 /// A word for the shell, whatever is in it.
@@ -183,9 +196,6 @@ mod tests {
         assert_eq!(quote(""), "''");
         assert_eq!(quote("a b"), "'a b'");
         assert_eq!(quote("it's"), "'it'\\''s'");
-        assert_eq!(
-            program_action(&["sh".to_owned(), "-c".to_owned(), "exit 3".to_owned()]),
-            "sh -c 'exit 3'\nexit $?\n"
-        );
+        assert_eq!(program_action(&["sh".to_owned(), "-c".to_owned(), "exit 3".to_owned()]), "sh -c 'exit 3'");
     }
 }

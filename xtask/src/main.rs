@@ -3,6 +3,7 @@
 //! Each command is a module. Status 2 and one line mean a mistake in what was asked for ([`failure::UsageError`]), status 1
 //! that something failed; `run` ends with the status of the program that it ran.
 
+mod booted;
 mod cpio;
 mod elf;
 mod failure;
@@ -14,6 +15,7 @@ mod qemu;
 mod run;
 mod symbols;
 mod target;
+mod test;
 mod user_build;
 mod workspace;
 
@@ -44,6 +46,10 @@ enum Command {
         cargo xtask run -- ./my-static-elf argument  a file of this host in a machine of its own\n\n\
         In the shell Ctrl-C goes to the machine. Ctrl-A X kills it, Ctrl-A C switches to QEMU's monitor and back.")]
     Run(run::RunOptions),
+    /// Run every check there is, or the parts named
+    Test(test::TestOptions),
+    /// Record the applet tests' expected output under Debian's Linux
+    Record(test::RecordOptions),
 }
 
 #[derive(Args)]
@@ -57,7 +63,10 @@ struct BuildOptions {
 }
 
 fn main() -> ExitCode {
-    let tool = Tool::parse();
+    let tool = match Tool::try_parse() {
+        Ok(tool) => tool,
+        Err(error) => return mistake(&error),
+    };
     match dispatch(tool.command) {
         Ok(status) => ExitCode::from(status),
         Err(error) if error.is::<UsageError>() => {
@@ -69,6 +78,18 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Help and version as clap prints them; a wrong command line in one line.
+fn mistake(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() || error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        let _ = error.print();
+        return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
+    }
+    let text = error.to_string();
+    let first: Vec<&str> = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
+    eprintln!("{} (see --help)", first.join(" "));
+    ExitCode::from(2)
 }
 
 fn dispatch(command: Command) -> Result<u8> {
@@ -83,5 +104,7 @@ fn dispatch(command: Command) -> Result<u8> {
             Ok(0)
         }
         Command::Run(options) => run::run(&options),
+        Command::Test(options) => test::run(&options),
+        Command::Record(options) => test::record(&options),
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! With `ashlar.exit=qemu` on its command line the kernel writes the status of process 1 as one byte to port 0xe9, which
 //! QEMU puts into a file, and then to `isa-debug-exit` at port 0x501, which ends QEMU with `(value << 1) | 1`: too few bits
-//! for a status on its own. A panic writes [`PANICKED`] to the second only.
+//! for a status on its own. Under Linux `/init` writes
+//! the byte itself, to a second serial line, and switches the machine off. A panic writes [`PANICKED`] to the second only.
 
 use std::ffi::OsString;
 use std::io::{Read, Write};
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::initramfs::Kernel;
 use crate::provision;
 use crate::target::{Architecture, Machine};
 
@@ -63,6 +65,8 @@ pub struct Configuration {
     pub cpus: u32,
     /// Memory, as QEMU takes it (`512M`).
     pub memory: String,
+    /// Which kernel it is, and so how it tells its status.
+    pub system: Kernel,
     /// The kernel file.
     pub kernel: PathBuf,
     /// The initramfs file.
@@ -163,8 +167,14 @@ impl Configuration {
             Serial::Pipes => add(&["-chardev", "stdio,id=serial,signal=off", "-serial", "chardev:serial"]),
         }
         add(&["-chardev", &format!("file,id=status,path={}", status_file.display())]);
-        add(&["-device", "isa-debugcon,iobase=0xe9,chardev=status"]);
-        add(&["-device", "isa-debug-exit,iobase=0x501,iosize=4", "-no-reboot"]);
+        match self.system {
+            Kernel::Ashlar => {
+                add(&["-device", "isa-debugcon,iobase=0xe9,chardev=status"]);
+                add(&["-device", "isa-debug-exit,iobase=0x501,iosize=4"]);
+            }
+            Kernel::Linux => add(&["-serial", "chardev:status"]),
+        }
+        add(&["-no-reboot"]);
         if self.clock == Clock::Counted {
             add(&["-icount", "shift=0,sleep=off"]);
         }
@@ -228,8 +238,8 @@ impl Emulator {
 /// What QEMU's exit status means, given the byte that the kernel left and whether QEMU complained.
 fn decode(status: ExitStatus, byte: Option<u8>, complained: bool) -> Result<Outcome> {
     match (status.code(), byte) {
-        (Some(0), _) => Ok(Outcome::PoweredOff),
-        (Some(code), Some(byte)) if code & 1 == 1 => Ok(Outcome::Exited(byte)),
+        (Some(0), None) => Ok(Outcome::PoweredOff),
+        (Some(code), Some(byte)) if code == 0 || code & 1 == 1 => Ok(Outcome::Exited(byte)),
         (Some(code), None) if code == (PANICKED << 1) | 1 => Ok(Outcome::Panicked),
         (Some(1), None) if complained => bail!("QEMU did not start"),
         (Some(code), None) if code & 1 == 1 => Ok(Outcome::Exited(u8::try_from(code >> 1).unwrap_or(u8::MAX))),

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 
-use crate::initramfs::{self, Job, Terminal};
+use crate::initramfs::{self, Job, Kernel, Terminal};
 use crate::qemu::{Accelerator, Clock, Configuration, Debugger, Outcome, Serial, TemporaryFile};
 use crate::target::{Architecture, Machine, Profile};
 use crate::{kernel_build, provision, usage};
@@ -57,6 +57,9 @@ pub struct RunOptions {
     /// End the machine after so many seconds, with status 124
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<u64>,
+    /// Boot Debian's Linux instead of Ashlar, to compare
+    #[arg(long, conflicts_with_all = ["release", "debug"])]
+    linux: bool,
     /// Show the kernel's log on the console while it boots
     #[arg(long, short)]
     verbose: bool,
@@ -96,6 +99,7 @@ impl Drop for SavedTerminal {
 /// Boots as `options` say; gives the status to exit with.
 pub fn run(options: &RunOptions) -> Result<u8> {
     let architecture = options.arch;
+    let system = if options.linux { Kernel::Linux } else { Kernel::Ashlar };
     let interactive = options.program.is_empty();
     let content = match &options.initrd {
         Some(file) => match std::fs::read(file) {
@@ -104,7 +108,7 @@ pub fn run(options: &RunOptions) -> Result<u8> {
         },
         None => {
             let job = if interactive { Job::Shell } else { Job::Program(options.program.clone()) };
-            initramfs::for_job(architecture, &job, &terminal())?
+            initramfs::for_job(architecture, system, &job, &terminal())?
         }
     };
     if options.kvm && std::fs::File::options().read(true).write(true).open("/dev/kvm").is_err() {
@@ -112,7 +116,10 @@ pub fn run(options: &RunOptions) -> Result<u8> {
     }
     provision::emulator(architecture)?;
     let profile = if options.release { Profile::Release } else { Profile::Debug };
-    let kernel = kernel_build::build(architecture, profile)?;
+    let kernel = match system {
+        Kernel::Ashlar => kernel_build::build(architecture, profile)?,
+        Kernel::Linux => provision::linux(architecture)?,
+    };
     let initrd = TemporaryFile::new("initramfs.cpio", &content).context("cannot keep the initramfs")?;
     let configuration = Configuration {
         architecture,
@@ -121,6 +128,7 @@ pub fn run(options: &RunOptions) -> Result<u8> {
         cpu: None,
         cpus: options.cpus,
         memory: options.memory.clone(),
+        system,
         kernel,
         initrd: initrd.path().to_path_buf(),
         append: command_line(options),
@@ -158,6 +166,10 @@ fn command_line(options: &RunOptions) -> String {
     let mut words = vec![format!("console={}", options.arch.serial_console()), "ashlar.exit=qemu".to_owned()];
     if options.initrd.is_none() {
         words.push("rdinit=/init".to_owned());
+    }
+    if options.linux {
+        // A dead process 1 shall end the machine, not hang it.
+        words.push("panic=-1".to_owned());
     }
     if !options.verbose {
         words.push("quiet".to_owned());

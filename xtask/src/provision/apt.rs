@@ -81,7 +81,14 @@ pub fn unpack(package: &str, architecture: Architecture) -> Result<PathBuf> {
     Ok(tree)
 }
 
-#[expect(dead_code, reason = "the recording and the benchmark, soon")]
+/// The tree of a package unpacked earlier whose name starts with `prefix`.
+pub fn unpacked(prefix: &str, architecture: Architecture) -> Result<Option<PathBuf>> {
+    let trees = workspace::downloads()?.join(architecture.debian()).join("unpacked");
+    let Ok(entries) = std::fs::read_dir(trees) else { return Ok(None) };
+    let mut found = entries.flatten().map(|entry| entry.path()).filter(|tree| tree.join(".complete").exists());
+    Ok(found.find(|tree| tree.file_name().is_some_and(|name| name.to_string_lossy().starts_with(prefix))))
+}
+
 /// The package that the meta-package `package` stands for: its first dependency that starts with `prefix`.
 pub fn resolve(package: &str, prefix: &str, architecture: Architecture) -> Result<String> {
     let base = workspace::downloads()?.join(architecture.debian());

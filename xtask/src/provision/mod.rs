@@ -6,7 +6,7 @@
 pub mod apt;
 pub mod rust;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
@@ -42,4 +42,18 @@ pub fn busybox(architecture: Architecture) -> Result<PathBuf> {
         .map(|place| tree.join(place))
         .find(|file| file.is_file())
         .context("the package busybox-static holds no bin/busybox")
+}
+
+/// Debian's Linux for virtual machines, unpacked privately: the rival in benchmarks and the oracle for behaviour.
+pub fn linux(architecture: Architecture) -> Result<PathBuf> {
+    if let Some(found) = apt::unpacked("linux-image-", architecture)?.and_then(|tree| find_vmlinuz(&tree)) {
+        return Ok(found);
+    }
+    let package = apt::resolve(&format!("linux-image-cloud-{}", architecture.debian()), "linux-image-", architecture)?;
+    find_vmlinuz(&apt::unpack(&package, architecture)?).with_context(|| format!("{package} holds no boot/vmlinuz"))
+}
+
+fn find_vmlinuz(tree: &Path) -> Option<PathBuf> {
+    let mut files = std::fs::read_dir(tree.join("boot")).ok()?.flatten().map(|entry| entry.path());
+    files.find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("vmlinuz")))
 }

@@ -131,3 +131,30 @@ fn find_linker() -> Option<PathBuf> {
                 .find_map(|name| apt::find_program(name))
         })
 }
+
+/// The clippy driver that belongs to the compiler that `command` uses: beside the precompiled library the toolchain's own,
+/// else Debian's, which is only unpacked.
+pub fn clippy_driver(command: &Command) -> Result<PathBuf> {
+    let compiler = command.get_envs().find(|(name, _)| *name == "RUSTC").and_then(|(_, value)| value);
+    let Some(compiler) = compiler else {
+        return match apt::find_program("clippy-driver") {
+            Some(found) => Ok(found),
+            None => bail!("clippy is missing: rustup component add clippy"),
+        };
+    };
+    let version = ask(&compiler.to_string_lossy(), &["--version"]).unwrap_or_default();
+    let beside = Path::new(compiler).with_file_name("clippy-driver");
+    if beside.is_file() {
+        return Ok(beside);
+    }
+    let Some(host) = Architecture::host() else { bail!("no clippy for this host") };
+    for package in ["rust-web-clippy", "rust-clippy"] {
+        let Ok(tree) = apt::unpack(package, host) else { continue };
+        let driver = tree.join("usr/bin/clippy-driver");
+        let theirs = ask(&driver.to_string_lossy(), &["--rustc", "--version"]).unwrap_or_default();
+        if parse_version(&theirs).is_some() && parse_version(&theirs) == parse_version(&version) {
+            return Ok(driver);
+        }
+    }
+    bail!("there is no clippy for {version}: apt-get install rust-web-clippy")
+}

@@ -1,0 +1,123 @@
+//! Many small scripts in one machine: each in a fresh folder, its output and status brought back over the serial line.
+//!
+//! When the machine dies or hangs in a script, that script has failed and another machine goes on with the next one.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::Setup;
+use super::console::Console;
+use crate::cpio::Archive;
+use crate::initramfs::{self, Kernel};
+use crate::qemu::TemporaryFile;
+
+/// The longest that one script may take, in seconds of the machine's clock; the host waits longer, as its clock may be
+/// ahead of a busy emulation.
+const LIMIT: u64 = 30;
+/// How long the host waits for a machine to get to its first script.
+const BOOT_LIMIT: Duration = Duration::from_secs(60);
+/// After so many dead machines in one batch the rest of it is given up.
+const MOST_DEATHS: u32 = 5;
+
+/// A script to run.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// Its name, unique in its batch, of letters, digits and hyphens.
+    pub name: String,
+    /// The shell's input.
+    pub script: String,
+}
+
+/// What came of a script.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Answer {
+    /// It ended.
+    Ended {
+        /// What it printed, both streams together.
+        output: String,
+        /// Its exit status; 137 also when it took too long.
+        status: u32,
+    },
+    /// The machine died, hung or did not boot; what it printed last.
+    Lost(String),
+}
+
+/// Runs the scripts in order. `prepare` adds to the file tree what they need.
+pub fn run(setup: &Setup, cases: &[Case], prepare: impl Fn(&mut Archive)) -> Result<Vec<Answer>> {
+    let mut answers = Vec::new();
+    let mut deaths = 0;
+    while answers.len() < cases.len() && deaths < MOST_DEATHS {
+        let rest = cases.get(answers.len()..).unwrap_or_default();
+        let done = run_once(setup, rest, &prepare, &mut answers)?;
+        deaths += u32::from(done == End::Died);
+    }
+    answers.resize(cases.len(), Answer::Lost("not run: too many machines died before it".to_owned()));
+    Ok(answers)
+}
+
+/// How one machine's part went.
+#[derive(PartialEq, Eq)]
+enum End {
+    Finished,
+    Died,
+}
+
+fn run_once(setup: &Setup, cases: &[Case], prepare: impl Fn(&mut Archive), answers: &mut Vec<Answer>) -> Result<End> {
+    let initrd = TemporaryFile::new("batch.cpio", &archive(setup, cases, prepare)?)?;
+    let mut configuration = setup.machine(initrd.path().to_path_buf());
+    if setup.system == Kernel::Linux {
+        // Linux compares ill with a small machine: it needs more for itself.
+        "512M".clone_into(&mut configuration.memory);
+    }
+    let mut console = Console::start(&configuration)?;
+    let mut limit = BOOT_LIMIT;
+    for case in cases {
+        match one(&mut console, case, limit) {
+            Ok(answer) => answers.push(answer),
+            Err(error) => {
+                answers.push(Answer::Lost(format!("{error:#}")));
+                let _ = console.finish(Duration::ZERO);
+                return Ok(End::Died);
+            }
+        }
+        limit = Duration::from_secs(LIMIT);
+    }
+    let _ = console.finish(Duration::from_secs(LIMIT));
+    Ok(End::Finished)
+}
+
+fn one(console: &mut Console, case: &Case, limit: Duration) -> Result<Answer> {
+    console.expect(&format!("@@@ begin {}\r\n", case.name), limit)?;
+    let output = console.expect(&format!("@@@ end {} ", case.name), Duration::from_secs(2 * LIMIT))?;
+    let status = console.expect("\r\n", Duration::from_secs(10))?;
+    Ok(Answer::Ended { output, status: status.trim().parse().context("no status")? })
+}
+
+/// The file tree: the scripts in `/cases`, and an `/init` that runs them on a controlling terminal.
+fn archive(setup: &Setup, cases: &[Case], prepare: impl Fn(&mut Archive)) -> Result<Vec<u8>> {
+    let mut archive = initramfs::base(setup.architecture)?;
+    for case in cases {
+        archive.file(&format!("cases/{}", case.name), 0o644, case.script.as_bytes());
+    }
+    let names: Vec<&str> = cases.iter().map(|case| case.name.as_str()).collect();
+    let runner = format!(
+        "for name in {names}; do\n\
+         \tcd /; rm -rf /tmp/case /tmp/out; mkdir /tmp/case; cd /tmp/case\n\
+         \techo \"@@@ begin $name\"\n\
+         \ttimeout -s KILL {LIMIT} sh /cases/$name >/tmp/out 2>&1 </dev/null\n\
+         \tstatus=$?\n\
+         \tcat /tmp/out\n\
+         \techo \"@@@ end $name $status\"\n\
+         done\n",
+        names = names.join(" "),
+    );
+    archive.file("run-cases", 0o755, runner.as_bytes());
+    let tty = setup.architecture.serial_console();
+    let action =
+        format!("dmesg -n 1 2>/dev/null\nexport LC_ALL=C\nsetsid -c sh /run-cases </dev/{tty} >/dev/{tty} 2>&1");
+    let script = initramfs::init_script(setup.system, &action, &Setup::terminal());
+    archive.file("init", 0o755, script.as_bytes());
+    prepare(&mut archive);
+    Ok(archive.finish())
+}

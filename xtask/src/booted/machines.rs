@@ -1,0 +1,186 @@
+//! Every board, every way to end, small memory, odd archives, command lines.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+
+use super::console::Console;
+use super::{Job, Setup};
+use crate::cpio::Archive;
+use crate::initramfs::{self, Job as Task, Kernel};
+use crate::qemu::{Configuration, Outcome, TemporaryFile};
+use crate::target::Machine;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The jobs.
+pub fn jobs() -> Vec<Job> {
+    let boards = [
+        ("q35", Machine::Q35, ""),
+        ("pc", Machine::Pc, ""),
+        ("microvm", Machine::Microvm, ""),
+        ("microvm-without-acpi", Machine::Microvm, ",acpi=off"),
+        ("q35-without-acpi", Machine::Q35, ",acpi=off"),
+        ("q35-without-pit", Machine::Q35, ",pit=off"),
+    ];
+    let mut jobs = Vec::new();
+    for (name, machine, properties) in boards {
+        jobs.push(Job::single(&format!("machines/{name}"), move |setup| {
+            if setup.system == Kernel::Linux && machine == Machine::Microvm {
+                return Ok(()); // Has no second serial line for the status, and hangs with ACPI.
+            }
+            expect(setup, "echo alive; exit 42", "alive\n", Outcome::Exited(42), |machine_| {
+                machine_.machine = machine;
+                properties.clone_into(&mut machine_.machine_properties);
+            })
+        }));
+    }
+    for (board, machine) in [("q35", Machine::Q35), ("pc", Machine::Pc), ("microvm", Machine::Microvm)] {
+        for way in ["poweroff -f", "reboot -f", "halt -f"] {
+            let name = format!("machines/{board}-{}", way.trim_end_matches(" -f"));
+            jobs.push(Job::single(&name, move |setup| {
+                if setup.system == Kernel::Linux && (way == "halt -f" || machine == Machine::Microvm) {
+                    return Ok(()); // Linux stops there without ending QEMU.
+                }
+                expect(
+                    setup,
+                    &format!("echo alive; {way}; sleep 10"),
+                    "alive\n",
+                    Outcome::PoweredOff,
+                    |configuration| {
+                        configuration.machine = machine;
+                    },
+                )
+            }));
+        }
+    }
+    for cpu in ["qemu64", "max", "Haswell"] {
+        jobs.push(Job::single(&format!("machines/cpu-{cpu}"), move |setup| {
+            expect(setup, "echo alive", "alive\n", Outcome::Exited(0), |configuration| {
+                configuration.cpu = Some(cpu.to_owned());
+            })
+        }));
+    }
+    jobs.push(Job::single("machines/memory-24M", |setup| small(setup, "24M")));
+    jobs.push(Job::single("machines/memory-64M", |setup| small(setup, "64M")));
+    jobs.push(Job::single("machines/memory-6G", |setup| {
+        let script = "awk '/MemTotal/ { print ($2 > 6000000) }' /proc/meminfo";
+        expect(setup, script, "1\n", Outcome::Exited(0), |configuration| "6G".clone_into(&mut configuration.memory))
+    }));
+    jobs.push(Job::single("machines/initramfs-gzip", gzip));
+    jobs.push(Job::single("machines/initramfs-several", several));
+    jobs.push(Job::single("machines/initramfs-damaged", damaged));
+    jobs.push(Job::single("machines/command-line", command_line));
+    jobs.push(Job::single("machines/exit-statuses", exit_statuses));
+    jobs
+}
+
+/// Boots to run `script`, and checks what it printed last and how the machine ended.
+fn expect(
+    setup: &Setup,
+    script: &str,
+    output: &str,
+    outcome: Outcome,
+    change: impl FnOnce(&mut Configuration),
+) -> Result<()> {
+    expect_with(setup, &tree(setup, script)?, output, outcome, change)
+}
+
+fn tree(setup: &Setup, script: &str) -> Result<Vec<u8>> {
+    let words = ["sh", "-c", &format!("echo MARK; {script}")].map(str::to_owned).to_vec();
+    initramfs::for_job(setup.architecture, setup.system, &Task::Program(words), &Setup::terminal())
+}
+
+fn expect_with(
+    setup: &Setup,
+    initrd: &[u8],
+    output: &str,
+    outcome: Outcome,
+    change: impl FnOnce(&mut Configuration),
+) -> Result<()> {
+    let initrd = TemporaryFile::new("machine.cpio", initrd)?;
+    let mut configuration = setup.machine(initrd.path().to_path_buf());
+    change(&mut configuration);
+    let mut console = Console::start(&configuration)?;
+    console.expect("MARK\r\n", PATIENCE)?;
+    console.expect(&output.replace('\n', "\r\n"), PATIENCE)?;
+    let ended = console.finish(PATIENCE)?;
+    ensure!(ended == outcome, "the machine ended otherwise: {ended:?}, expected {outcome:?}");
+    Ok(())
+}
+
+fn small(setup: &Setup, memory: &str) -> Result<()> {
+    if setup.system == Kernel::Linux {
+        return Ok(()); // Debian's Linux needs more.
+    }
+    let script = "seq 500 | sort -rn | head -1; ls / | wc -l > /dev/null; exit 3";
+    expect(setup, script, "500\n", Outcome::Exited(3), |configuration| memory.clone_into(&mut configuration.memory))
+}
+
+fn gzip(setup: &Setup) -> Result<()> {
+    let content = compress(&tree(setup, "echo from gzip")?)?;
+    expect_with(setup, &content, "from gzip\n", Outcome::Exited(0), |_| ())
+}
+
+fn compress(content: &[u8]) -> Result<Vec<u8>> {
+    use std::io::Write;
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(content)?;
+    Ok(encoder.finish()?)
+}
+
+/// A plain archive, zeros, a compressed one: the later one wins.
+fn several(setup: &Setup) -> Result<()> {
+    let mut content = tree(setup, "cat /etc/added /etc/hostname")?;
+    let mut second = Archive::new();
+    second.file("etc/added", 0o644, b"added\n");
+    second.file("etc/hostname", 0o644, b"replaced\n");
+    content.extend_from_slice(&[0; 1024]);
+    content.extend_from_slice(&compress(&second.finish())?);
+    expect_with(setup, &content, "added\nreplaced\n", Outcome::Exited(0), |_| ())
+}
+
+/// An archive that is cut off, and one that is noise: told, and no hang.
+fn damaged(setup: &Setup) -> Result<()> {
+    let good = tree(setup, "echo alive")?;
+    let cut = good.get(..good.len() / 3).unwrap_or_default();
+    for content in [cut, b"070701 this is no archive at all, whatever its first six letters say", &[0xff; 5000]] {
+        let initrd = TemporaryFile::new("damaged.cpio", content)?;
+        let console = Console::start(&setup.machine(initrd.path().to_path_buf()))?;
+        let ended = console.finish(PATIENCE)?;
+        let right = match setup.system {
+            Kernel::Ashlar => ended == Outcome::Panicked,
+            Kernel::Linux => ended != Outcome::TimedOut,
+        };
+        ensure!(right, "with a damaged initramfs the machine ended so: {ended:?}");
+    }
+    Ok(())
+}
+
+/// Unknown words go to init as arguments or environment, as does everything after `--`.
+fn command_line(setup: &Setup) -> Result<()> {
+    let mut archive = initramfs::base(setup.architecture)?;
+    let end = match setup.system {
+        Kernel::Ashlar => "exit 0",
+        Kernel::Linux => "printf '\\0' > /dev/ttyS1; mount -t devtmpfs d /dev; printf '\\0' > /dev/ttyS1; poweroff -f",
+    };
+    let script = format!("#!/bin/sh\necho MARK\necho \"$0|$*|$colour|$unset\"\n{end}\n");
+    archive.file("other-init", 0o755, script.as_bytes());
+    expect_with(
+        setup,
+        &archive.finish(),
+        "/other-init|word -x --long y|green|\n",
+        Outcome::Exited(0),
+        |configuration| {
+            configuration.append = configuration.append.replace("rdinit=/init", "rdinit=/other-init");
+            configuration.append.push_str(" colour=green word -- -x --long y");
+        },
+    )
+}
+
+fn exit_statuses(setup: &Setup) -> Result<()> {
+    for status in [0, 1, 127, 128, 255] {
+        expect(setup, &format!("exit {status}"), "", Outcome::Exited(status), |_| ())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,155 @@
+//! Tests on the booted kernel.
+//!
+//! A [`Job`] boots one or more machines and gives a [`Verdict`] per thing tested; jobs run side by side. Three kinds of job exist:
+//! *batches* run many small scripts in one machine and compare what they print ([`batch`]): the applet cases against
+//! Linux's recording ([`applets`]), our own programs against the host's Linux ([`user_programs`]); *sessions* type
+//! at a shell ([`sessions`]); *machines* boot every board with every way to end ([`machines`]).
+//!
+//! Every job also runs on Debian's Linux in the same QEMU ([`Setup::system`]), which shows that the test itself is right.
+
+pub mod applets;
+pub mod batch;
+pub mod console;
+pub mod machines;
+pub mod sessions;
+pub mod user_programs;
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use crate::initramfs::{Kernel, Terminal};
+use crate::qemu::{Accelerator, Clock, Configuration, Debugger, Serial};
+use crate::target::{Architecture, Machine};
+
+/// What every job needs to boot machines.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The machine's architecture.
+    pub architecture: Architecture,
+    /// Which kernel.
+    pub system: Kernel,
+    /// Its file.
+    pub kernel: PathBuf,
+}
+
+/// How one thing tested went.
+#[derive(Debug)]
+pub struct Verdict {
+    /// Its name, `group/name`.
+    pub name: String,
+    /// Nothing, or what was wrong.
+    pub result: Result<(), String>,
+}
+
+impl Verdict {
+    /// A verdict of an action that can fail.
+    pub fn of(name: impl Into<String>, result: Result<()>) -> Self {
+        Self { name: name.into(), result: result.map_err(|error| format!("{error:#}")) }
+    }
+}
+
+/// What a job does.
+type Work = Box<dyn FnOnce(&Setup) -> Vec<Verdict> + Send>;
+
+/// Something that boots machines and judges.
+pub struct Job {
+    /// What is shown while it runs; also what `--filter` is matched with, beside the verdicts' names.
+    pub name: String,
+    /// Does it.
+    pub work: Work,
+}
+
+impl Job {
+    /// A job that judges several things.
+    pub fn new(name: impl Into<String>, work: impl FnOnce(&Setup) -> Vec<Verdict> + Send + 'static) -> Self {
+        Self { name: name.into(), work: Box::new(work) }
+    }
+
+    /// A job that judges one thing, itself.
+    pub fn single(name: &str, work: impl FnOnce(&Setup) -> Result<()> + Send + 'static) -> Self {
+        let named = name.to_owned();
+        Self::new(name, move |setup| vec![Verdict::of(named, work(setup))])
+    }
+}
+
+impl Setup {
+    /// A machine with `initrd` whose serial line is ours; callers change what they want otherwise.
+    pub fn machine(&self, initrd: PathBuf) -> Configuration {
+        let console = self.architecture.serial_console();
+        let own = match self.system {
+            Kernel::Ashlar => "ashlar.exit=qemu",
+            Kernel::Linux => "panic=-1",
+        };
+        Configuration {
+            architecture: self.architecture,
+            machine: Machine::Q35,
+            machine_properties: String::new(),
+            cpu: None,
+            cpus: 1,
+            memory: "256M".to_owned(),
+            system: self.system,
+            kernel: self.kernel.clone(),
+            initrd,
+            append: format!("console={console} rdinit=/init quiet {own}"),
+            accelerator: Accelerator::Emulated,
+            clock: Clock::Real,
+            debugger: Debugger::None,
+            serial: Serial::Pipes,
+            extra: Vec::new(),
+        }
+    }
+
+    /// The terminal that scripts and sessions are told they have.
+    pub fn terminal() -> Terminal {
+        Terminal { kind: "vt100".to_owned(), size: Some((80, 24)) }
+    }
+}
+
+/// Runs `jobs`, `workers` at a time, printing each verdict that is bad as it comes; gives how many passed and failed.
+pub fn run(setup: &Setup, jobs: Vec<Job>, workers: usize, filter: Option<&str>) -> (usize, usize) {
+    let queue = Mutex::new(VecDeque::from(jobs));
+    let verdicts = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                loop {
+                    let Some(job) = queue.lock().ok().and_then(|mut queue| queue.pop_front()) else { break };
+                    let start = Instant::now();
+                    let mut found = (job.work)(setup);
+                    found.retain(|verdict| filter.is_none_or(|word| verdict.name.contains(word)));
+                    report(&job.name, &found, start.elapsed());
+                    if let Ok(mut verdicts) = verdicts.lock() {
+                        verdicts.extend(found);
+                    }
+                }
+            });
+        }
+    });
+    let verdicts = verdicts.into_inner().unwrap_or_default();
+    let failed: Vec<_> = verdicts.iter().filter(|verdict| verdict.result.is_err()).collect();
+    if !failed.is_empty() {
+        println!("failed:");
+        for verdict in &failed {
+            println!("  {}", verdict.name);
+        }
+    }
+    (verdicts.len() - failed.len(), failed.len())
+}
+
+fn report(job: &str, verdicts: &[Verdict], time: Duration) {
+    let failed = verdicts.iter().filter(|verdict| verdict.result.is_err()).count();
+    let mut text = format!("{job}: {} ok, {failed} failed ({:.1} s)\n", verdicts.len() - failed, time.as_secs_f64());
+    for verdict in verdicts {
+        if let Err(reason) = &verdict.result {
+            text.push_str(&format!("  FAILED {}\n", verdict.name));
+            for line in reason.lines().take(40) {
+                text.push_str(&format!("    {line}\n"));
+            }
+        }
+    }
+    print!("{text}");
+}

@@ -1,0 +1,70 @@
+//! The programs of `user/`, each run on the host's Linux first and then on the booted kernel: both must say the same.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use super::batch::{self, Case};
+use super::{Job, Setup, Verdict, applets};
+use crate::target::Architecture;
+use crate::user_build;
+
+/// Programs that measure or that must not run on the host.
+const NOT_TESTS: &[&str] = &["bench", "hostile"];
+
+/// The job, if any program matches `filter`.
+pub fn jobs(architecture: Architecture, filter: Option<&str>) -> Result<Vec<Job>> {
+    let mut programs = user_build::build(architecture)?;
+    programs.retain(|name, _| {
+        !NOT_TESTS.contains(&name.as_str()) && filter.is_none_or(|word| format!("user/{name}").contains(word))
+    });
+    if programs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let programs: Vec<(String, PathBuf)> = programs.into_iter().collect();
+    Ok(vec![Job::new("user", move |setup| match compare(setup, &programs) {
+        Ok(verdicts) => verdicts,
+        Err(error) => vec![Verdict::of("user", Err(error))],
+    })])
+}
+
+fn compare(setup: &Setup, programs: &[(String, PathBuf)]) -> Result<Vec<Verdict>> {
+    let mut files = Vec::new();
+    for (name, path) in programs {
+        files.push((name.clone(), std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?));
+    }
+    let cases: Vec<Case> = programs
+        .iter()
+        .map(|(name, _)| Case { name: name.clone(), script: format!("exec /usr/local/bin/{name}\n") })
+        .collect();
+    let answers = batch::run(setup, &cases, |archive| {
+        for (name, content) in &files {
+            archive.file(&format!("usr/local/bin/{name}"), 0o755, content);
+        }
+    })?;
+    let verdicts = programs.iter().zip(answers).map(|((name, path), answer)| {
+        let result = match on_host(path) {
+            Ok(expected) => applets::judge(&expected, &answer),
+            Err(error) => Err(format!("on the host's Linux: {error:#}")),
+        };
+        Verdict { name: format!("user/{name}"), result }
+    });
+    Ok(verdicts.collect())
+}
+
+/// Output and status on this host; a check that fails here is a mistake in the program.
+fn on_host(path: &PathBuf) -> Result<(String, u32)> {
+    let output = Command::new("timeout")
+        .args(["-s", "KILL", "60"])
+        .arg(path)
+        .current_dir(std::env::temp_dir())
+        .stdin(Stdio::null())
+        .output()
+        .context("cannot run it")?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    if !output.status.success() {
+        bail!("it failed ({}):\n{text}{}", output.status, String::from_utf8_lossy(&output.stderr));
+    }
+    Ok((text, 0))
+}

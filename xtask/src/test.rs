@@ -1,0 +1,158 @@
+//! `cargo xtask test`: every check there is, and `cargo xtask record`, which makes what some of them compare with.
+
+use std::io::IsTerminal;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use crate::booted::{self, Setup, applets, machines, sessions, user_programs};
+use crate::initramfs::Kernel;
+use crate::progress::show;
+use crate::target::{Architecture, Profile};
+use crate::{kernel_build, provision, workspace};
+
+/// What to test.
+#[derive(Args, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch on the command line")]
+pub struct TestOptions {
+    /// Machine architecture of the booted tests
+    #[arg(long, value_enum, default_value_t)]
+    arch: Architecture,
+    /// Only the checks of the sources: format, clippy, layers, unsafe census, documents
+    #[arg(long)]
+    checks: bool,
+    /// Only the unit tests, on this host
+    #[arg(long)]
+    hosted: bool,
+    /// Only the tests on the booted kernel
+    #[arg(long)]
+    booted: bool,
+    /// Only booted tests with this text in their name
+    #[arg(long, value_name = "TEXT")]
+    filter: Option<String>,
+    /// Boot the optimised kernel
+    #[arg(long)]
+    release: bool,
+    /// Run the booted tests under Debian's Linux instead, to show that they are right
+    #[arg(long, conflicts_with = "release")]
+    linux: bool,
+    /// How many machines run at the same time
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]
+    jobs: u8,
+}
+
+/// What to record.
+#[derive(Args, Debug)]
+pub struct RecordOptions {
+    /// Machine architecture
+    #[arg(long, value_enum, default_value_t)]
+    arch: Architecture,
+    /// Only cases with this text in their name
+    #[arg(long, value_name = "TEXT")]
+    filter: Option<String>,
+}
+
+/// Runs what was asked for, or everything; the status is 1 when something failed.
+pub fn run(options: &TestOptions) -> Result<u8> {
+    let narrowed = options.booted || options.filter.is_some() || options.linux;
+    let everything = !(options.checks || options.hosted || narrowed);
+    let mut failures = Vec::new();
+    if everything || options.checks {
+        failures.extend(checks(options.arch)?);
+    }
+    if everything || options.hosted {
+        failures.extend(check("unit tests", cargo(&["test", "--lib", "--bins", "--quiet"])));
+    }
+    if everything || narrowed {
+        let (passed, failed) = run_booted(options)?;
+        if failed > 0 {
+            failures.push("booted tests".to_owned());
+        }
+        println!("\n{passed} passed, {failed} failed");
+    }
+    if failures.is_empty() {
+        return Ok(0);
+    }
+    println!("failed: {}", failures.join(", "));
+    Ok(1)
+}
+
+/// Records every applet case under Linux.
+pub fn record(options: &RecordOptions) -> Result<u8> {
+    provision::emulator(options.arch)?;
+    let kernel = provision::linux(options.arch)?;
+    let setup = Setup { architecture: options.arch, system: Kernel::Linux, kernel };
+    let count = applets::record(&setup, options.filter.as_deref())?;
+    println!("{count} cases recorded");
+    Ok(0)
+}
+
+fn run_booted(options: &TestOptions) -> Result<(usize, usize)> {
+    let architecture = options.arch;
+    provision::emulator(architecture)?;
+    let profile = if options.release { Profile::Release } else { Profile::Debug };
+    let (system, kernel) = if options.linux {
+        (Kernel::Linux, provision::linux(architecture)?)
+    } else {
+        (Kernel::Ashlar, kernel_build::build(architecture, profile)?)
+    };
+    let filter = options.filter.as_deref();
+    let mut jobs = applets::jobs(filter)?;
+    jobs.extend(user_programs::jobs(architecture, filter)?);
+    let single = sessions::jobs().into_iter().chain(machines::jobs());
+    jobs.extend(single.filter(|job| filter.is_none_or(|word| job.name.contains(word))));
+    if jobs.is_empty() {
+        bail!("no booted test has {:?} in its name", filter.unwrap_or_default());
+    }
+    let setup = Setup { architecture, system, kernel };
+    Ok(booted::run(&setup, jobs, usize::from(options.jobs), filter))
+}
+
+/// The checks of the sources; gives the names of those that failed.
+fn checks(architecture: Architecture) -> Result<Vec<String>> {
+    let mut failures = Vec::new();
+    failures.extend(check("format", cargo(&["fmt", "--all", "--check"])));
+    let clippy = ["clippy", "--workspace", "--all-targets", "--quiet", "--", "-Dwarnings"];
+    failures.extend(check("clippy on the host", cargo(&clippy)));
+    failures.extend(check("clippy on the bare machine", bare_clippy(architecture)?));
+    Ok(failures)
+}
+
+fn cargo(words: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(workspace::root()).args(words);
+    command
+}
+
+fn bare_clippy(architecture: Architecture) -> Result<Command> {
+    let mut command = kernel_build::cargo("check", architecture)?;
+    command.args(["--package", "ashlar", "--package", "ashlar-kernel"]);
+    // A folder of its own: with another compiler wrapper cargo would rebuild what `build` made.
+    command.arg("--target-dir").arg(workspace::target().join("clippy"));
+    let driver = provision::rust::clippy_driver(&command)?;
+    command.env("RUSTC_WORKSPACE_WRAPPER", driver).env("CLIPPY_ARGS", "-Dwarnings__CLIPPY_HACKERY__");
+    Ok(command)
+}
+
+/// Runs one check with its output shown; gives its name when it failed.
+fn check(name: &str, mut command: Command) -> Option<String> {
+    if std::io::stderr().is_terminal() {
+        eprintln!("xtask: {name}");
+    }
+    let result = command.stdin(Stdio::null()).status().with_context(|| format!("cannot run `{}`", show(&command)));
+    match result {
+        Ok(status) if status.success() => {
+            println!("{name}: ok");
+            None
+        }
+        Ok(_) => {
+            println!("{name}: FAILED");
+            Some(name.to_owned())
+        }
+        Err(error) => {
+            println!("{name}: FAILED ({error:#})");
+            Some(name.to_owned())
+        }
+    }
+}
