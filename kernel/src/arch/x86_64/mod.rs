@@ -34,8 +34,6 @@ macro_rules! close_user {
     };
 }
 
-pub mod acpi;
-pub mod boot;
 pub mod context_switch;
 pub mod cpu;
 #[cfg(target_os = "none")]

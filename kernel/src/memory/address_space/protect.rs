@@ -49,7 +49,6 @@ impl State {
             if new != old {
                 self.protect_piece(piece, old, new)?;
             }
-            self.areas.merge_at(position);
             position = end;
         }
         self.areas.merge_at(range.end);
@@ -77,7 +76,9 @@ impl State {
         self.areas.split_at(piece.start);
         self.areas.split_at(piece.end);
         self.set_area_flags(piece.start, new);
-        self.protect_leaves(piece, new)
+        let result = self.protect_leaves(piece, new);
+        self.areas.merge_at(piece.start);
+        result
     }
 
     /// Makes the leaf of `page` allow what `flags` allow.

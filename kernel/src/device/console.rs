@@ -1,0 +1,135 @@
+//! The serial console: `/dev/ttyS0`, `/dev/console` and `/dev/tty`.
+//!
+//! The machine's interrupt calls [`interrupt`], which moves what came in into a small buffer; a kernel thread
+//! ([`feed`]) hands it to the terminal, because what a key does (signals, echo) belongs into thread context. Output goes
+//! straight to the hardware. Until the first interrupt arrives the thread also looks by itself now and then, so that input works on a
+//! machine whose serial interrupt does not.
+
+use super::terminal::file::{MayControl, TerminalFile};
+use super::terminal::termios::Termios;
+use super::terminal::{Backend, SerialLine, Terminal, TerminalReference, job_control};
+use crate::arch::{Current, SerialConsole, TimerHardware};
+use crate::base::{Errno, Nanoseconds, Result};
+use crate::fs::device_registry::{DeviceOpen, DeviceOpenRequest, register_character_device};
+use crate::fs::{DeviceNumber, FileOperations, OpenFile};
+use crate::sync::{Interruptible, InterruptsDisabled, LockRank, SpinLock, WaitQueue};
+use alloc::string::String;
+use alloc::sync::Arc;
+use arrayvec::ArrayVec;
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+/// Bytes kept between the interrupt and the thread.
+const INPUT_BUFFER: usize = 256;
+/// How often the thread looks by itself.
+const LOOK_INTERVAL: Nanoseconds = Nanoseconds::from_milliseconds(50);
+
+static TERMINAL: spin::Once<TerminalReference> = spin::Once::new();
+static INPUT: SpinLock<ArrayVec<u8, INPUT_BUFFER>, InterruptsDisabled> =
+    SpinLock::new(LockRank::Hardware, ArrayVec::new_const());
+static INPUT_ARRIVED: WaitQueue = WaitQueue::new();
+static INTERRUPTS_WORK: AtomicBool = AtomicBool::new(false);
+
+/// The machine's serial console as a line.
+struct ConsoleLine;
+
+impl SerialLine for ConsoleLine {
+    fn transmit(&self, bytes: &[u8]) {
+        Current::write_console(bytes);
+    }
+}
+
+/// The console's terminal.
+pub fn terminal() -> &'static TerminalReference {
+    TERMINAL.call_once(|| {
+        Terminal::new(String::from("ttyS0"), DeviceNumber::new(4, 64), Termios::serial(), Backend::Serial(&ConsoleLine))
+    })
+}
+
+/// The machine's interrupt `line` fired; gives whether it was the console's. Interrupt context.
+pub fn interrupt(line: u32) -> bool {
+    if line != Current::INPUT_LINE {
+        return false;
+    }
+    INTERRUPTS_WORK.store(true, Relaxed);
+    collect_input();
+    true
+}
+
+/// Empties the hardware's buffer into ours; what does not fit is lost, as on any overrun.
+fn collect_input() {
+    let mut arrived = false;
+    {
+        let mut input = INPUT.lock();
+        while let Some(byte) = Current::read_console() {
+            arrived = true;
+            let _ = input.try_push(byte);
+        }
+    }
+    if arrived {
+        INPUT_ARRIVED.wake_one();
+    }
+}
+
+/// The kernel thread that feeds the terminal. Does not return.
+pub fn feed() {
+    Current::enable_console_interrupt();
+    loop {
+        let deadline = (!INTERRUPTS_WORK.load(Relaxed)).then(|| Current::now().saturating_add(LOOK_INTERVAL));
+        let taken = INPUT_ARRIVED.wait_until(deadline, Interruptible::No, || {
+            let mut input = INPUT.lock();
+            (!input.is_empty()).then(|| input.take())
+        });
+        match taken {
+            Ok(bytes) => {
+                terminal().receive(&bytes);
+            }
+            Err(_) => collect_input(),
+        }
+    }
+}
+
+/// `/dev/ttyS0`.
+struct SerialOpener;
+
+impl DeviceOpen for SerialOpener {
+    fn open(&self, request: &DeviceOpenRequest<'_>) -> Result<Arc<dyn FileOperations>> {
+        Ok(TerminalFile::open(terminal(), request.flags, MayControl::Yes)?)
+    }
+}
+
+/// `/dev/console`: the same terminal, but opening it never makes it the controlling one.
+struct ConsoleOpener;
+
+impl DeviceOpen for ConsoleOpener {
+    fn open(&self, request: &DeviceOpenRequest<'_>) -> Result<Arc<dyn FileOperations>> {
+        Ok(TerminalFile::open(terminal(), request.flags, MayControl::No)?)
+    }
+}
+
+/// `/dev/tty`: the caller's controlling terminal.
+struct ControllingOpener;
+
+impl DeviceOpen for ControllingOpener {
+    fn open(&self, request: &DeviceOpenRequest<'_>) -> Result<Arc<dyn FileOperations>> {
+        let known = job_control::job_control().and_then(|control| control.controlling_terminal());
+        Ok(TerminalFile::open(&known.ok_or(Errno::ENXIO)?, request.flags, MayControl::No)?)
+    }
+}
+
+/// The console for init's first three descriptors, where the initramfs has no `/dev/console`.
+///
+/// # Errors
+/// None in practice; as [`TerminalFile::open`].
+pub fn open_for_init() -> Result<Arc<OpenFile>> {
+    terminal().open_file()
+}
+
+/// Registers the devices.
+pub fn initialize() {
+    register_character_device(4, 64, Arc::new(SerialOpener));
+    register_character_device(5, 0, Arc::new(ControllingOpener));
+    register_character_device(5, 1, Arc::new(ConsoleOpener));
+    super::names::add("console", 5, 1, 0o600);
+    super::names::add("tty", 5, 0, 0o666);
+    super::names::add("ttyS0", 4, 64, 0o660);
+}

@@ -1,0 +1,119 @@
+//! Files open on a terminal.
+
+use super::transfer::Generation;
+use super::{Terminal, TerminalReference, control, job_control};
+use crate::base::{Errno, Result};
+use crate::fs::file::FileTraits;
+use crate::fs::pipe::Waiting;
+use crate::fs::{FileOperations, IoDestination, IoSource, OpenFile, OpenFlags, PollEvents, PollTable};
+use alloc::sync::Arc;
+
+/// Which end of a terminal a file is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Side {
+    /// Where programs read and write.
+    Slave,
+    /// A pseudo terminal's other end.
+    Master,
+}
+
+/// A file open on a serial line or a slave.
+#[derive(Debug)]
+pub struct TerminalFile {
+    terminal: TerminalReference,
+    generation: Generation,
+}
+
+impl TerminalFile {
+    /// Opens a terminal. Without `O_NOCTTY` it may become the controlling terminal.
+    ///
+    /// # Errors
+    /// `EIO` for a slave that is locked or has lost its master, `EBUSY` for one that is used exclusively.
+    pub fn open(terminal: &TerminalReference, flags: OpenFlags, controlling: MayControl) -> Result<Arc<Self>> {
+        let administrator = job_control::job_control().is_none_or(|control| control.is_administrator());
+        terminal.with_state(|state| {
+            if state.locked || state.master_closed {
+                return Err(Errno::EIO);
+            }
+            if state.exclusive && state.slaves != 0 && !administrator {
+                return Err(Errno::EBUSY);
+            }
+            state.slaves += 1;
+            state.slave_was_open = true;
+            Ok(())
+        })?;
+        let reads = !flags.contains(OpenFlags::WRITE_ONLY);
+        if controlling == MayControl::Yes && reads && !flags.contains(OpenFlags::NO_CONTROLLING_TERMINAL) {
+            job_control::opened(terminal);
+        }
+        Ok(Arc::new(Self { terminal: terminal.clone(), generation: terminal.generation() }))
+    }
+
+    /// The terminal.
+    #[must_use]
+    pub const fn terminal(&self) -> &TerminalReference {
+        &self.terminal
+    }
+}
+
+/// Whether opening may make it the controlling terminal (`/dev/console` never does).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MayControl {
+    /// It may.
+    Yes,
+    /// It does not.
+    No,
+}
+
+impl Drop for TerminalFile {
+    fn drop(&mut self) {
+        let last = self.terminal.with_state(|state| {
+            state.slaves -= 1;
+            if state.slaves == 0 {
+                state.exclusive = false;
+            }
+            state.slaves == 0
+        });
+        if last && self.terminal.is_pty() {
+            self.terminal.wake_everybody();
+        }
+    }
+}
+
+impl FileOperations for TerminalFile {
+    fn traits(&self) -> FileTraits {
+        FileTraits::Stream
+    }
+    fn read_at(&self, file: &OpenFile, _offset: u64, destination: &mut IoDestination<'_>) -> Result<usize> {
+        self.terminal.read(self.generation, destination, Waiting::of(file))
+    }
+    fn write_at(&self, file: &OpenFile, _offset: u64, source: &mut IoSource<'_>) -> Result<usize> {
+        self.terminal.write(self.generation, source, Waiting::of(file))
+    }
+    fn poll(&self, _file: &OpenFile, table: &mut PollTable) -> PollEvents {
+        self.terminal.poll(self.generation, table)
+    }
+    fn ioctl(&self, _file: &OpenFile, request: u32, argument: u64) -> Result<u64> {
+        if self.terminal.is_hung_up(self.generation) {
+            return Err(if request == control::request::TIOCSPGRP { Errno::ENOTTY } else { Errno::EIO });
+        }
+        control::ioctl(&self.terminal, Side::Slave, request, argument)
+    }
+}
+
+/// The terminal behind an open file, if it is a serial line or a slave.
+#[must_use]
+pub fn terminal_of(file: &OpenFile) -> Option<&TerminalReference> {
+    file.operations_as::<TerminalFile>().map(TerminalFile::terminal)
+}
+
+impl Terminal {
+    /// Opens it for the kernel: init's first descriptors.
+    ///
+    /// # Errors
+    /// As [`TerminalFile::open`].
+    pub fn open_file(self: &Arc<Self>) -> Result<Arc<OpenFile>> {
+        let file = TerminalFile::open(self, OpenFlags::READ_WRITE, MayControl::No)?;
+        Ok(OpenFile::anonymous(file, OpenFlags::READ_WRITE))
+    }
+}
