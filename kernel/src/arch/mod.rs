@@ -112,8 +112,20 @@ pub trait Cpu {
     fn halt() -> !;
 }
 
+/// The page-table formats that machines have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum TableFormat {
+    /// x86_64, four levels.
+    X86_64 = 0,
+    /// VMSAv8-64, 4 KiB granule, 48 bits.
+    ArmLpae = 1,
+}
+
 /// The translation hardware. Page-table *contents* are `memory::paging`'s affair.
 pub trait Mmu {
+    /// The format that the hardware walks.
+    const TABLE_FORMAT: TableFormat = TableFormat::X86_64;
     /// One past the highest address that user space may use (page-aligned).
     const USER_END: VirtualAddress;
     /// Where all physical memory is mapped: physical address 0 appears here.

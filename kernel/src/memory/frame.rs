@@ -116,6 +116,31 @@ impl Frame {
             allocator::free_zeroed_descriptor(this.descriptor);
         }
     }
+    /// Drops this reference; when it was the last one, gives the frame back instead, for its content to be released first.
+    #[inline]
+    pub(super) fn into_last(self) -> Option<Self> {
+        let this = ManuallyDrop::new(self);
+        this.descriptor.take_reference().then(|| {
+            this.descriptor.set_allocated();
+            Self { descriptor: this.descriptor }
+        })
+    }
+    /// Makes a sole reference to a block of order 9 or 18 into 512 references to its parts, all owned by the caller as numbers
+    /// (the parts in order from [`Frame::number`] on). Gives the block back when there are other references.
+    pub(super) fn split(self) -> Result<FrameNumber, Self> {
+        let order = self.order();
+        if !self.is_unique() || order < 9 {
+            return Err(self);
+        }
+        let number = self.into_raw();
+        for part in 0..512 {
+            if let Some(descriptor) = allocator::descriptor(number.offset(part << (order - 9))) {
+                descriptor.set_order(order - 9);
+                descriptor.set_allocated();
+            }
+        }
+        Ok(number)
+    }
     /// A pointer to the byte at `offset` and the number of bytes from there to the end.
     fn at(&self, offset: usize) -> Option<(*mut u8, usize)> {
         let left = self.size().checked_sub(offset)?;

@@ -1,8 +1,35 @@
 //! Page tables of both machines behind one walker.
+//!
+//! ```text
+//! PageTables (= Tables<Native, Physmap, HardwareTlb>)   user half of one space: owns leaves and tables, forks, range operations
+//!   Mapper<Format, TableAccess, Tlb>                    from an address to its entry; makes, copies, splits, frees tables
+//!     Format       x86_64_paging, arm_lpae              pure functions on 64-bit entries; both compiled and tested everywhere
+//!     TableAccess  Physmap, Recursive                   how an entry is reached
+//!     Tlb          HardwareTlb, KernelTlb, (recording)  what must be forgotten
+//! kernel                                                the kernel half, shared by all spaces
+//! ```
+//!
+//! Invariants: a leaf that is not `UNCOUNTED` stands for one reference to its frame, a table entry for one to the table. A frame or table
+//! that was reachable is freed only after the TLB forgot it: that is what [`TlbBatch`] is for. Changes need exclusive access to
+//! the tables (`&mut`), which the address space's lock gives; hardware may set accessed and dirty bits at any time.
 
-use super::frame::Frame;
-use crate::base::{Errno, FrameNumber, PhysicalAddress, VirtualAddress, VirtualRange};
-use core::ops::ControlFlow;
+use crate::arch::{Current, Mmu, TableFormat};
+use crate::base::{Errno, FrameNumber};
+
+pub mod access;
+pub mod arm_lpae;
+pub mod format;
+pub mod kernel;
+pub mod mapper;
+pub mod tables;
+pub mod tlb;
+pub mod x86_64_paging;
+
+use access::Physmap;
+use format::Format;
+pub use tables::Tables;
+use tlb::HardwareTlb;
+pub use tlb::TlbBatch;
 
 bitflags::bitflags! {
     /// What a leaf allows and records, in no machine's layout.
@@ -89,203 +116,40 @@ impl From<MapError> for Errno {
     }
 }
 
-/// Translations to forget and frames to free afterwards, gathered over one change of an address space. Dropping it
-/// invalidates on every CPU that needs it and then drops the frames, in that order: keep the address space's lock until then
-/// only if the caller relies on the translations being gone.
+/// The machine's format, picked by [`Mmu::TABLE_FORMAT`].
+pub type Native = <Selected<{ Current::TABLE_FORMAT as u8 }> as SelectFormat>::Format;
+
+/// A number that stands for a format; see [`Native`].
 #[derive(Debug)]
-pub struct TlbBatch {
-    root: PhysicalAddress,
+pub struct Selected<const FORMAT: u8>;
+
+/// Which format a [`Selected`] number stands for.
+pub trait SelectFormat {
+    /// The format.
+    type Format: Format;
 }
 
-impl TlbBatch {
-    /// An empty batch for changes to `tables`.
-    #[must_use]
-    pub fn new(tables: &PageTables) -> Self {
-        Self { root: tables.root() }
-    }
-    /// Keeps `frame` alive until the invalidation is done.
-    pub fn defer_free(&mut self, frame: Frame) {
-        drop(frame);
-    }
-    /// Invalidates and frees what was gathered up to now.
-    pub fn flush(&mut self) {
-        let _ = self.root;
-    }
+impl SelectFormat for Selected<{ TableFormat::X86_64 as u8 }> {
+    type Format = x86_64_paging::X86_64Format;
 }
 
-/// The user half of an address space; the kernel half is shared by all. A leaf owns one reference to its frame unless it is
-/// [`PageFlags::UNCOUNTED`]; `Drop` gives back leaves and tables, and the space must then be active on no CPU.
-#[derive(Debug)]
-pub struct PageTables {
-    root: Frame,
+impl SelectFormat for Selected<{ TableFormat::ArmLpae as u8 }> {
+    type Format = arm_lpae::ArmLpaeFormat;
 }
+
+/// The user half of an address space on this machine: see [`Tables`].
+pub type PageTables = Tables<Native, Physmap, HardwareTlb>;
+
+/// One entry that is not empty, during [`Tables::visit_range`].
+pub type LeafSlot<'a> = tables::LeafSlot<'a, Native, Physmap, HardwareTlb>;
 
 impl PageTables {
     /// Empty tables. `None` when memory is out.
     #[must_use]
     pub fn new() -> Option<Self> {
-        Frame::allocate_zeroed().map(|root| Self { root })
-    }
-    /// The top table, for `Mmu::activate`.
-    #[must_use]
-    pub fn root(&self) -> PhysicalAddress {
-        self.root.number().address()
-    }
-    /// Maps `page` to `frame` (its order gives the size: 0, 9 or 18), where nothing is mapped yet.
-    ///
-    /// # Errors
-    /// [`MapError`]; the frame's reference is then dropped.
-    pub fn map(&mut self, _page: VirtualAddress, _frame: Frame, _flags: PageFlags) -> Result<(), MapError> {
-        Err(MapError::OutOfMemory)
-    }
-    /// Maps `page` to a frame that is not counted, where nothing is mapped yet. `UNCOUNTED` is set by this.
-    ///
-    /// # Errors
-    /// [`MapError`].
-    pub fn map_uncounted(
-        &mut self,
-        _page: VirtualAddress,
-        _frame: FrameNumber,
-        _flags: PageFlags,
-    ) -> Result<(), MapError> {
-        Err(MapError::OutOfMemory)
-    }
-    /// Maps `page` to `frame` whatever stood there; the old frame goes into `batch`.
-    ///
-    /// # Errors
-    /// [`MapError::OutOfMemory`], [`MapError::Unaligned`].
-    pub fn set(
-        &mut self,
-        _page: VirtualAddress,
-        _frame: Frame,
-        _flags: PageFlags,
-        _batch: &mut TlbBatch,
-    ) -> Result<(), MapError> {
-        Err(MapError::OutOfMemory)
-    }
-    /// Removes the entry of `page` (splitting a larger leaf first); its frame goes into `batch`.
-    ///
-    /// # Errors
-    /// [`MapError::OutOfMemory`] when a split or the unsharing of a table needs memory that is not there.
-    pub fn unmap(&mut self, _page: VirtualAddress, _batch: &mut TlbBatch) -> Result<Option<Leaf>, MapError> {
-        Ok(None)
-    }
-    /// Replaces the flags of the leaf at `page`. `Ok(false)` when there is none.
-    ///
-    /// # Errors
-    /// [`MapError::OutOfMemory`] as for [`PageTables::unmap`].
-    pub fn protect(
-        &mut self,
-        _page: VirtualAddress,
-        _flags: PageFlags,
-        _batch: &mut TlbBatch,
-    ) -> Result<bool, MapError> {
-        Ok(false)
-    }
-    /// The leaf that maps the byte at `address`.
-    #[must_use]
-    pub fn translate(&self, _address: VirtualAddress) -> Option<Leaf> {
-        None
-    }
-    /// What stands in the tables for `page`.
-    #[must_use]
-    pub fn entry(&self, _page: VirtualAddress) -> Entry {
-        Entry::Empty
-    }
-    /// A new reference to the frame behind `page` (for a large leaf: to the whole block); `None` when there is no counted leaf.
-    #[must_use]
-    pub fn frame(&self, _page: VirtualAddress) -> Option<Frame> {
-        None
-    }
-    /// Puts a software value (1..2^50) where nothing is mapped, or a leaf was; 0 clears.
-    ///
-    /// # Errors
-    /// [`MapError::OutOfMemory`].
-    pub fn set_software(&mut self, _page: VirtualAddress, _value: u64, _batch: &mut TlbBatch) -> Result<(), MapError> {
-        Err(MapError::OutOfMemory)
-    }
-    /// Calls `visit` for every entry in `range` that is not empty, in order, skipping absent tables fast. Leaves that straddle
-    /// the range's ends are split first. Tables that end up empty are freed.
-    ///
-    /// # Errors
-    /// [`MapError::OutOfMemory`] as for [`PageTables::unmap`]; entries before that were visited.
-    pub fn visit_range(
-        &mut self,
-        _range: VirtualRange,
-        _batch: &mut TlbBatch,
-        _visit: impl FnMut(&mut LeafSlot<'_>) -> ControlFlow<()>,
-    ) -> Result<(), MapError> {
-        Ok(())
-    }
-    /// As [`PageTables::visit_range`], looking only: nothing is split, unshared or freed.
-    pub fn inspect_range(&self, _range: VirtualRange, _visit: impl FnMut(VirtualAddress, Entry) -> ControlFlow<()>) {}
-    /// Removes everything in `range`: as visiting and taking each, but cheaper. Gives the number of 4 KiB pages that had leaves.
-    ///
-    /// # Errors
-    /// [`MapError::OutOfMemory`] as for [`PageTables::unmap`].
-    pub fn unmap_range(&mut self, _range: VirtualRange, _batch: &mut TlbBatch) -> Result<u64, MapError> {
-        Ok(0)
-    }
-    /// Moves all entries of `from` to the same length at `to` (`mremap`), where nothing is mapped.
-    ///
-    /// # Errors
-    /// [`MapError`]; what was moved before stays moved.
-    pub fn move_range(
-        &mut self,
-        _from: VirtualRange,
-        _to: VirtualAddress,
-        _batch: &mut TlbBatch,
-    ) -> Result<(), MapError> {
-        Ok(())
-    }
-    /// The tables of a forked child: the same leaves, each frame with one more reference; writable leaves that are not
-    /// [`PageFlags::SHARED`] become [`PageFlags::COPY_ON_WRITE`] without `WRITABLE` on both sides. `None` when memory is out.
-    pub fn fork(&mut self, _batch: &mut TlbBatch) -> Option<Self> {
-        None
-    }
-    /// How many frames hold the tables themselves (`VmPTE`).
-    #[must_use]
-    pub fn table_count(&self) -> u64 {
-        1
+        Self::with(|_| Physmap, HardwareTlb)
     }
 }
 
-/// One entry that is not empty, during [`PageTables::visit_range`].
-#[derive(Debug)]
-pub struct LeafSlot<'a> {
-    page: VirtualAddress,
-    batch: &'a mut TlbBatch,
-}
-
-impl LeafSlot<'_> {
-    /// The first address that it maps.
-    #[must_use]
-    pub fn page(&self) -> VirtualAddress {
-        self.page
-    }
-    /// What stands there.
-    #[must_use]
-    pub fn entry(&self) -> Entry {
-        Entry::Empty
-    }
-    /// The translation, if it is one.
-    #[must_use]
-    pub fn leaf(&self) -> Option<Leaf> {
-        None
-    }
-    /// A new reference to its frame, if it is counted.
-    #[must_use]
-    pub fn frame(&self) -> Option<Frame> {
-        None
-    }
-    /// Replaces the flags of the leaf.
-    pub fn protect(&mut self, _flags: PageFlags) {}
-    /// Empties the entry; its frame goes into the batch.
-    pub fn take(&mut self) {
-        self.batch.flush();
-    }
-    /// Maps another frame; the old one goes into the batch.
-    pub fn set(&mut self, _frame: Frame, _flags: PageFlags) {}
-    /// Puts a software value (1..2^50) in place of what is there; the frame goes into the batch.
-    pub fn set_software(&mut self, _value: u64) {}
-}
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,475 @@
+//! The walker: from an address to its entry, and everything that makes, copies, splits and frees tables on the way.
+//!
+//! A [`Mapper`] is generic over the format, the way to reach tables and the TLB, and owns nothing: [`super::Tables`] owns a user
+//! half and walks it with one, [`super::kernel`] walks the kernel half with another. In the user half each table's descriptor
+//! counts its entries in use (`index`), so an empty table is freed at once; the kernel half's tables are never freed.
+//!
+//! # Shared tables
+//!
+//! After a fork both spaces' top tables point to the same lower tables, by entries that are marked shared and let nothing be written.
+//! Reading goes through them. Whoever is about to change something below calls [`Mapper::reach`], which copies the tables on the
+//! way: the copy takes one more reference to each table or frame in it, tables become shared in their turn, and
+//! writable private leaves become copy-on-write in both. The sharer that finds itself alone just takes the table over.
+//! Two spaces may copy one table at the same time: each step is idempotent, and the last one to leave releases the original.
+
+use super::super::frame::Frame;
+use super::super::frame_allocator::descriptor;
+use super::super::frame_descriptor::FrameKind;
+use super::access::{EntryPointer, Physmap, TableAccess};
+use super::format::{Decoded, ENTRIES, Format, Half, TOP_LEVEL, level_shift, level_size, level_span, size_level};
+use super::tlb::{Batch, Tlb};
+use super::{Leaf, MapError, PageFlags, PageSize};
+use crate::base::{FrameNumber, PhysicalAddress, VirtualAddress};
+use core::marker::PhantomData;
+
+/// One past the user half: where the walker stops mapping for user space.
+pub const USER_LIMIT: u64 = 1 << 47;
+
+/// What to do where there is no table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Absent {
+    /// Make one.
+    Create,
+    /// Give up.
+    Stop,
+}
+
+/// A walker over the tables under one root.
+#[derive(Clone, Debug)]
+pub struct Mapper<F, A, T> {
+    root: FrameNumber,
+    half: Half,
+    access: A,
+    tlb: T,
+    format: PhantomData<F>,
+}
+
+/// An entry that was found, and where.
+#[derive(Clone, Copy, Debug)]
+pub struct Found {
+    /// The entry.
+    pub entry: u64,
+    /// Its level.
+    pub level: u8,
+    /// Whether a table on the way is shared with another space.
+    pub is_shared: bool,
+}
+
+impl<F: Format, A: TableAccess, T: Tlb> Mapper<F, A, T> {
+    /// A walker over the tables under `root`.
+    ///
+    /// The caller owns those tables (or their `half` of them) for as long as it walks, and `access` reaches them.
+    #[must_use]
+    pub const fn new(root: FrameNumber, half: Half, access: A, tlb: T) -> Self {
+        Self { root, half, access, tlb, format: PhantomData }
+    }
+
+    /// The top table.
+    #[must_use]
+    pub const fn root(&self) -> FrameNumber {
+        self.root
+    }
+    /// The TLB that it tells.
+    #[must_use]
+    pub const fn tlb(&self) -> &T {
+        &self.tlb
+    }
+
+    /// The entry of `level` for `address` in `table`.
+    #[inline]
+    pub(super) fn entry_pointer(&self, table: FrameNumber, level: u8, address: VirtualAddress) -> EntryPointer {
+        self.access.entry(table, level, address)
+    }
+
+    /// Changes the count of entries in use of `table`.
+    #[inline]
+    pub(super) fn count(&self, table: FrameNumber, level: u8, change: i64) {
+        if self.half == Half::User
+            && level < TOP_LEVEL
+            && let Some(descriptor) = descriptor(table)
+        {
+            descriptor.set_index(descriptor.index().wrapping_add_signed(change));
+        }
+    }
+
+    /// Whether a table of the user half has no entry in use.
+    pub(super) fn is_unused(&self, table: FrameNumber) -> bool {
+        self.half == Half::User && descriptor(table).is_some_and(|descriptor| descriptor.index() == 0)
+    }
+
+    /// Puts `new` where `old` stands and is live, with break-before-make where the format wants it.
+    fn replace(&self, pointer: EntryPointer, new: u64, address: VirtualAddress) {
+        if F::BREAK_BEFORE_MAKE {
+            pointer.store(0);
+            self.tlb.invalidate_page(self.root.address(), address);
+            pointer.store(new);
+        } else {
+            pointer.store(new);
+            self.tlb.invalidate_page(self.root.address(), address);
+        }
+    }
+
+    /// The last entry on the way to `address`: a leaf, a software value, or nothing. Changes nothing.
+    #[inline]
+    pub fn find(&self, address: VirtualAddress) -> Found {
+        let mut table = self.root;
+        let mut level = TOP_LEVEL;
+        let mut is_shared = false;
+        loop {
+            let entry = self.access.entry(table, level, address).load();
+            if level == 0 || !F::is_table(entry, level) {
+                return Found { entry, level, is_shared };
+            }
+            is_shared |= F::is_shared(entry);
+            table = F::frame(entry);
+            level -= 1;
+        }
+    }
+
+    /// The table of `level` on the way to `address`, owned alone down to there: shared tables are copied, larger leaves
+    /// split. `Ok(None)` only with [`Absent::Stop`].
+    ///
+    /// # Errors
+    /// [`MapError::OutOfMemory`]; with [`Absent::Create`] also [`MapError::AlreadyMapped`] where a larger leaf is in the way.
+    #[inline]
+    pub fn reach(&self, address: VirtualAddress, level: u8, absent: Absent) -> Result<Option<FrameNumber>, MapError> {
+        let mut table = self.root;
+        let mut at = TOP_LEVEL;
+        while at > level {
+            let pointer = self.access.entry(table, at, address);
+            let mut entry = pointer.load();
+            if !F::is_table(entry, at) {
+                if entry == 0 && absent == Absent::Stop {
+                    return Ok(None);
+                }
+                entry = self.make_table(pointer, entry, table, at, address, absent)?;
+            } else if F::is_shared(entry) {
+                entry = self.unshare(pointer, entry, at, address)?;
+            }
+            table = F::frame(entry);
+            at -= 1;
+        }
+        Ok(Some(table))
+    }
+
+    #[cold]
+    fn make_table(
+        &self,
+        pointer: EntryPointer,
+        entry: u64,
+        parent: FrameNumber,
+        level: u8,
+        address: VirtualAddress,
+        absent: Absent,
+    ) -> Result<u64, MapError> {
+        if entry != 0 {
+            if absent == Absent::Create || level == TOP_LEVEL {
+                return Err(MapError::AlreadyMapped);
+            }
+            return self.split(pointer, entry, level, address);
+        }
+        let table = new_table()?;
+        let entry = F::table(table.into_raw(), self.half);
+        pointer.store(entry);
+        self.count(parent, level, 1);
+        Ok(entry)
+    }
+
+    /// Takes over or copies the shared table behind `entry`, which stands at `level`. Gives the entry that stands there then.
+    #[cold]
+    pub(super) fn unshare(
+        &self,
+        pointer: EntryPointer,
+        entry: u64,
+        level: u8,
+        address: VirtualAddress,
+    ) -> Result<u64, MapError> {
+        let shared = F::frame(entry);
+        let Some(source) = descriptor(shared) else { return Err(MapError::OutOfMemory) };
+        if source.references() == 1 {
+            // The other sharers are gone. Permissions only grow, which needs no invalidation.
+            let own = F::unshare(entry);
+            pointer.store(own);
+            return Ok(own);
+        }
+        let copy = new_table()?;
+        let copy_number = copy.number();
+        let used = source.index();
+        let mut found = 0;
+        for index in 0..ENTRIES as u64 {
+            if found == used {
+                break;
+            }
+            let at = VirtualAddress::new(index << level_shift(level - 1));
+            let old = Physmap.entry(shared, level - 1, at);
+            let value = old.load();
+            if value == 0 {
+                continue;
+            }
+            found += 1;
+            let forked = fork_entry::<F>(old, value, level - 1);
+            Physmap.entry(copy_number, level - 1, at).store(forked);
+        }
+        copy.descriptor().set_index(found);
+        let own = F::table(copy.into_raw(), Half::User);
+        self.replace(pointer, own, address);
+        release_table::<F>(shared, level - 1);
+        Ok(own)
+    }
+
+    /// Makes the leaf `entry` of `level` a table of leaves one level down. Gives the entry that stands there then.
+    pub(super) fn split(
+        &self,
+        pointer: EntryPointer,
+        entry: u64,
+        level: u8,
+        address: VirtualAddress,
+    ) -> Result<u64, MapError> {
+        let Decoded::Leaf(frame, flags) = F::decode(entry, level) else { return Err(MapError::AlreadyMapped) };
+        let table = new_table()?;
+        let mut flags = flags;
+        let first = if F::is_counted_leaf(entry, level) { own_parts(frame, &mut flags)? } else { frame };
+        let part_frames = level_span(level - 1) >> level_shift(0);
+        for index in 0..ENTRIES as u64 {
+            let at = VirtualAddress::new(index << level_shift(level - 1));
+            let leaf = F::leaf(first.offset(index * part_frames), flags, level - 1);
+            Physmap.entry(table.number(), level - 1, at).store(leaf);
+        }
+        table.descriptor().set_index(ENTRIES as u64);
+        let own = F::table(table.into_raw(), self.half);
+        self.replace(pointer, own, address);
+        Ok(own)
+    }
+
+    /// Whether `page` may be mapped by a leaf of `level` here.
+    #[inline]
+    pub(super) fn check(&self, page: VirtualAddress, frame: FrameNumber, level: u8) -> Result<(), MapError> {
+        let is_user = page.value() < USER_LIMIT;
+        let aligned =
+            page.value() & (level_span(level) - 1) == 0 && frame.address().value() & (level_span(level) - 1) == 0;
+        if aligned && is_user == (self.half == Half::User) { Ok(()) } else { Err(MapError::Unaligned) }
+    }
+
+    /// Puts `entry` at `level` for `page`, where nothing stands.
+    #[inline]
+    pub(super) fn insert(&self, page: VirtualAddress, level: u8, entry: u64) -> Result<(), MapError> {
+        let Some(table) = self.reach(page, level, Absent::Create)? else { return Err(MapError::OutOfMemory) };
+        let pointer = self.access.entry(table, level, page);
+        if pointer.load() != 0 {
+            return Err(MapError::AlreadyMapped);
+        }
+        pointer.store(entry);
+        self.count(table, level, 1);
+        Ok(())
+    }
+
+    /// Maps `page` to `frame`, which is not counted, where nothing is mapped.
+    ///
+    /// # Errors
+    /// [`MapError`].
+    pub fn map(
+        &mut self,
+        page: VirtualAddress,
+        frame: FrameNumber,
+        size: PageSize,
+        flags: PageFlags,
+    ) -> Result<(), MapError> {
+        self.map_with(page, frame, size, flags, 0)
+    }
+
+    /// As [`Mapper::map`], with further bits of the format's own in the entry.
+    pub(super) fn map_with(
+        &mut self,
+        page: VirtualAddress,
+        frame: FrameNumber,
+        size: PageSize,
+        flags: PageFlags,
+        bits: u64,
+    ) -> Result<(), MapError> {
+        let level = size_level(size);
+        self.check(page, frame, level)?;
+        self.insert(page, level, F::leaf(frame, flags | PageFlags::UNCOUNTED, level) | bits)
+    }
+
+    /// Removes the leaf that maps exactly `page`, whatever its size, and invalidates it. Tables of the user half that are empty
+    /// then are freed. Memory for unsharing a table may be out: the leaf then stays, and `None` is the answer.
+    pub fn unmap(&mut self, page: VirtualAddress) -> Option<Leaf> {
+        let found = self.find(page);
+        let Decoded::Leaf(frame, flags) = F::decode(found.entry, found.level) else { return None };
+        if page.value() & (level_span(found.level) - 1) != 0 {
+            return None;
+        }
+        let table = self.reach(page, found.level, Absent::Stop).ok().flatten()?;
+        let mut batch = Batch::for_root(self.root.address(), self.tlb.clone());
+        self.clear(table, found.level, page, &mut batch);
+        self.prune(page, found.level, &mut batch);
+        Some(Leaf { frame, flags, size: level_size(found.level) })
+    }
+
+    /// Empties the entry of `page` in `table`; its frame and its translation go into `batch`.
+    pub(super) fn clear(&self, table: FrameNumber, level: u8, page: VirtualAddress, batch: &mut Batch<T>) -> u64 {
+        let old = self.access.entry(table, level, page).swap(0);
+        if old != 0 {
+            self.count(table, level, -1);
+            discard::<F, T>(old, level, page, batch);
+        }
+        old
+    }
+
+    /// Frees the tables on the way to `address` that are empty, from the table of `level` upwards.
+    pub(super) fn prune(&self, address: VirtualAddress, level: u8, batch: &mut Batch<T>) {
+        if self.half == Half::Kernel {
+            return;
+        }
+        for at in level..TOP_LEVEL {
+            let Ok(Some(parent)) = self.reach(address, at + 1, Absent::Stop) else { return };
+            let pointer = self.access.entry(parent, at + 1, address);
+            let entry = pointer.load();
+            if !F::is_table(entry, at + 1) || F::is_shared(entry) || !self.is_unused(F::frame(entry)) {
+                return;
+            }
+            self.remove_table(pointer, entry, parent, at + 1, address, batch);
+        }
+    }
+
+    /// Takes the empty table behind `entry` (of `level`) out of `parent`.
+    pub(super) fn remove_table(
+        &self,
+        pointer: EntryPointer,
+        entry: u64,
+        parent: FrameNumber,
+        level: u8,
+        address: VirtualAddress,
+        batch: &mut Batch<T>,
+    ) {
+        pointer.store(0);
+        self.count(parent, level, -1);
+        if let Some(table) = table_frame(F::frame(entry)) {
+            batch.defer_table::<F>(table, level - 1, address);
+        }
+    }
+
+    /// The physical address behind `address`; a page without access has none.
+    #[must_use]
+    pub fn translate(&self, address: VirtualAddress) -> Option<PhysicalAddress> {
+        let found = self.find(address);
+        match F::decode(found.entry, found.level) {
+            Decoded::Leaf(frame, flags) if !flags.contains(PageFlags::NO_ACCESS) => {
+                Some(frame.address().offset(address.value() & (level_span(found.level) - 1)))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A table's frame out of the reference that its entry held.
+#[allow(unsafe_code, reason = "a table entry stands for one reference to the table")]
+pub(super) fn table_frame(number: FrameNumber) -> Option<Frame> {
+    // SAFETY: the caller has just removed the entry (or owns the table that holds it), and with it the reference.
+    unsafe { Frame::from_raw(number) }
+}
+
+/// A leaf's frame out of the reference that its entry held.
+#[allow(unsafe_code, reason = "a counted leaf stands for one reference to its frame")]
+pub(super) fn leaf_frame<F: Format>(entry: u64, level: u8) -> Option<Frame> {
+    if !F::is_counted_leaf(entry, level) {
+        return None;
+    }
+    // SAFETY: the caller has just removed the entry, and with it the reference.
+    unsafe { Frame::from_raw(F::frame(entry)) }
+}
+
+/// Another reference to a leaf's frame.
+#[allow(unsafe_code, reason = "a counted leaf stands for one reference to its frame")]
+pub(super) fn leaf_reference<F: Format>(entry: u64, level: u8) -> Option<Frame> {
+    if !F::is_counted_leaf(entry, level) {
+        return None;
+    }
+    // SAFETY: the entry stands in a table that the caller holds, so its reference is there during the call.
+    unsafe { Frame::reference_raw(F::frame(entry)) }
+}
+
+/// An empty table.
+pub(super) fn new_table() -> Result<Frame, MapError> {
+    let table = Frame::allocate_zeroed().ok_or(MapError::OutOfMemory)?;
+    table.descriptor().set_kind(FrameKind::PageTable);
+    table.descriptor().set_index(0);
+    Ok(table)
+}
+
+/// Puts what a removed entry referred to into `batch`.
+#[inline]
+pub(super) fn discard<F: Format, T: Tlb>(entry: u64, level: u8, page: VirtualAddress, batch: &mut Batch<T>) {
+    if let Decoded::Software(_) = F::decode(entry, level) {
+        return;
+    }
+    batch.invalidate(page);
+    if let Some(frame) = leaf_frame::<F>(entry, level) {
+        batch.defer_free(frame);
+    }
+}
+
+/// Makes the entry `value` at `old` one that both a table and its copy may hold, with a reference for the copy; gives it.
+fn fork_entry<F: Format>(old: EntryPointer, value: u64, level: u8) -> u64 {
+    let mut value = value;
+    if F::is_table(value, level) || F::is_counted_leaf(value, level) {
+        // The entry's own reference keeps it alive: forgetting the clone leaves one more.
+        if let Some(referred) = descriptor(F::frame(value)) {
+            let _ = referred.add_reference();
+        }
+    }
+    loop {
+        let forked = if F::is_table(value, level) { F::share(value) } else { F::fork_leaf(value) };
+        if forked == value {
+            return forked;
+        }
+        match old.compare_exchange(value, forked) {
+            Ok(_) => return forked,
+            // The hardware set an accessed or dirty bit.
+            Err(now) => value = now,
+        }
+    }
+}
+
+/// Drops a reference to the table `number` of `level`; with the last one everything in it is released, and it is freed as zeros.
+pub(super) fn release_table<F: Format>(number: FrameNumber, level: u8) {
+    let Some(table) = table_frame(number).and_then(Frame::into_last) else { return };
+    let mut left = table.descriptor().index();
+    for index in 0..ENTRIES as u64 {
+        if left == 0 {
+            break;
+        }
+        let pointer = Physmap.entry(number, level, VirtualAddress::new(index << level_shift(level)));
+        let entry = pointer.load();
+        if entry == 0 {
+            continue;
+        }
+        left -= 1;
+        pointer.store(0);
+        if F::is_table(entry, level) {
+            release_table::<F>(F::frame(entry), level - 1);
+        } else {
+            drop(leaf_frame::<F>(entry, level));
+        }
+    }
+    table.drop_zeroed();
+}
+
+/// Makes the counted block at `frame` 512 counted parts: in place when it is held alone, by a copy when other spaces hold it too.
+fn own_parts(frame: FrameNumber, flags: &mut PageFlags) -> Result<FrameNumber, MapError> {
+    let Some(block) = table_frame(frame) else { return Err(MapError::OutOfMemory) };
+    match block.split() {
+        Ok(first) => Ok(first),
+        Err(block) => {
+            let copy = Frame::allocate_block(block.order()).filter(|_| !flags.contains(PageFlags::SHARED));
+            let Some(copy) = copy else {
+                // The entry keeps its reference.
+                let _ = block.into_raw();
+                return Err(MapError::OutOfMemory);
+            };
+            copy.copy_from(&block);
+            drop(block);
+            copy.split().map_err(|_| MapError::OutOfMemory)
+        }
+    }
+}

@@ -1,0 +1,537 @@
+//! Both formats, through the physmap and the (emulated) recursive window, against a map from pages to leaves; the TLB against what a
+//! real one might still hold.
+
+use super::access::{EmulatedWindow, TableAccess};
+use super::arm_lpae::{ArmLpaeFormat, map_contiguous_lpae, map_to_lpae, translate_lpae, unmap_lpae};
+use super::format::{Decoded, Half, TOP_LEVEL, size_level};
+use super::mapper::Mapper;
+use super::tlb::{Batch, Tlb};
+use super::x86_64_paging::{X86_64Format, map_to, translate, unmap};
+use super::*;
+use crate::base::{PAGE_SIZE, PhysicalAddress, VirtualAddress, VirtualRange};
+use crate::memory::frame::Frame;
+use proptest::prelude::*;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::ControlFlow;
+use std::rc::Rc;
+
+const PAGE: u64 = PAGE_SIZE as u64;
+
+/// A TLB that keeps every translation until it is told to forget it.
+#[derive(Clone, Debug, Default)]
+struct RecordingTlb {
+    cached: Rc<RefCell<HashMap<(u64, u64), Leaf>>>,
+    calls: Rc<RefCell<u64>>,
+}
+
+impl Tlb for RecordingTlb {
+    fn invalidate_page(&self, root: PhysicalAddress, page: VirtualAddress) {
+        *self.calls.borrow_mut() += 1;
+        let page = page.align_down().value();
+        self.cached.borrow_mut().retain(|(owner, at), leaf| {
+            let span = super::format::level_span(size_level(leaf.size));
+            *owner != root.value() || !(*at..*at + span).contains(&page)
+        });
+    }
+    fn invalidate_all(&self, root: PhysicalAddress) {
+        *self.calls.borrow_mut() += 1;
+        self.cached.borrow_mut().retain(|(owner, _), _| *owner != root.value());
+    }
+}
+
+type Space<F, A> = Tables<F, A, RecordingTlb>;
+
+fn page_at(slot: usize) -> VirtualAddress {
+    // Several pages of one table, of neighbouring tables, and far apart.
+    const PAGES: [u64; 12] =
+        [0x0, 0x1, 0x1ff, 0x200, 0x201, 0x3ff, 0x400, 0x3_ffff, 0x4_0000, 0x7ff_ffff, 0x800_0000, 0x7_ffff_fffe];
+    VirtualAddress::new(PAGES[slot % PAGES.len()] * PAGE)
+}
+
+fn range(start: VirtualAddress, end: VirtualAddress) -> VirtualRange {
+    let (start, end) = if start <= end { (start, end) } else { (end, start) };
+    VirtualRange { start, end: end.offset(PAGE) }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Map(usize, u32),
+    MapUncounted(usize, u32),
+    Set(usize, u32),
+    Unmap(usize),
+    Protect(usize, u32),
+    Software(usize, u64),
+    UnmapRange(usize, usize),
+    ProtectRange(usize, usize, u32),
+    Move(usize, usize),
+    Fork,
+    Swap,
+    Write(usize),
+    Touch,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let slot = || 0usize..12;
+    let flags = || 0u32..1 << 11;
+    prop_oneof![
+        4 => (slot(), flags()).prop_map(|(slot, flags)| Step::Map(slot, flags)),
+        2 => (slot(), flags()).prop_map(|(slot, flags)| Step::MapUncounted(slot, flags)),
+        3 => (slot(), flags()).prop_map(|(slot, flags)| Step::Set(slot, flags)),
+        3 => slot().prop_map(Step::Unmap),
+        3 => (slot(), flags()).prop_map(|(slot, flags)| Step::Protect(slot, flags)),
+        1 => (slot(), 0u64..1 << 50).prop_map(|(slot, value)| Step::Software(slot, value)),
+        2 => (slot(), slot()).prop_map(|(first, last)| Step::UnmapRange(first, last)),
+        2 => (slot(), slot(), flags()).prop_map(|(first, last, flags)| Step::ProtectRange(first, last, flags)),
+        1 => (slot(), slot()).prop_map(|(from, to)| Step::Move(from, to)),
+        2 => Just(Step::Fork),
+        2 => Just(Step::Swap),
+        3 => slot().prop_map(Step::Write),
+        4 => Just(Step::Touch),
+    ]
+}
+
+/// Flags that a test may ask for: `UNCOUNTED` is the walker's affair, device and write-combining, writable and
+/// copy-on-write exclude each other.
+fn allowed(bits: u32) -> PageFlags {
+    let flags = PageFlags::from_bits_truncate(bits) - PageFlags::UNCOUNTED;
+    let flags = if flags.contains(PageFlags::DEVICE) { flags - PageFlags::WRITE_COMBINING } else { flags };
+    let flags = if flags.contains(PageFlags::WRITABLE) { flags - PageFlags::COPY_ON_WRITE } else { flags };
+    if bits & 0x600 == 0x600 { flags | PageFlags::NO_ACCESS } else { flags }
+}
+
+/// What a page holds, as the test knows it; the frames themselves prove their reference counts at the end.
+#[derive(Clone, Debug)]
+enum Held {
+    Counted(Frame, PageFlags),
+    Uncounted(u64, PageFlags),
+    Software(u64),
+}
+
+#[derive(Clone, Debug, Default)]
+struct Model(BTreeMap<u64, Held>);
+
+impl Model {
+    /// What `fork` does to private writable pages.
+    fn fork(&mut self) -> Self {
+        for held in self.0.values_mut() {
+            if let Held::Counted(_, flags) | Held::Uncounted(_, flags) = held
+                && flags.contains(PageFlags::WRITABLE)
+                && !flags.contains(PageFlags::SHARED)
+            {
+                *flags = *flags - PageFlags::WRITABLE | PageFlags::COPY_ON_WRITE;
+            }
+        }
+        self.clone()
+    }
+}
+
+/// `holders` says how many spaces have a frame. The tables give exactly what the model holds. Memory that is shared may be read-only for a while after a fork.
+fn check<F: Format, A: TableAccess>(
+    space: &Space<F, A>,
+    model: &Model,
+    holders: &dyn Fn(FrameNumber) -> usize,
+) -> Result<(), TestCaseError> {
+    let mut seen = BTreeMap::new();
+    let all = VirtualRange { start: VirtualAddress::new(0), end: VirtualAddress::new(1 << 47) };
+    space.inspect_range(all, |page, entry| {
+        seen.insert(page.value(), entry);
+        ControlFlow::Continue(())
+    });
+    prop_assert_eq!(seen.keys().collect::<Vec<_>>(), model.0.keys().collect::<Vec<_>>());
+    for (page, held) in &model.0 {
+        let entry = space.entry(VirtualAddress::new(*page));
+        prop_assert_eq!(entry, seen[page]);
+        let (frame, flags) = match held {
+            Held::Counted(frame, flags) => (frame.number(), *flags),
+            Held::Uncounted(frame, flags) => (FrameNumber::new(*frame), *flags | PageFlags::UNCOUNTED),
+            Held::Software(value) => {
+                prop_assert_eq!(entry, Entry::Software(*value));
+                continue;
+            }
+        };
+        let Entry::Leaf(leaf) = entry else { return Err(TestCaseError::fail("no leaf")) };
+        prop_assert_eq!(leaf.frame, frame);
+        // A space that is alone with a table again keeps what it may write: nobody else has the frame then.
+        let mut flags = flags;
+        if flags.contains(PageFlags::COPY_ON_WRITE) && leaf.flags.contains(PageFlags::WRITABLE) {
+            prop_assert!(matches!(held, Held::Uncounted(..)) || holders(frame) == 1);
+            flags = flags - PageFlags::COPY_ON_WRITE | PageFlags::WRITABLE;
+        }
+        let relaxed = if flags.contains(PageFlags::SHARED) { PageFlags::WRITABLE } else { PageFlags::empty() };
+        prop_assert_eq!(leaf.flags | relaxed, flags | relaxed, "page {:#x}", page);
+        prop_assert_eq!(space.frame(VirtualAddress::new(*page)).is_some(), matches!(held, Held::Counted(..)));
+    }
+    Ok(())
+}
+
+/// Nothing that the TLB still holds allows more, or leads elsewhere, than the tables say.
+fn check_tlb<F: Format, A: TableAccess>(space: &Space<F, A>) -> Result<(), TestCaseError> {
+    for ((owner, page), cached) in space.tlb().cached.borrow().iter() {
+        if *owner != space.root().value() {
+            continue;
+        }
+        let Some(now) = space.translate(VirtualAddress::new(*page)) else {
+            return Err(TestCaseError::fail(format!("page {page:#x} is gone but cached")));
+        };
+        let rights = PageFlags::WRITABLE | PageFlags::USER | PageFlags::EXECUTABLE;
+        prop_assert_eq!(now.frame, cached.frame);
+        prop_assert!(now.flags.contains(cached.flags & rights), "page {:#x}: {:?} cached {:?}", page, now, cached);
+        prop_assert!(!now.flags.contains(PageFlags::NO_ACCESS));
+    }
+    Ok(())
+}
+
+fn touch<F: Format, A: TableAccess>(space: &Space<F, A>) {
+    for slot in 0..12 {
+        let page = page_at(slot);
+        if let Some(leaf) = space.translate(page)
+            && !leaf.flags.contains(PageFlags::NO_ACCESS)
+        {
+            space.tlb().cached.borrow_mut().insert((space.root().value(), page.value()), leaf);
+        }
+    }
+}
+
+/// A store by a program: permitted, or resolved as the fault path does.
+fn store<F: Format, A: TableAccess>(
+    space: &mut Space<F, A>,
+    model: &mut Model,
+    page: VirtualAddress,
+) -> Result<(), TestCaseError> {
+    let Some(Held::Counted(frame, flags)) = model.0.get_mut(&page.value()) else { return Ok(()) };
+    if !flags.contains(PageFlags::COPY_ON_WRITE) {
+        return Ok(());
+    }
+    let mut batch = Batch::for_tables(space);
+    space.unshare(page).unwrap();
+    let writable = *flags - PageFlags::COPY_ON_WRITE | PageFlags::WRITABLE;
+    let copy = Frame::allocate().unwrap();
+    copy.copy_from(frame);
+    space.set(page, copy.clone(), writable, &mut batch).unwrap();
+    *frame = copy;
+    *flags = writable;
+    Ok(())
+}
+
+fn run<F: Format, A: TableAccess + From<FrameNumber>>(steps: &[Step]) -> Result<(), TestCaseError> {
+    let tlb = RecordingTlb::default();
+    let mut space: Space<F, A> = Tables::with(A::from, tlb.clone()).unwrap();
+    let mut model = Model::default();
+    let mut others: Vec<(Space<F, A>, Model)> = Vec::new();
+    for step in steps {
+        let mut batch = Batch::for_tables(&space);
+        match step.clone() {
+            Step::Map(slot, bits) => {
+                let (page, flags) = (page_at(slot), allowed(bits));
+                let frame = Frame::allocate().unwrap();
+                let result = space.map(page, frame.clone(), flags);
+                prop_assert_eq!(result.is_err(), model.0.contains_key(&page.value()));
+                if result.is_ok() {
+                    model.0.insert(page.value(), Held::Counted(frame, flags));
+                }
+            }
+            Step::MapUncounted(slot, bits) => {
+                let (page, flags) = (page_at(slot), allowed(bits));
+                let result = space.map_uncounted(page, FrameNumber::new(u64::from(bits) + 1), flags);
+                prop_assert_eq!(result.is_err(), model.0.contains_key(&page.value()));
+                if result.is_ok() {
+                    model.0.insert(page.value(), Held::Uncounted(u64::from(bits) + 1, flags));
+                }
+            }
+            Step::Set(slot, bits) => {
+                let (page, flags) = (page_at(slot), allowed(bits));
+                let frame = Frame::allocate().unwrap();
+                space.set(page, frame.clone(), flags, &mut batch).unwrap();
+                model.0.insert(page.value(), Held::Counted(frame, flags));
+            }
+            Step::Unmap(slot) => {
+                let page = page_at(slot);
+                let leaf = space.unmap(page, &mut batch).unwrap();
+                let held = model.0.remove(&page.value());
+                prop_assert_eq!(leaf.is_some(), held.is_some_and(|held| !matches!(held, Held::Software(_))));
+            }
+            Step::Protect(slot, bits) => {
+                let (page, flags) = (page_at(slot), allowed(bits));
+                let changed = space.protect(page, flags, &mut batch).unwrap();
+                match model.0.get_mut(&page.value()) {
+                    Some(Held::Counted(_, old) | Held::Uncounted(_, old)) => {
+                        prop_assert!(changed);
+                        *old = flags;
+                    }
+                    _ => prop_assert!(!changed),
+                }
+            }
+            Step::Software(slot, value) => {
+                let page = page_at(slot);
+                space.set_software(page, value, &mut batch).unwrap();
+                if value == 0 {
+                    model.0.remove(&page.value());
+                } else {
+                    model.0.insert(page.value(), Held::Software(value));
+                }
+            }
+            Step::UnmapRange(first, last) => {
+                let range = range(page_at(first), page_at(last));
+                let pages = space.unmap_range(range, &mut batch).unwrap();
+                let before = model.0.values().filter(|held| !matches!(held, Held::Software(_))).count();
+                model.0.retain(|page, _| !range.contains(VirtualAddress::new(*page)));
+                let after = model.0.values().filter(|held| !matches!(held, Held::Software(_))).count();
+                prop_assert_eq!(pages, (before - after) as u64);
+            }
+            Step::ProtectRange(first, last, bits) => {
+                let (range, flags) = (range(page_at(first), page_at(last)), allowed(bits));
+                let mut visited = Vec::new();
+                space
+                    .visit_range(range, &mut batch, |slot| {
+                        visited.push(slot.page().value());
+                        slot.protect(flags);
+                        ControlFlow::Continue(())
+                    })
+                    .unwrap();
+                let mut expected = Vec::new();
+                for (page, held) in &mut model.0 {
+                    if range.contains(VirtualAddress::new(*page)) {
+                        expected.push(*page);
+                        if let Held::Counted(_, old) | Held::Uncounted(_, old) = held {
+                            *old = flags;
+                        }
+                    }
+                }
+                prop_assert_eq!(visited, expected);
+            }
+            Step::Move(from, to) => {
+                let (from, to) = (page_at(from), page_at(to));
+                if from == to {
+                    continue;
+                }
+                let result = space.move_range(range(from, from), to, &mut batch);
+                let occupied = model.0.contains_key(&to.value());
+                if let Some(held) = model.0.get(&from.value()).cloned() {
+                    prop_assert_eq!(result.is_err(), occupied);
+                    if !occupied {
+                        model.0.remove(&from.value());
+                        model.0.insert(to.value(), held);
+                    }
+                }
+            }
+            Step::Fork if others.len() < 3 => {
+                let child = space.fork(&mut batch).unwrap();
+                others.push((child, model.fork()));
+            }
+            Step::Fork => {
+                // A space that ends is active nowhere, so nothing of it is cached.
+                if let Some((other, _)) = others.pop() {
+                    tlb.invalidate_all(other.root());
+                }
+            }
+            Step::Swap => {
+                drop(batch);
+                if let Some((other, held)) = others.pop() {
+                    others.insert(0, (std::mem::replace(&mut space, other), std::mem::replace(&mut model, held)));
+                }
+                continue;
+            }
+            Step::Write(slot) => store(&mut space, &mut model, page_at(slot))?,
+            Step::Touch => touch(&space),
+        }
+        drop(batch);
+        let holders = |frame: FrameNumber| {
+            let models = others.iter().map(|(_, model)| model).chain([&model]);
+            let held = models.flat_map(|model| model.0.values());
+            held.filter(|held| matches!(held, Held::Counted(other, _) if other.number() == frame)).count()
+        };
+        check(&space, &model, &holders)?;
+        check_tlb(&space)?;
+        for (other, held) in &others {
+            check(other, held, &holders)?;
+            check_tlb(other)?;
+        }
+    }
+    // Every reference that the tables took is given back.
+    drop(space);
+    let mut models: Vec<Model> = others.into_iter().map(|(_, model)| model).collect();
+    models.push(model);
+    let mut counts: HashMap<u64, (Frame, u32)> = HashMap::new();
+    for model in models {
+        for held in model.0.into_values() {
+            if let Held::Counted(frame, _) = held {
+                counts.entry(frame.number().value()).or_insert_with(|| (frame.clone(), 1)).1 += 1;
+            }
+        }
+    }
+    for (frame, expected) in counts.values() {
+        // The models' frames are gone by now; the map's own clone is the only reference left.
+        prop_assert!(*expected >= 2);
+        prop_assert_eq!(frame.reference_count(), 1);
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #[test]
+    fn x86_64_agrees_with_a_map(steps in proptest::collection::vec(step(), 1..60)) {
+        run::<X86_64Format, Physmap>(&steps)?;
+    }
+    #[test]
+    fn x86_64_through_the_recursive_window_agrees_with_a_map(steps in proptest::collection::vec(step(), 1..40)) {
+        run::<X86_64Format, EmulatedWindow>(&steps)?;
+    }
+    #[test]
+    fn lpae_agrees_with_a_map(steps in proptest::collection::vec(step(), 1..60)) {
+        run::<ArmLpaeFormat, Physmap>(&steps)?;
+    }
+    #[test]
+    fn every_leaf_survives_encoding(frame in 0u64..1 << 35, bits in 0u32..1 << 12, level in 0u8..=2) {
+        let frame = FrameNumber::new(frame << 9 & !0x1ff & (1 << 36) - 1);
+        let mut flags = allowed(bits);
+        flags.set(PageFlags::UNCOUNTED, bits & 1 << 10 != 0);
+        prop_assert_eq!(X86_64Format::decode(X86_64Format::leaf(frame, flags, level), level), Decoded::Leaf(frame, flags));
+        prop_assert_eq!(ArmLpaeFormat::decode(ArmLpaeFormat::leaf(frame, flags, level), level), Decoded::Leaf(frame, flags));
+    }
+    #[test]
+    fn every_software_value_survives_encoding(value in 1u64..1 << 50) {
+        prop_assert_eq!(X86_64Format::decode(X86_64Format::software(value), 0), Decoded::Software(value));
+        prop_assert_eq!(ArmLpaeFormat::decode(ArmLpaeFormat::software(value), 0), Decoded::Software(value));
+    }
+}
+
+fn large_leaves<F: Format>() {
+    let tlb = RecordingTlb::default();
+    let mut space: Space<F, Physmap> = Tables::with(Physmap::from, tlb).unwrap();
+    let page = VirtualAddress::new(0x4000_0000);
+    let block = Frame::allocate_block(9).unwrap();
+    block.write(5 * PAGE_SIZE, b"five");
+    let flags = PageFlags::USER | PageFlags::WRITABLE | PageFlags::DIRTY;
+    let first = block.number();
+    space.map(page, block, flags).unwrap();
+    assert_eq!(space.map(page.offset(PAGE), Frame::allocate().unwrap(), flags), Err(MapError::AlreadyMapped));
+    let leaf = space.translate(page.offset(0x12_3456)).unwrap();
+    assert_eq!((leaf.frame, leaf.size), (first, PageSize::Large));
+    // A fork shares it; a change in the child splits a copy of it.
+    let mut batch = Batch::for_tables(&space);
+    let mut child = space.fork(&mut batch).unwrap();
+    drop(batch);
+    let mut batch = Batch::for_tables(&child);
+    assert!(child.unmap(page.offset(7 * PAGE), &mut batch).unwrap().is_some());
+    drop(batch);
+    let part = child.translate(page.offset(5 * PAGE)).unwrap();
+    assert_eq!(part.size, PageSize::Small);
+    assert_ne!(part.frame, first.offset(5));
+    assert!(part.flags.contains(PageFlags::COPY_ON_WRITE));
+    let mut bytes = [0; 4];
+    child.frame(page.offset(5 * PAGE)).unwrap().read(0, &mut bytes);
+    assert_eq!(&bytes, b"five");
+    drop(child);
+    // Alone again, the parent's is split in place.
+    let mut batch = Batch::for_tables(&space);
+    let range = VirtualRange::new(page.offset(PAGE), PAGE * 510).unwrap();
+    assert_eq!(space.unmap_range(range, &mut batch), Ok(510));
+    drop(batch);
+    let last = space.translate(page.offset(511 * PAGE)).unwrap();
+    assert_eq!((last.frame, last.size), (first.offset(511), PageSize::Small));
+    // And collapsed into a new block.
+    let block = Frame::allocate_block(9).unwrap();
+    let number = block.number();
+    let mut batch = Batch::for_tables(&space);
+    space.collapse(page, block, flags, &mut batch).unwrap();
+    drop(batch);
+    assert_eq!(space.translate(page).map(|leaf| (leaf.frame, leaf.size)), Some((number, PageSize::Large)));
+    assert_eq!(space.table_count(), 3);
+}
+
+#[test]
+fn large_leaves_are_mapped_split_and_collapsed_in_both_formats() {
+    large_leaves::<X86_64Format>();
+    large_leaves::<ArmLpaeFormat>();
+}
+
+#[test]
+fn huge_leaves_split_by_levels() {
+    let root = Frame::allocate_zeroed().unwrap();
+    let mut mapper: Mapper<X86_64Format, Physmap, RecordingTlb> =
+        Mapper::new(root.number(), Half::User, Physmap, RecordingTlb::default());
+    let page = VirtualAddress::new(3 << 30);
+    let flags = PageFlags::WRITABLE | PageFlags::USER;
+    map_to(&mut mapper, page, FrameNumber::new(1 << 18), PageSize::Huge, flags).unwrap();
+    let inside = page.offset(0x1234_5678);
+    assert_eq!(translate(&mapper, inside), Some(PhysicalAddress::new((1 << 30) + 0x1234_5678)));
+    assert!(mapper.reach(inside, 0, super::mapper::Absent::Stop).unwrap().is_some());
+    assert_eq!(translate(&mapper, inside), Some(PhysicalAddress::new((1 << 30) + 0x1234_5678)));
+    assert_eq!(mapper.find(inside).level, 0);
+    assert_eq!(unmap(&mut mapper, inside.align_down()).map(|leaf| leaf.size), Some(PageSize::Small));
+    assert_eq!(translate(&mapper, inside), None);
+    assert!(translate(&mapper, inside.offset(PAGE)).is_some());
+}
+
+#[test]
+fn the_mission_s_functions_work_on_both_formats() {
+    let root = Frame::allocate_zeroed().unwrap();
+    let tlb = RecordingTlb::default();
+    let mut mapper: Mapper<X86_64Format, Physmap, RecordingTlb> =
+        Mapper::new(root.number(), Half::User, Physmap, tlb.clone());
+    let page = VirtualAddress::new(0x7fff_1234_5000);
+    map_to(&mut mapper, page, FrameNumber::new(9), PageSize::Small, PageFlags::USER).unwrap();
+    let error = map_to(&mut mapper, page, FrameNumber::new(9), PageSize::Small, PageFlags::USER);
+    assert_eq!(error, Err(MapError::AlreadyMapped));
+    let error = map_to(&mut mapper, page, FrameNumber::new(9), PageSize::Large, PageFlags::USER);
+    assert_eq!(error, Err(MapError::Unaligned));
+    assert_eq!(translate(&mapper, page.offset(7)), Some(PhysicalAddress::new(9 * PAGE + 7)));
+    assert_eq!(unmap(&mut mapper, page).unwrap().frame, FrameNumber::new(9));
+    assert!(*tlb.calls.borrow() > 0);
+    // Every table but the root is gone.
+    assert_eq!(mapper.find(page).level, TOP_LEVEL);
+
+    let root = Frame::allocate_zeroed().unwrap();
+    let mut mapper: Mapper<ArmLpaeFormat, Physmap, RecordingTlb> = Mapper::new(root.number(), Half::User, Physmap, tlb);
+    map_to_lpae(&mut mapper, page, FrameNumber::new(9), PageSize::Small, PageFlags::USER).unwrap();
+    assert_eq!(translate_lpae(&mapper, page.offset(7)), Some(PhysicalAddress::new(9 * PAGE + 7)));
+    assert!(unmap_lpae(&mut mapper, page).is_some());
+    assert!(unmap_lpae(&mut mapper, page).is_none());
+    let aligned = VirtualAddress::new(0x10_0000);
+    map_contiguous_lpae(&mut mapper, aligned, FrameNumber::new(0x40), PageFlags::USER).unwrap();
+    assert_ne!(mapper.find(aligned.offset(15 * PAGE)).entry & 1 << 52, 0);
+    let error = map_contiguous_lpae(&mut mapper, aligned.offset(PAGE), FrameNumber::new(0x40), PageFlags::USER);
+    assert_eq!(error, Err(MapError::Unaligned));
+    assert!((0..16).all(|index| unmap_lpae(&mut mapper, aligned.offset(index * PAGE)).is_some()));
+}
+
+#[test]
+fn user_tables_refuse_kernel_addresses() {
+    let mut space = PageTables::new().unwrap();
+    for address in [1 << 47, 0xffff_8000_0000_0000, u64::MAX - 4095] {
+        let page = VirtualAddress::new(address);
+        let error = space.map(page, Frame::allocate().unwrap(), PageFlags::USER);
+        assert_eq!(error, Err(MapError::Unaligned));
+        assert_eq!(space.translate(page), None);
+        assert!(space.frame(page).is_none());
+        let mut batch = TlbBatch::new(&space);
+        assert_eq!(space.unmap(page, &mut batch), Ok(None));
+        assert_eq!(space.protect(page, PageFlags::USER, &mut batch), Ok(false));
+    }
+    let everything = VirtualRange { start: VirtualAddress::new(0), end: VirtualAddress::new(u64::MAX) };
+    let mut batch = TlbBatch::new(&space);
+    assert_eq!(space.unmap_range(everything, &mut batch), Ok(0));
+}
+
+#[test]
+fn forked_shared_memory_stays_shared_and_private_memory_is_copied() {
+    let mut space = PageTables::new().unwrap();
+    let (private, shared) = (VirtualAddress::new(0x1000), VirtualAddress::new(0x2000));
+    let flags = PageFlags::USER | PageFlags::WRITABLE;
+    space.map(private, Frame::allocate().unwrap(), flags).unwrap();
+    space.map(shared, Frame::allocate().unwrap(), flags | PageFlags::SHARED).unwrap();
+    let mut batch = TlbBatch::new(&space);
+    let mut child = space.fork(&mut batch).unwrap();
+    drop(batch);
+    for tables in [&mut space, &mut child] {
+        tables.unshare(private).unwrap();
+        let leaf = tables.translate(private).unwrap();
+        assert_eq!(leaf.flags, PageFlags::USER | PageFlags::COPY_ON_WRITE);
+        assert_eq!(tables.translate(shared).unwrap().flags, flags | PageFlags::SHARED);
+    }
+    assert_eq!(space.frame(private).unwrap().reference_count(), 3);
+    drop(child);
+    assert_eq!(space.frame(private).unwrap().reference_count(), 2);
+}
