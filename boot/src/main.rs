@@ -1,8 +1,24 @@
 //! The bare-metal binary: entry points, linker scripts and wiring. It exports nothing.
 //!
+//! | file | what |
+//! |---|---|
+//! | `x86_64.rs`, `x86_64.ld` | PVH entry: from 32-bit mode to [`start::start`] |
+//! | `start.rs` | starts room after room, then the first process |
+//! | `traps.rs` | the kernel as the machine calls it |
+//! | `panic.rs` | registers, backtrace, last words |
+//!
 //! Built for the host (as `cargo clippy --workspace` does) it is an ordinary program that says how to boot the real one.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
+
+#[cfg(target_os = "none")]
+mod panic;
+#[cfg(target_os = "none")]
+mod start;
+#[cfg(target_os = "none")]
+mod traps;
+#[cfg(all(target_os = "none", target_arch = "x86_64"))]
+mod x86_64;
 
 /// Says what this binary is when somebody runs it on the host.
 #[cfg(not(target_os = "none"))]

@@ -4,6 +4,7 @@
 //! added to a virtual one and a tick never compared with a nanosecond.
 
 pub mod address;
+pub mod command_line;
 pub mod errno;
 pub mod units;
 

@@ -20,6 +20,7 @@ use crate::sync::{LockRank, SpinLock};
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use spin::Once;
 
 /// What the caller of [`MemoryObject::page`] will do with the page.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -130,6 +131,25 @@ pub trait MemoryObject: Send + Sync {
     fn writer_left(&self) {}
 }
 
+/// What happens to private copies when pages of an object go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Copies {
+    /// They go too: the object was cut off there.
+    Go,
+    /// They stay: a hole was made.
+    Stay,
+}
+
+/// Takes the pages `first..end` of the object with an identity out of every address space.
+pub type Unmap = fn(identity: u64, first: u64, end: u64, copies: Copies);
+
+static UNMAP: Once<Unmap> = Once::new();
+
+/// Registers how pages are taken out of address spaces: `memory::address_space` does it with its first space.
+pub(super) fn set_unmap(unmap: Unmap) {
+    UNMAP.call_once(|| unmap);
+}
+
 /// Pages per leaf of the sparse array.
 const CHUNK_PAGES: u64 = 16;
 
@@ -231,7 +251,8 @@ impl SharedPages {
         self.pages.lock().count
     }
 
-    /// Sets the length. What is cut off is freed, what is added is a hole.
+    /// Sets the length. What is cut off is freed and leaves the address spaces that map it (take no address space's lock before);
+    /// what is added is a hole.
     pub fn truncate(&self, length: u64) {
         let mut pages = self.pages.lock();
         let old = core::mem::replace(&mut pages.length, length);
@@ -244,10 +265,20 @@ impl SharedPages {
             frame.zero(offset, PAGE_SIZE - offset);
         }
         drop(pages);
-        drop(removed);
+        self.unmap(&removed, length.div_ceil(PAGE_SIZE as u64), u64::MAX, Copies::Go);
     }
 
-    /// Makes a hole of the bytes `start..end`; the length stays.
+    /// Takes the pages `first..end`, of which `removed` were there, out of the address spaces that map them. Mostly
+    /// nobody does, and then it costs nothing.
+    fn unmap(&self, removed: &[Frame], first: u64, end: u64, copies: Copies) {
+        if removed.iter().any(|frame| !frame.is_unique())
+            && let Some(unmap) = UNMAP.get()
+        {
+            unmap(self.identity(), first, end, copies);
+        }
+    }
+
+    /// Makes a hole of the bytes `start..end`; the length stays. As [`SharedPages::truncate`] it reaches into address spaces.
     pub fn punch_hole(&self, start: u64, end: u64) {
         let end = end.max(start);
         let (first, first_offset) = page_of(start);
@@ -269,9 +300,10 @@ impl SharedPages {
         {
             frame.zero(0, last_offset);
         }
-        let removed = pages.remove(first + u64::from(first_offset != 0), last);
+        let first = first + u64::from(first_offset != 0);
+        let removed = pages.remove(first, last);
         drop(pages);
-        drop(removed);
+        self.unmap(&removed, first, last, Copies::Stay);
     }
 
     /// The first offset at or after `offset` that holds data (`SEEK_DATA`), in page steps; `None` when the rest is a hole or
@@ -573,4 +605,118 @@ impl MemoryObject for KernelPages {
 #[must_use]
 pub fn resident_frame_number(object: &dyn MemoryObject, index: u64) -> Option<FrameNumber> {
     object.resident_page(index).map(|frame| frame.number())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn holes_take_no_memory_and_read_as_zeros() {
+        let pages = SharedPages::with_length(1 << 40);
+        assert_eq!(pages.write_at((1 << 39) + 5, b"abc"), Ok(3));
+        assert_eq!(pages.page_count(), 1);
+        let mut bytes = [1; 8];
+        assert_eq!(pages.read_at((1 << 39) + 3, &mut bytes), 8);
+        assert_eq!(&bytes, b"\0\0abc\0\0\0");
+        assert_eq!(pages.next_data(0), Some(1 << 39));
+        assert_eq!(pages.next_hole(1 << 39), Some((1 << 39) + 4096));
+        assert_eq!(pages.next_data((1 << 39) + 4096), None);
+        assert_eq!(pages.read_at(1 << 40, &mut bytes), 0);
+    }
+
+    #[test]
+    fn numbers_near_the_end_are_refused() {
+        let pages = SharedPages::new();
+        assert_eq!(pages.write_at(u64::MAX, b"x"), Err(PageError::NoSpace));
+        assert_eq!(pages.write_at(i64::MAX as u64, b"x"), Err(PageError::NoSpace));
+        assert_eq!(pages.read_at(u64::MAX, &mut [0]), 0);
+        assert_eq!(pages.page(u64::MAX, PageIntent::Read).err(), Some(PageError::BeyondEnd));
+        pages.punch_hole(u64::MAX - 5, u64::MAX);
+        pages.truncate(u64::MAX);
+        pages.truncate(0);
+        assert_eq!(pages.page_count(), 0);
+    }
+
+    #[test]
+    fn the_frames_go_with_the_object() {
+        let pages = SharedPages::new();
+        pages.write_at(0, &[1; 100]).unwrap();
+        let frame = pages.page(0, PageIntent::Read).unwrap();
+        assert_eq!(frame.reference_count(), 2);
+        drop(pages);
+        assert_eq!(frame.reference_count(), 1);
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Write(usize, usize, u8),
+        Read(usize, usize),
+        Truncate(usize),
+        Punch(usize, usize),
+        Dirty(usize),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let at = 0usize..150_000;
+        let step = prop_oneof![
+            (at.clone(), 0usize..9000, any::<u8>()).prop_map(|(at, length, value)| Step::Write(at, length, value)),
+            (at.clone(), 0usize..9000).prop_map(|(at, length)| Step::Read(at, length)),
+            at.clone().prop_map(Step::Truncate),
+            (at.clone(), 0usize..20_000).prop_map(|(at, length)| Step::Punch(at, length)),
+            at.prop_map(Step::Dirty),
+        ];
+        prop::collection::vec(step, 1..60)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn they_agree_with_a_vector(steps in steps()) {
+            let pages = SharedPages::new();
+            let mut model: Vec<u8> = Vec::new();
+            for step in steps {
+                match step {
+                    Step::Write(at, length, value) => {
+                        prop_assert_eq!(pages.write_at(at as u64, &vec![value; length]), Ok(length));
+                        if length > 0 {
+                            model.resize(model.len().max(at + length), 0);
+                            model[at..at + length].fill(value);
+                        }
+                    }
+                    Step::Read(at, length) => {
+                        let mut bytes = vec![0xee; length];
+                        let count = pages.read_at(at as u64, &mut bytes);
+                        let expected = model.get(at.min(model.len())..(at + length).min(model.len())).unwrap_or_default();
+                        prop_assert_eq!(&bytes[..count], expected);
+                    }
+                    Step::Truncate(length) => {
+                        pages.truncate(length as u64);
+                        model.resize(length, 0);
+                    }
+                    Step::Punch(at, length) => {
+                        pages.punch_hole(at as u64, (at + length) as u64);
+                        let end = (at + length).min(model.len());
+                        if at < end {
+                            model[at..end].fill(0);
+                        }
+                    }
+                    Step::Dirty(at) => {
+                        // A mapping writes to the whole page, also beyond the end.
+                        if let Ok(frame) = pages.page((at >> PAGE_SHIFT) as u64, PageIntent::Write) {
+                            frame.write(0, &[0xdd; PAGE_SIZE]);
+                            let start = at & !(PAGE_SIZE - 1);
+                            let end = (start + PAGE_SIZE).min(model.len());
+                            model[start..end].fill(0xdd);
+                        }
+                    }
+                }
+                prop_assert_eq!(pages.length(), model.len() as u64);
+            }
+            let mut bytes = vec![0; model.len()];
+            pages.read_at(0, &mut bytes);
+            prop_assert_eq!(bytes, model);
+        }
+    }
 }

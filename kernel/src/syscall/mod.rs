@@ -17,6 +17,7 @@ pub mod argument;
 pub mod clock;
 pub mod dispatch;
 pub mod limits;
+pub mod memory;
 pub mod reference;
 pub mod row;
 pub mod signal;

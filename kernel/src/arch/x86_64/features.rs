@@ -57,6 +57,12 @@ pub fn has(features: Features) -> bool {
     FEATURES.load(Relaxed) & features.bits() == features.bits()
 }
 
+/// All that were found.
+#[must_use]
+pub fn all() -> Features {
+    Features::from_bits_truncate(FEATURES.load(Relaxed))
+}
+
 /// Asks the CPU.
 pub fn detect() {
     let cpuid = CpuId::new();

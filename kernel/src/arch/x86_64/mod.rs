@@ -34,6 +34,8 @@ macro_rules! close_user {
     };
 }
 
+pub mod acpi;
+pub mod boot;
 pub mod context_switch;
 pub mod cpu;
 #[cfg(target_os = "none")]

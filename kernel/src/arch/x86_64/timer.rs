@@ -13,8 +13,8 @@ use crate::arch::TimerHardware;
 use crate::base::Nanoseconds;
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 
-/// Nanoseconds per count, as a fraction of 2^32. Until calibration: as if the counter ran at 1 GHz.
-static SCALE: AtomicU64 = AtomicU64::new(1 << 32);
+/// Nanoseconds per count, as a fraction of 2^32. The clock stands at zero until it is calibrated.
+static SCALE: AtomicU64 = AtomicU64::new(0);
 /// The counter at boot.
 static BASE: AtomicU64 = AtomicU64::new(0);
 /// APIC counts per nanosecond, as a fraction of 2^32.
@@ -81,12 +81,11 @@ fn apic_counts_nanoseconds() -> bool {
 }
 
 /// Measures the counter's rate; with the APIC's where it is on. Interrupts are disabled.
-pub fn calibrate() {
+pub fn calibrate(apic: bool) {
     /// One millisecond, or five of the PIT's time, whose counts are coarser.
     const APIC_COUNTS: u32 = 1_000_000;
     const PIT_COUNTS: u16 = 5966;
     const START: u32 = u32::MAX;
-    let apic = features::has(Features::APIC);
     let read_both = || (read_counter(), if apic { local_apic::count() } else { 0 });
     if apic {
         local_apic::start_counting(START);

@@ -359,8 +359,8 @@ impl State {
                 self.areas.split_at(start);
                 self.areas.split_at(end);
                 self.set_area_flags(start, new);
-                self.areas.merge_at(start);
             }
+            self.areas.merge_at(start);
             position = end;
         }
         self.areas.merge_at(range.end);

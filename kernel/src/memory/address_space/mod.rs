@@ -14,6 +14,7 @@
 //! | `remap` | `mremap` |
 //! | `advise` | `madvise`, `mincore`, `msync`, `mlock` |
 //! | `foreign` | another process's memory |
+//! | `registry` | all spaces, for an object that loses pages |
 //! | `report` | `/proc/PID/maps` and counters |
 //!
 //! # Locks
@@ -46,8 +47,13 @@ mod fork;
 mod map;
 mod program_break;
 mod protect;
+mod registry;
 mod remap;
 mod report;
+#[cfg(test)]
+pub mod test_support;
+#[cfg(test)]
+mod tests;
 
 pub use super::area::Protection;
 pub use advise::{Advice, Invalidate, LockMode, Writing};
@@ -155,7 +161,15 @@ pub fn committed_pages() -> u64 {
 pub struct AddressSpace {
     root: PhysicalAddress,
     identity: u64,
+    /// Its place in the registry.
+    slot: usize,
     state: Mutex<State>,
+}
+
+impl Drop for AddressSpace {
+    fn drop(&mut self) {
+        registry::remove(self.slot);
+    }
 }
 
 /// What the lock guards.
@@ -189,7 +203,8 @@ impl AddressSpace {
 
     fn with_state(state: State) -> Arc<Self> {
         let root = state.tables.root();
-        Arc::new(Self { root, identity: NEXT_IDENTITY.fetch_add(1, Relaxed), state: Mutex::new(state) })
+        let identity = NEXT_IDENTITY.fetch_add(1, Relaxed);
+        Arc::new_cyclic(|this| Self { root, identity, slot: registry::add(this.clone()), state: Mutex::new(state) })
     }
 
     #[inline]

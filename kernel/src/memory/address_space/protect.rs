@@ -49,6 +49,7 @@ impl State {
             if new != old {
                 self.protect_piece(piece, old, new)?;
             }
+            self.areas.merge_at(position);
             position = end;
         }
         self.areas.merge_at(range.end);
@@ -76,9 +77,7 @@ impl State {
         self.areas.split_at(piece.start);
         self.areas.split_at(piece.end);
         self.set_area_flags(piece.start, new);
-        let result = self.protect_leaves(piece, new);
-        self.areas.merge_at(piece.start);
-        result
+        self.protect_leaves(piece, new)
     }
 
     /// Makes the leaf of `page` allow what `flags` allow.

@@ -8,11 +8,17 @@ use super::row::SystemCall;
 pub mod absent;
 pub mod clock;
 pub mod limits;
+pub mod memory;
 pub mod signal;
 
 /// The subjects, in the order in which the reference lists them.
-pub const SUBJECTS: &[(&str, &[SystemCall])] =
-    &[("Signals", signal::ROWS), ("Clocks", clock::ROWS), ("Limits", limits::ROWS), ("Absent", absent::ROWS)];
+pub const SUBJECTS: &[(&str, &[SystemCall])] = &[
+    ("Signals", signal::ROWS),
+    ("Clocks", clock::ROWS),
+    ("Limits", limits::ROWS),
+    ("Memory", memory::ROWS),
+    ("Absent", absent::ROWS),
+];
 
 const fn count() -> usize {
     let mut rows = 0;

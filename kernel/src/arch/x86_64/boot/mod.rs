@@ -1,0 +1,144 @@
+//! From the boot protocol's entry to a machine that takes interrupts.
+//!
+//! 1. `boot/src/x86_64.rs` (the binary) switches to 64-bit mode on the tables of [`tables`] and calls [`initialize_early`]:
+//!    per-CPU block, serial port, IDT, start information, page permissions, control registers. No heap is needed.
+//! 2. The kernel starts its memory; then [`initialize_interrupts`] finds the controllers and measures the clock.
+
+pub mod start_information;
+#[cfg(target_os = "none")]
+pub mod tables;
+
+#[cfg(target_os = "none")]
+pub use early::{initialize_early, initialize_interrupts};
+
+#[cfg(target_os = "none")]
+mod early {
+    #![allow(unsafe_code, reason = "control registers, physical memory")]
+
+    use super::{start_information, tables};
+    use crate::arch::boot_information::set_boot_information;
+    use crate::arch::x86_64::features::{self, Features};
+    use crate::arch::x86_64::{
+        acpi, entry, extended_state, interrupt_controller, interrupts, io_apic, local_apic, mmu, pic, pit, power,
+        segments, serial, timer, user_access,
+    };
+    use crate::arch::{SerialConsole, boot_information};
+    use crate::base::PhysicalAddress;
+    use core::arch::asm;
+
+    /// Reads physical memory that may be anything: an address past what is mapped gives zeros.
+    fn read_physical(address: PhysicalAddress, target: &mut [u8]) {
+        let limit = tables::mapped_memory();
+        let inside = address.value().checked_add(target.len() as u64).is_some_and(|end| end <= limit);
+        if !inside {
+            target.fill(0);
+            return;
+        }
+        let source = mmu::physmap(address).value() as *const u8;
+        // SAFETY: physmap covers the range; nothing else runs that could write it.
+        unsafe { core::ptr::copy_nonoverlapping(source, target.as_mut_ptr(), target.len()) };
+    }
+
+    /// The first Rust code: see the module's description. `start` is where the boot protocol's structure lies.
+    ///
+    /// # Safety
+    /// Called once, by the entry code, on the boot stack, with the boot tables active and interrupts disabled.
+    pub unsafe fn initialize_early(start: PhysicalAddress) {
+        timer::start_clock();
+        features::detect();
+        // SAFETY: the first and only call for this CPU and block.
+        unsafe { segments::BOOT_CPU.install() };
+        serial::initialize();
+        // SAFETY: interrupts are disabled, the block is installed; called once.
+        unsafe { interrupts::load() };
+        if features::has(Features::SMAP) {
+            // SAFETY: the boot tables map the image writable.
+            unsafe { user_access::patch_smap() };
+        }
+        entry::enable_system_calls();
+        let image = tables::image_range();
+        match start_information::parse(start, image, &read_physical) {
+            Ok(information) => set_boot_information(information),
+            Err(error) => {
+                // Without a memory map nothing can be done but to say so.
+                crate::arch::x86_64::X86_64::write_console(error.text().as_bytes());
+                <crate::arch::x86_64::X86_64 as crate::arch::Cpu>::halt();
+            }
+        }
+        // SAFETY: nothing uses the identity mapping any more, and the image's sections are as the linker script says.
+        unsafe { tables::protect() };
+        set_control_registers();
+        extended_state::initialize();
+    }
+
+    fn set_control_registers() {
+        const MONITOR_COPROCESSOR: u64 = 1 << 1;
+        const EMULATION: u64 = 1 << 2;
+        const NUMERIC_ERROR: u64 = 1 << 5;
+        const WRITE_PROTECT: u64 = 1 << 16;
+        const ALIGNMENT_MASK: u64 = 1 << 18;
+        const FXSAVE: u64 = 1 << 9;
+        const SIMD_EXCEPTIONS: u64 = 1 << 10;
+        let optional = [
+            (Features::PGE, 1 << 7),
+            (Features::UMIP, 1 << 11),
+            (Features::FSGSBASE, 1 << 16),
+            (Features::PCID, 1 << 17),
+            (Features::XSAVE, 1 << 18),
+            (Features::SMEP, 1 << 20),
+            (Features::SMAP, 1 << 21),
+        ];
+        let wanted = optional.iter().filter(|(feature, _)| features::has(*feature)).map(|(_, bit)| bit);
+        let wanted = wanted.fold(FXSAVE | SIMD_EXCEPTIONS, |bits, bit| bits | bit);
+        // SAFETY: the CPU has each feature that is switched on; the kernel touches user memory only between `stac` and
+        // `clac`, executes none of it, and its page tables have no user mapping now.
+        unsafe {
+            let (mut cr0, mut cr4): (u64, u64);
+            asm!("mov {}, cr0", out(reg) cr0, options(nomem, nostack));
+            cr0 = (cr0 & !EMULATION) | MONITOR_COPROCESSOR | NUMERIC_ERROR | WRITE_PROTECT | ALIGNMENT_MASK;
+            asm!("mov cr0, {}", in(reg) cr0, options(nostack));
+            asm!("mov {}, cr4", out(reg) cr4, options(nomem, nostack));
+            asm!("mov cr4, {}", in(reg) cr4 | wanted, options(nostack));
+            asm!("fninit", options(nomem, nostack));
+        }
+    }
+
+    /// Whether the APICs may be used.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub enum ControllerChoice {
+        /// Where they are there.
+        Best,
+        /// Never: `noapic` was said.
+        Legacy,
+    }
+
+    /// Finds the interrupt controllers, measures the clock and learns how to switch off. Interrupts stay disabled.
+    pub fn initialize_interrupts(choice: ControllerChoice) {
+        let tables = acpi::read(boot_information().rsdp, &read_physical);
+        power::set_ports(tables.power);
+        pic::initialize();
+        let apic = choice == ControllerChoice::Best && features::has(Features::APIC);
+        if apic {
+            local_apic::enable();
+            io_apic::initialize(tables.wiring);
+            pic::disable();
+            interrupt_controller::select(interrupt_controller::Controller::Apic);
+        }
+        timer::calibrate(apic);
+        if apic {
+            timer::use_local_apic();
+        } else {
+            pit::start_tick();
+            interrupt_controller::enable_line(pit::LINE);
+        }
+        interrupt_controller::enable_line(crate::arch::x86_64::X86_64::INPUT_LINE as u8);
+        log::info!(
+            "x86_64: {} interrupts, TSC {} kHz, features {:?}",
+            if apic { "APIC" } else { "8259" },
+            timer::counter_kilohertz(),
+            features::all(),
+        );
+    }
+}
+#[cfg(target_os = "none")]
+pub use early::ControllerChoice;

@@ -1,0 +1,88 @@
+//! All address spaces: where an object that loses pages finds those that map them.
+//!
+//! The registry's lock is a leaf: nothing is called with it held but the heap.
+
+use super::{AddressSpace, State};
+use crate::base::{PAGE_SHIFT, VirtualAddress, VirtualRange};
+use crate::memory::area::{Area, AreaFlags, Backing};
+use crate::memory::object::{Copies, set_unmap};
+use crate::sync::{LockRank, SpinLock};
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
+
+/// Slots, and those that are free.
+struct Registry {
+    spaces: Vec<Option<Weak<AddressSpace>>>,
+    free: Vec<usize>,
+}
+
+static REGISTRY: SpinLock<Registry> =
+    SpinLock::new(LockRank::AddressSpace, Registry { spaces: Vec::new(), free: Vec::new() });
+
+/// Enters a space; gives its slot.
+pub(super) fn add(space: Weak<AddressSpace>) -> usize {
+    let mut registry = REGISTRY.lock();
+    if let Some(slot) = registry.free.pop()
+        && let Some(place) = registry.spaces.get_mut(slot)
+    {
+        *place = Some(space);
+        return slot;
+    }
+    let slot = registry.spaces.len();
+    registry.spaces.push(Some(space));
+    if slot == 0 {
+        set_unmap(unmap_object);
+    }
+    slot
+}
+
+/// Removes the space in `slot`.
+pub(super) fn remove(slot: usize) {
+    let mut registry = REGISTRY.lock();
+    let weak = registry.spaces.get_mut(slot).and_then(Option::take);
+    registry.free.push(slot);
+    drop(registry);
+    drop(weak);
+}
+
+/// All spaces that live now.
+fn collect() -> Vec<Arc<AddressSpace>> {
+    REGISTRY.lock().spaces.iter().flatten().filter_map(Weak::upgrade).collect()
+}
+
+/// Takes pages of an object out of every space.
+fn unmap_object(identity: u64, first: u64, end: u64, copies: Copies) {
+    for space in collect() {
+        space.lock().unmap_object(identity, first, end, copies);
+    }
+}
+
+/// The part of `area` that shows the pages `first..end` of its object.
+fn shown(area: &Area, first: u64, end: u64) -> Option<VirtualRange> {
+    let base = area.page_index(area.range.start);
+    let low = first.saturating_sub(base).min(area.page_count());
+    let high = end.saturating_sub(base).min(area.page_count());
+    let at = |pages: u64| VirtualAddress::new(area.range.start.value() + (pages << PAGE_SHIFT));
+    (low < high).then(|| VirtualRange { start: at(low), end: at(high) })
+}
+
+impl State {
+    fn unmap_object(&mut self, identity: u64, first: u64, end: u64, copies: Copies) {
+        let concerned: Vec<(Area, VirtualRange)> = self
+            .areas
+            .iter()
+            .filter(|area| match &area.backing {
+                Backing::Object { object, .. } => object.identity() == identity,
+                Backing::Anonymous => false,
+            })
+            // A hole leaves private areas with copies alone: which pages are copies is not known any more.
+            .filter(|area| copies == Copies::Go || area.flags.contains(AreaFlags::SHARED) || !area.has_private_pages)
+            .filter_map(|area| shown(area, first, end).map(|range| (area.clone(), range)))
+            .collect();
+        let mut batch = self.batch();
+        for (area, range) in concerned {
+            // Memory that a split would need is not there only when nothing can be done about it anyway.
+            let _ = self.zap(&area, range, &mut batch);
+        }
+    }
+}

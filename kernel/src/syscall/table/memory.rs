@@ -1,0 +1,94 @@
+//! Memory.
+
+use crate::base::VirtualAddress;
+use crate::memory::user::UserPointer;
+use crate::security::Capability;
+use crate::syscall::argument::{Descriptor, LongFlags, ProcessIdentifier};
+use crate::syscall::memory;
+
+crate::system_call_rows! {
+    /// Maps a file or anonymous memory.
+    /// EINVAL: length 0, an address or offset that is not page-aligned, no or an unknown type. EBADF: no such descriptor.
+    /// EACCES: the file is not open for that. EPERM: executable on a noexec mount, below `mmap_min_addr`, or locking is not allowed.
+    /// ENODEV: the file cannot be mapped. EEXIST: MAP_FIXED_NOREPLACE and something is there. EOPNOTSUPP: MAP_SHARED_VALIDATE with an
+    /// unknown flag. ENOMEM: no room, a limit, or more than the machine has. EAGAIN: too much locked memory.
+    mmap { x86_64: 9, aarch64: 222, needs: Conditional(&[Capability::IpcLock, Capability::SysRawio]),
+           support: Partial("MAP_HUGETLB finds no pool: ENOMEM") }
+        = memory::mmap, (address: VirtualAddress, length: u64, protection: LongFlags, flags: LongFlags, fd: Descriptor, offset: u64);
+    /// Takes mappings away.
+    /// EINVAL: not page-aligned, length 0, or outside user space. ENOMEM: too many areas.
+    munmap { x86_64: 11, aarch64: 215, needs: Nothing, support: Full } = memory::munmap, (address: VirtualAddress, length: u64);
+    /// Changes what is allowed on pages.
+    /// EINVAL: not page-aligned, unknown bits. ENOMEM: a part is not mapped. EACCES: the file was not opened so.
+    mprotect { x86_64: 10, aarch64: 226, needs: Nothing, support: Full }
+        = memory::mprotect, (address: VirtualAddress, length: u64, protection: LongFlags);
+    /// Resizes or moves a mapping.
+    /// EINVAL: unknown or contradicting flags, not page-aligned, new length 0, overlap. EFAULT: the old range is not one mapping.
+    /// ENOMEM: no room. EAGAIN: too much locked memory.
+    mremap { x86_64: 25, aarch64: 216, needs: Conditional(&[Capability::IpcLock]), support: Full }
+        = memory::mremap, (old_address: VirtualAddress, old_length: u64, new_length: u64, flags: LongFlags, new_address: VirtualAddress);
+    /// Moves the end of the heap; answers where it is then.
+    brk { x86_64: 12, aarch64: 214, needs: Nothing, support: Full } = memory::brk, (address: VirtualAddress);
+    /// Gives advice about the use of memory.
+    /// EINVAL: not page-aligned, unknown advice, or not for this kind of area. ENOMEM: a part is not mapped.
+    madvise { x86_64: 28, aarch64: 233, needs: Nothing,
+              support: Partial("MADV_REMOVE, MADV_COLLAPSE and the memory-error tests are refused; MADV_FREE drops at once") }
+        = memory::madvise, (address: VirtualAddress, length: u64, advice: i32);
+    /// Tells which pages are in memory.
+    /// EINVAL: not page-aligned. ENOMEM: a part is not mapped. EFAULT: the vector.
+    mincore { x86_64: 27, aarch64: 232, needs: Nothing, support: Full }
+        = memory::mincore, (address: VirtualAddress, length: usize, vector: UserPointer<u8>);
+    /// Writes shared mappings back.
+    /// EINVAL: not page-aligned, unknown or contradicting flags. ENOMEM: a part is not mapped. EBUSY: MS_INVALIDATE on locked memory.
+    msync { x86_64: 26, aarch64: 227, needs: Nothing, support: Full } = memory::msync, (address: VirtualAddress, length: u64, flags: i32);
+    /// Keeps pages in memory.
+    /// EPERM: the limit is 0. ENOMEM: over the limit, or a part is not mapped. EINVAL: past the end of the address space.
+    mlock { x86_64: 149, aarch64: 228, needs: Conditional(&[Capability::IpcLock]), support: Full }
+        = memory::mlock, (address: VirtualAddress, length: u64);
+    /// As mlock, at once or when touched (MLOCK_ONFAULT).
+    /// As mlock; EINVAL: unknown flags.
+    mlock2 { x86_64: 325, aarch64: 284, needs: Conditional(&[Capability::IpcLock]), support: Full }
+        = memory::mlock2, (address: VirtualAddress, length: u64, flags: i32);
+    /// Lets pages go out of memory again.
+    /// ENOMEM: a part is not mapped. EINVAL: past the end of the address space.
+    munlock { x86_64: 150, aarch64: 229, needs: Nothing, support: Full } = memory::munlock, (address: VirtualAddress, length: u64);
+    /// Keeps all pages in memory, present and future ones.
+    /// EINVAL: no or unknown flags. EPERM: the limit is 0. ENOMEM: over the limit.
+    mlockall { x86_64: 151, aarch64: 230, needs: Conditional(&[Capability::IpcLock]), support: Full } = memory::mlockall, (flags: i32);
+    /// Undoes mlockall.
+    munlockall { x86_64: 152, aarch64: 231, needs: Nothing, support: Full } = memory::munlockall;
+    /// Reads another process's memory.
+    /// EINVAL: flags, too many buffers or a negative length. ESRCH: no such process. EPERM: not allowed to trace it. EFAULT: an address.
+    process_vm_readv { x86_64: 310, aarch64: 270, needs: Conditional(&[Capability::SysPtrace]), support: Full }
+        = memory::process_vm_readv, (pid: ProcessIdentifier, local: UserPointer<u8>, local_count: u64,
+                                     remote: UserPointer<[u64; 2]>, remote_count: u64, flags: LongFlags);
+    /// Writes another process's memory.
+    /// As process_vm_readv.
+    process_vm_writev { x86_64: 311, aarch64: 271, needs: Conditional(&[Capability::SysPtrace]), support: Full }
+        = memory::process_vm_writev, (pid: ProcessIdentifier, local: UserPointer<u8>, local_count: u64,
+                                      remote: UserPointer<[u64; 2]>, remote_count: u64, flags: LongFlags);
+    /// Changes the protection key of pages.
+    pkey_mprotect { x86_64: 329, aarch64: 288, needs: Nothing, support: Absent };
+    /// Makes a protection key.
+    pkey_alloc { x86_64: 330, aarch64: 289, needs: Nothing, support: Absent };
+    /// Frees a protection key.
+    pkey_free { x86_64: 331, aarch64: 290, needs: Nothing, support: Absent };
+    /// Remaps pages of a file mapping.
+    remap_file_pages { x86_64: 216, aarch64: 234, needs: Nothing, support: Absent };
+    /// Takes advice about another process's memory.
+    process_madvise { x86_64: 440, aarch64: 440, needs: Nothing, support: Absent };
+    /// Frees a dying process's memory.
+    process_mrelease { x86_64: 448, aarch64: 448, needs: Nothing, support: Absent };
+    /// Handles page faults in user space.
+    userfaultfd { x86_64: 323, aarch64: 282, needs: Nothing, support: Absent };
+    /// Sets a thread's memory policy.
+    set_mempolicy { x86_64: 238, aarch64: 237, needs: Nothing, support: Absent };
+    /// Tells a thread's memory policy.
+    get_mempolicy { x86_64: 239, aarch64: 236, needs: Nothing, support: Absent };
+    /// Sets the memory policy of a range.
+    mbind { x86_64: 237, aarch64: 235, needs: Nothing, support: Absent };
+    /// Moves a process's pages between nodes.
+    move_pages { x86_64: 279, aarch64: 239, needs: Nothing, support: Absent };
+    /// Moves all of a process's pages between nodes.
+    migrate_pages { x86_64: 256, aarch64: 238, needs: Nothing, support: Absent };
+}
