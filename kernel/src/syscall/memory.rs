@@ -1,17 +1,20 @@
 //! System calls on the caller's (and others') memory: thin shells around [`AddressSpace`] that decode flags and keep Linux's order
 //! of errors.
 
-use super::argument::{Descriptor, LongFlags, ProcessIdentifier};
+use super::argument::{Descriptor, Flags, LongFlags, PathPointer, ProcessIdentifier};
 use super::dispatch::Call;
 use crate::arch::{Architecture, Current, Machine, Mmu};
 use crate::base::{Errno, PAGE_SIZE, Result, VirtualAddress, VirtualRange};
 use crate::fs::file::{FileMode, OpenFile};
+use crate::fs::file_table::CloseOnExec;
 use crate::fs::mount::MountFlags;
+use crate::fs::tmpfs::{Sealing, create_memfd};
 use crate::memory::address_space::{
     AddressSpace, Advice, Invalidate, LOWEST_ADDRESS, LockLimit, LockMode, MapFlags, MapRequest, MapSource,
     ObjectSource, Placement, Protection, RemapFlags, RemapRequest, Writing,
 };
-use crate::memory::user::{IO_VECTOR_MAX, UserPointer, UserSlice, is_user_range, read_io_vectors};
+use crate::memory::user::{IO_VECTOR_MAX, UserPointer, UserSlice, is_user_range, read_c_string_into, read_io_vectors};
+use crate::process::resource_limits::Resource;
 use crate::security::Capability;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -321,6 +324,25 @@ pub fn mlockall(call: &mut Call<'_>, flags: i32) -> Result<()> {
 pub fn munlockall(call: &mut Call<'_>) -> Result<()> {
     space(call)?.unlock_all();
     Ok(())
+}
+
+/// `memfd_create(2)`.
+pub fn memfd_create(call: &mut Call<'_>, name: PathPointer, flags: Flags) -> Result<i32> {
+    const MFD_CLOEXEC: u32 = 1;
+    const MFD_ALLOW_SEALING: u32 = 2;
+    /// `NAME_MAX` less the `memfd:` that goes before it.
+    const NAME_LIMIT: usize = 249;
+    if flags.0 & !(MFD_CLOEXEC | MFD_ALLOW_SEALING) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let mut buffer = [0; NAME_LIMIT + 1];
+    let length = read_c_string_into(name.0, &mut buffer)?.ok_or(Errno::EINVAL)?;
+    let name = buffer.get(..length).ok_or(Errno::EINVAL)?;
+    let sealing = if flags.0 & MFD_ALLOW_SEALING != 0 { Sealing::Allowed } else { Sealing::Forbidden };
+    let file = create_memfd(name, sealing, &call.thread.credentials())?;
+    let close_on_exec = if flags.0 & MFD_CLOEXEC != 0 { CloseOnExec::Yes } else { CloseOnExec::No };
+    let limit = call.process.limit(Resource::OpenFiles);
+    Ok(call.thread.files().install(file, limit, close_on_exec)?.0)
 }
 
 /// The other process's memory and the two lists of buffers of `process_vm_*`.

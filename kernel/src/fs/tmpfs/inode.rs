@@ -574,7 +574,8 @@ impl MemoryObject for MappedFile {
     }
 
     fn identity(&self) -> u64 {
-        Arc::as_ptr(&self.inode).addr() as u64
+        // The pages' own, by which they are found when the file is cut off.
+        self.inode.pages().map_or(0, MemoryObject::identity)
     }
 
     fn details(&self) -> ObjectDetails {

@@ -3,7 +3,7 @@
 use crate::base::VirtualAddress;
 use crate::memory::user::UserPointer;
 use crate::security::Capability;
-use crate::syscall::argument::{Descriptor, LongFlags, ProcessIdentifier};
+use crate::syscall::argument::{Descriptor, Flags, LongFlags, PathPointer, ProcessIdentifier};
 use crate::syscall::memory;
 
 crate::system_call_rows! {
@@ -57,6 +57,10 @@ crate::system_call_rows! {
     mlockall { x86_64: 151, aarch64: 230, needs: Conditional(&[Capability::IpcLock]), support: Full } = memory::mlockall, (flags: i32);
     /// Undoes mlockall.
     munlockall { x86_64: 152, aarch64: 231, needs: Nothing, support: Full } = memory::munlockall;
+    /// Makes a file that lives in memory alone.
+    /// EINVAL: unknown flags, or the name is too long. EFAULT: the name. EMFILE: too many descriptors.
+    memfd_create { x86_64: 319, aarch64: 279, needs: Nothing, support: Partial("no MFD_HUGETLB") }
+        = memory::memfd_create, (name: PathPointer, flags: Flags);
     /// Reads another process's memory.
     /// EINVAL: flags, too many buffers or a negative length. ESRCH: no such process. EPERM: not allowed to trace it. EFAULT: an address.
     process_vm_readv { x86_64: 310, aarch64: 270, needs: Conditional(&[Capability::SysPtrace]), support: Full }
