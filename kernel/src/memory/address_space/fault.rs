@@ -228,6 +228,8 @@ impl State {
     /// A store to a page that is present without permission.
     fn make_writable(&mut self, page: VirtualAddress, leaf: Leaf) -> Result<(), Trouble> {
         let mut batch = self.batch();
+        // From here on, one reference to the frame means one space.
+        self.tables.unshare(page)?;
         let Some(area) = self.areas.find_mut(page) else { return Err(Trouble::NotMapped) };
         let flags = leaf_flags(area.flags);
         let writable = flags | PageFlags::WRITABLE | PageFlags::DIRTY;
