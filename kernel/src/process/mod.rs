@@ -25,6 +25,7 @@
 
 #![allow(unsafe_code, reason = "the address-space cell is replaced by its owner alone")]
 
+pub mod attributes;
 pub mod cells;
 pub mod clock;
 pub mod context;
@@ -69,6 +70,8 @@ pub struct Process {
     id: Pid,
     /// Signal handlers and the signals pending for the process as a whole.
     pub signals: SignalState,
+    /// What `prctl` sets.
+    pub attributes: attributes::ProcessAttributes,
     /// Resource limits.
     pub limits: SpinLock<ResourceLimits, InterruptsDisabled>,
     /// Relations to others, guarded by the process table's lock.
@@ -224,6 +227,7 @@ impl Process {
         Self {
             id,
             signals,
+            attributes: attributes::ProcessAttributes::default(),
             limits: SpinLock::new(LockRank::Process, limits),
             family: TableCell::new(Family::default()),
             parent_id: AtomicI32::new(0),

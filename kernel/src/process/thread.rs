@@ -106,6 +106,8 @@ pub struct Thread {
     process: Arc<Process>,
     /// Its signal mask and the signals pending for it alone.
     pub signals: Arc<ThreadSignals>,
+    /// What `prctl` sets.
+    pub attributes: super::attributes::ThreadAttributes,
 
     // Sleep.
     state: AtomicU8,
@@ -502,6 +504,7 @@ impl Thread {
             id: AtomicI32::new(parts.id),
             process: parts.process,
             signals: parts.signals,
+            attributes: super::attributes::ThreadAttributes::default(),
             state: AtomicU8::new(ThreadState::Ready as u8),
             token: AtomicBool::new(false),
             timed_out: AtomicBool::new(false),

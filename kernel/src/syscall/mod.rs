@@ -18,6 +18,7 @@ pub mod clock;
 pub mod dispatch;
 pub mod limits;
 pub mod memory;
+pub mod prctl;
 pub mod reference;
 pub mod row;
 pub mod signal;

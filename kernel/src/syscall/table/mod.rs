@@ -9,6 +9,7 @@ pub mod absent;
 pub mod clock;
 pub mod limits;
 pub mod memory;
+pub mod prctl;
 pub mod signal;
 
 /// The subjects, in the order in which the reference lists them.
@@ -17,6 +18,7 @@ pub const SUBJECTS: &[(&str, &[SystemCall])] = &[
     ("Clocks", clock::ROWS),
     ("Limits", limits::ROWS),
     ("Memory", memory::ROWS),
+    ("Settings", prctl::ROWS),
     ("Absent", absent::ROWS),
 ];
 

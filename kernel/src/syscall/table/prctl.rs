@@ -1,0 +1,25 @@
+//! Settings of a process or thread.
+
+use crate::base::VirtualAddress;
+use crate::security::Capability;
+use crate::syscall::argument::Flags;
+use crate::syscall::prctl;
+
+crate::system_call_rows! {
+    /// Sets and shows attributes of the caller: PDEATHSIG DUMPABLE KEEPCAPS TIMING NAME CAPBSET SECUREBITS TIMERSLACK CHILD_SUBREAPER
+    /// NO_NEW_PRIVS TID_ADDRESS CAP_AMBIENT; GET_SECCOMP.
+    /// EINVAL: unknown option or argument. EPERM: not without the capability, or locked. EFAULT: memory.
+    prctl { x86_64: 157, aarch64: 167, needs: Conditional(&[Capability::Setpcap, Capability::SysResource]), support: Partial("the options named; others EINVAL") } = prctl::prctl,
+        (option: i32, second: u64, third: u64, fourth: u64, fifth: u64);
+    /// Sets and shows the thread pointer (ARCH_SET_FS, ARCH_GET_FS); ARCH_GET_CPUID.
+    /// EINVAL: another code. EPERM: an address outside user space. ENODEV: CPUID cannot be made to fault. EFAULT: memory.
+    arch_prctl { x86_64: 158, aarch64: none, needs: Nothing, support: Partial("no GS base, no shadow stacks") } = prctl::arch_prctl,
+        (code: i32, address: VirtualAddress);
+    /// Asks for memory barriers on other CPUs. EINVAL: any command but the query, which offers none.
+    membarrier { x86_64: 324, aarch64: 283, needs: Nothing, support: Partial("the query alone") } = prctl::membarrier,
+        (command: i32, flags: Flags, cpu: i32);
+    /// Registers an area that tells a thread which CPU it runs on.
+    rseq { x86_64: 334, aarch64: 293, needs: Nothing, support: Absent };
+    /// Restricts which system calls a thread may make.
+    seccomp { x86_64: 317, aarch64: 277, needs: Nothing, support: Absent };
+}
