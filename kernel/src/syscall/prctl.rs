@@ -46,17 +46,14 @@ pub fn prctl(call: &mut Call<'_>, code: i32, second: u64, third: u64, fourth: u6
     let rest_is_zero = third == 0 && fourth == 0 && fifth == 0;
     match code {
         option::SET_PDEATHSIG => {
-            let signal = match second {
-                0 => None,
-                number => Some(u32::try_from(number).ok().and_then(Signal::new).ok_or(Errno::EINVAL)?),
-            };
-            thread.signals.set_parent_death_signal(signal);
+            let number = u32::try_from(second).map_err(|_| Errno::EINVAL)?;
+            if number != 0 && Signal::new(number).is_none() {
+                return Err(Errno::EINVAL);
+            }
+            thread.parent_death_signal.store(number, Relaxed);
             Ok(0)
         }
-        option::GET_PDEATHSIG => {
-            let number = thread.signals.parent_death_signal().map_or(0, Signal::number);
-            store(second, number.cast_signed())
-        }
+        option::GET_PDEATHSIG => store(second, thread.parent_death_signal.load(Relaxed).cast_signed()),
         option::GET_DUMPABLE => Ok(call.process.attributes.dumpable() as i64),
         option::SET_DUMPABLE => {
             let dumpable = match second {

@@ -88,16 +88,6 @@ pub fn send_from_kernel(process: &Arc<Process>, signal: Signal) {
     let _ = send_to_process(process, signal, SignalInformation::from_kernel(signal));
 }
 
-/// The parent of `child` has ended: sends those of its threads that asked for one their signal. With the process table locked.
-pub fn announce_parent_death(child: &Arc<Process>, table: &TableGuard) {
-    for thread in &child.family(table).threads {
-        if let Some(signal) = thread.signals.parent_death_signal() {
-            let information = SignalInformation::from_user(signal, code::SI_USER, child.parent_pid(), 0);
-            let _ = send_locked(child, Target::Process, signal, information, table);
-        }
-    }
-}
-
 /// The running thread has taken a fault: it gets `signal` at once, with its default action when it blocks or ignores it.
 /// An unknown number counts as SIGSEGV.
 pub fn send_fault(signal: u32, si_code: i32, address: VirtualAddress) {

@@ -93,7 +93,6 @@ pub struct ThreadSignals {
     exception_error: AtomicU64,
     exception_address: AtomicU64,
     restart: SpinLock<Restart, InterruptsDisabled>,
-    parent_death: AtomicU32,
     waker: Once<Weak<dyn Unpark>>,
 }
 
@@ -127,7 +126,6 @@ impl ThreadSignals {
             exception_error: AtomicU64::new(0),
             exception_address: AtomicU64::new(0),
             restart: SpinLock::new(LockRank::Signal, Restart::None),
-            parent_death: AtomicU32::new(0),
             waker: Once::new(),
         })
     }
@@ -300,18 +298,6 @@ impl ThreadSignals {
     /// Takes what [`Self::set_restart`] left.
     pub fn take_restart(&self) -> Restart {
         core::mem::take(&mut *self.restart.lock())
-    }
-
-    /// The signal that the thread wants when its parent ends (`PR_SET_PDEATHSIG`). Not inherited; forgotten in `execve` of a
-    /// program that changes credentials.
-    #[must_use]
-    pub fn parent_death_signal(&self) -> Option<Signal> {
-        Signal::new(self.parent_death.load(Ordering::Relaxed))
-    }
-
-    /// See [`Self::parent_death_signal`].
-    pub fn set_parent_death_signal(&self, signal: Option<Signal>) {
-        self.parent_death.store(signal.map_or(0, Signal::number), Ordering::Relaxed);
     }
 
     /// Queues a signal for this thread. Under the process's signal lock.
