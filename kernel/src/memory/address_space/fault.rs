@@ -227,6 +227,8 @@ impl State {
 
     /// A store to a page that is present without permission.
     fn make_writable(&mut self, page: VirtualAddress, leaf: Leaf) -> Result<(), Trouble> {
+        // Until the tables are this space's own, a frame that is referred to once may be mapped in two spaces.
+        self.tables.unshare(page)?;
         let mut batch = self.batch();
         // From here on, one reference to the frame means one space.
         self.tables.unshare(page)?;
