@@ -100,6 +100,12 @@ fn allowed(bits: u32) -> PageFlags {
     if bits & 0x600 == 0x600 { flags | PageFlags::NO_ACCESS } else { flags }
 }
 
+/// As [`allowed`], for a page that is there: private memory becomes writable by a store alone, which gets it its own frame.
+fn protection(bits: u32) -> PageFlags {
+    let flags = allowed(bits);
+    if flags.contains(PageFlags::SHARED) { flags } else { flags - PageFlags::WRITABLE }
+}
+
 /// What a page holds, as the test knows it; the frames themselves prove their reference counts at the end.
 #[derive(Clone, Debug)]
 enum Held {
@@ -252,7 +258,7 @@ fn run<F: Format, A: TableAccess + From<FrameNumber>>(steps: &[Step]) -> Result<
                 prop_assert_eq!(leaf.is_some(), held.is_some_and(|held| !matches!(held, Held::Software(_))));
             }
             Step::Protect(slot, bits) => {
-                let (page, flags) = (page_at(slot), allowed(bits));
+                let (page, flags) = (page_at(slot), protection(bits));
                 let changed = space.protect(page, flags, &mut batch).unwrap();
                 match model.0.get_mut(&page.value()) {
                     Some(Held::Counted(_, old) | Held::Uncounted(_, old)) => {
@@ -280,7 +286,7 @@ fn run<F: Format, A: TableAccess + From<FrameNumber>>(steps: &[Step]) -> Result<
                 prop_assert_eq!(pages, (before - after) as u64);
             }
             Step::ProtectRange(first, last, bits) => {
-                let (range, flags) = (range(page_at(first), page_at(last)), allowed(bits));
+                let (range, flags) = (range(page_at(first), page_at(last)), protection(bits));
                 let mut visited = Vec::new();
                 space
                     .visit_range(range, &mut batch, |slot| {
