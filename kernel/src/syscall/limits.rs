@@ -59,6 +59,15 @@ fn change(call: &Call<'_>, process: &Arc<Process>, resource: u32, new: Option<Li
     let privilege =
         if call.thread.credentials().may(Capability::SysResource) { Privilege::SysResource } else { Privilege::None };
     let old = process.limits.lock().set(resource, new, privilege)?;
+    if let Some(space) = process.address_space() {
+        space.change_limits(|limits| match resource {
+            Resource::AddressSpace => limits.address_space = new.soft,
+            Resource::Data => limits.data = new.soft,
+            Resource::Stack => limits.stack = new.soft,
+            Resource::LockedMemory => limits.locked = new.soft,
+            _ => {}
+        });
+    }
     Ok(old)
 }
 

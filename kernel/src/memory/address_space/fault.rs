@@ -230,8 +230,6 @@ impl State {
         // Until the tables are this space's own, a frame that is referred to once may be mapped in two spaces.
         self.tables.unshare(page)?;
         let mut batch = self.batch();
-        // From here on, one reference to the frame means one space.
-        self.tables.unshare(page)?;
         let Some(area) = self.areas.find_mut(page) else { return Err(Trouble::NotMapped) };
         let flags = leaf_flags(area.flags);
         let writable = flags | PageFlags::WRITABLE | PageFlags::DIRTY;

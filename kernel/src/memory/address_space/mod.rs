@@ -256,6 +256,11 @@ impl AddressSpace {
         self.lock().limits = limits;
     }
 
+    /// Changes some of the limits.
+    pub fn change_limits(&self, change: impl FnOnce(&mut MemoryLimits)) {
+        change(&mut self.lock().limits);
+    }
+
     /// The limits.
     #[must_use]
     pub fn limits(&self) -> MemoryLimits {
