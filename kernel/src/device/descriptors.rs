@@ -1,7 +1,7 @@
 //! The caller, as far as drivers need one: whose files a request opens and who owns what it makes.
 
 use crate::base::{Errno, Result};
-use crate::fs::{OpenFile, OpenFlags};
+use crate::fs::{CloseOnExec, OpenFile, OpenFlags};
 use crate::process;
 use alloc::sync::Arc;
 
@@ -18,6 +18,10 @@ pub fn caller() -> (u32, u32) {
 ///
 /// # Errors
 /// `EMFILE`.
-pub fn install(_file: Arc<OpenFile>, _flags: OpenFlags) -> Result<u64> {
-    Err(Errno::EINVAL)
+pub fn install(file: Arc<OpenFile>, flags: OpenFlags) -> Result<u64> {
+    let thread = process::thread::try_current_thread().ok_or(Errno::EMFILE)?;
+    let close = if flags.contains(OpenFlags::CLOSE_ON_EXEC) { CloseOnExec::Yes } else { CloseOnExec::No };
+    let limit = thread.process().limit(process::resource_limits::Resource::OpenFiles);
+    let descriptor = thread.files().install(file, limit, close)?;
+    u64::try_from(descriptor.0).map_err(|_| Errno::EMFILE)
 }

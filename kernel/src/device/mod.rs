@@ -13,7 +13,24 @@ pub mod terminal;
 
 /// Registers all drivers, once, at boot, before the first program runs.
 pub fn initialize() {
+    crate::fs::fifo::set_opener(&crate::fs::pipe::FIFO_OPENER);
+    crate::process::trap::set_device_interrupt(|line| {
+        console::interrupt(line);
+    });
+    terminal::process_control::initialize();
     memory::initialize();
     console::initialize();
     pty::initialize();
+}
+
+/// Starts the kernel threads of this room, once there is PID 1.
+///
+/// # Errors
+/// `ENOMEM`.
+pub fn start_threads() -> crate::base::Result<()> {
+    let process = crate::process::create_process(None)?;
+    process.signals.set_unkillable();
+    let thread = crate::process::create_thread(&process, crate::process::Start::Kernel(console::feed))?;
+    thread.set_name(b"console");
+    thread.start()
 }

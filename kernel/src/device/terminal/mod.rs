@@ -12,6 +12,7 @@ pub mod file;
 pub mod input_buffer;
 pub mod job_control;
 pub mod line_discipline;
+pub mod process_control;
 pub mod termios;
 mod transfer;
 mod turn;
