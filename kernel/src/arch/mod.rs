@@ -94,6 +94,8 @@ pub trait Cpu {
     /// This CPU's block. The caller must not be moved to another CPU while it uses the reference for anything
     /// that must be *this* CPU's: disable preemption first. Single fields below are read by one instruction.
     fn local() -> &'static CpuLocal;
+    /// The caller's frame pointer, for backtraces.
+    fn frame_pointer() -> VirtualAddress;
     /// This CPU's number.
     fn id() -> CpuId {
         Self::local().id()
@@ -194,7 +196,7 @@ pub trait UserAccess {
 }
 
 /// The registers of an interrupted context, in the machine's own layout, reached by what they mean.
-pub trait Registers: Clone + Default + Send + 'static {
+pub trait Registers: Clone + Default + core::fmt::Debug + core::fmt::Display + Send + 'static {
     /// Registers for a new program: everything zero but these, interrupts enabled, user mode.
     fn for_program(entry: VirtualAddress, stack: VirtualAddress) -> Self;
     /// Whether the context was user mode.
@@ -359,6 +361,11 @@ pub trait Power {
     fn power_off(code: u8) -> !;
     /// Resets the machine.
     fn reboot() -> !;
+    /// From now on [`Self::power_off`] and [`Self::report_panic`] also tell the emulator that runs us how it ended: the command
+    /// line said that it listens.
+    fn enable_exit_report() {}
+    /// Tells a listening emulator, which then ends, that the kernel has panicked. Returns where none listens.
+    fn report_panic() {}
 }
 
 /// What kind of access faulted.

@@ -4,7 +4,9 @@
 //! while a line goes out, so that lines do not mix. Messages less urgent than the console level (`loglevel=`, `quiet`) go
 //! to the ring alone.
 
+pub mod backtrace;
 pub mod ring;
+pub mod symbols;
 
 use crate::arch::{Current, SerialConsole, TimerHardware};
 use crate::sync::{InterruptsDisabled, LockRank, SpinLock};

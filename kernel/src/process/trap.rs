@@ -144,21 +144,30 @@ fn force(thread: &Arc<Thread>, signal: u32, code: i32, address: crate::base::Vir
     thread.process().signals.force(&thread.signals, signal, SignalInformation::fault(signal, code, address));
 }
 
+/// Ends the running thread's process after a bug in the kernel, if the kernel can go on without it: the bug happened in a
+/// thread's context, under no spinlock, and not in the first process. Returns otherwise.
+pub fn end_process_after_bug() {
+    let local = Current::local();
+    if local.preemption_count() != 0 || local.in_interrupt() {
+        return;
+    }
+    let Some(thread) = try_current_thread() else { return };
+    if thread.is_user() && thread.process().pid() != 1 {
+        log::error!("{thread:?}: its process is ended");
+        drop(thread);
+        Current::enable_interrupts();
+        exit::exit_group(ExitStatus::killed(Signal::SIGSEGV.number()))
+    }
+}
+
 /// A kernel bug: the running thread's process ends, if the kernel can go on without it; else everything does.
 #[expect(clippy::panic, reason = "a bug under a lock or in interrupt context cannot be survived")]
 fn die(frame: &TrapFrame, description: &str) -> ! {
     let at = frame.instruction_pointer();
-    let local = Current::local();
-    let survivable = local.preemption_count() == 0 && !local.in_interrupt();
-    match try_current_thread() {
-        Some(thread) if survivable && thread.is_user() && thread.process().pid() != 1 => {
-            log::error!("kernel bug: {description} at {at:#x}, in {thread:?}: its process is ended");
-            drop(thread);
-            Current::enable_interrupts();
-            exit::exit_group(ExitStatus::killed(Signal::SIGSEGV.number()))
-        }
-        _ => panic!("kernel bug: {description} at {at:#x}"),
-    }
+    log::error!("kernel bug: {description} at {at:#x}\n{frame}");
+    crate::log::backtrace::show(at, frame.frame_pointer());
+    end_process_after_bug();
+    panic!("kernel bug: {description} at {at:#x}")
 }
 
 /// Time since boot: what timestamps in this room are made of.

@@ -112,6 +112,9 @@ impl Cpu for Hosted {
     fn current_thread() -> *const () {
         Self::local().current_thread()
     }
+    fn frame_pointer() -> VirtualAddress {
+        VirtualAddress::new(0)
+    }
     fn random() -> Option<u64> {
         None
     }
@@ -272,6 +275,12 @@ pub struct HostedFrame {
     pub instruction_pointer: u64,
     /// Stack pointer.
     pub stack_pointer: u64,
+}
+
+impl core::fmt::Display for HostedFrame {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(formatter, "{self:x?}")
+    }
 }
 
 impl Registers for HostedFrame {

@@ -6,6 +6,7 @@
 
 use super::{X86_64, features};
 use crate::arch::{Cpu, CpuLocal, cpu_local::offset};
+use crate::base::VirtualAddress;
 use core::arch::asm;
 
 const INTERRUPT_FLAG: u64 = 1 << 9;
@@ -83,6 +84,13 @@ impl Cpu for X86_64 {
             asm!("mov {}, gs:[{}]", out(reg) thread, const offset::CURRENT_THREAD, options(nostack, preserves_flags, readonly));
         }
         thread
+    }
+    #[inline(always)]
+    fn frame_pointer() -> VirtualAddress {
+        let value: u64;
+        // SAFETY: reads a register.
+        unsafe { asm!("mov {}, rbp", out(reg) value, options(nomem, nostack, preserves_flags)) };
+        VirtualAddress::new(value)
     }
     fn random() -> Option<u64> {
         if !features::has(features::Features::RDRAND) {

@@ -7,6 +7,7 @@
 
 use super::{X86_64, port};
 use crate::arch::{Cpu, Power};
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use spin::Once;
 
 /// How this machine is switched off and reset.
@@ -20,11 +21,18 @@ pub struct Ports {
     pub reset: Option<(u16, u8)>,
     /// The reset register in memory, and its value.
     pub reset_register: Option<(u64, u8)>,
-    /// QEMU's debug exit port, where the command line says that there is one.
-    pub debug_exit: Option<u16>,
 }
 
 static PORTS: Once<Ports> = Once::new();
+
+/// Whether QEMU has its debug console and debug exit ports, and `xtask` waits behind them.
+static EXIT_REPORT: AtomicBool = AtomicBool::new(false);
+/// QEMU's `isa-debugcon`: takes the exit status as one byte.
+const STATUS_PORT: u16 = 0xe9;
+/// QEMU's `isa-debug-exit`: ends QEMU with `(value << 1) | 1`.
+const EXIT_PORT: u16 = 0x501;
+/// What a panic is reported as.
+const PANICKED: u32 = 0x7f;
 
 /// Says how; once, at boot.
 pub fn set_ports(ports: Ports) {
@@ -57,8 +65,9 @@ impl Power for X86_64 {
         let ports = PORTS.get().copied().unwrap_or_default();
         // SAFETY: the machine is meant to end here; a port without a device ignores the value.
         unsafe {
-            if let Some(exit) = ports.debug_exit {
-                port::write_u32(exit, code.into());
+            if EXIT_REPORT.load(Relaxed) {
+                port::write_u8(STATUS_PORT, code);
+                port::write_u32(EXIT_PORT, code.into());
             }
             if let Some((address, value)) = ports.sleep_register {
                 write_memory(address, value);
@@ -99,5 +108,16 @@ impl Power for X86_64 {
             pause();
         }
         triple_fault()
+    }
+
+    fn enable_exit_report() {
+        EXIT_REPORT.store(true, Relaxed);
+    }
+
+    fn report_panic() {
+        if EXIT_REPORT.load(Relaxed) {
+            // SAFETY: QEMU's device is there, as the command line said, and ends the machine.
+            unsafe { port::write_u32(EXIT_PORT, PANICKED) };
+        }
     }
 }

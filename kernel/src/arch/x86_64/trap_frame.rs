@@ -74,6 +74,22 @@ impl TrapFrame {
     }
 }
 
+impl core::fmt::Display for TrapFrame {
+    /// All registers, four lines.
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let Self { rax, rbx, rcx, rdx, rsi, rdi, rbp, rsp, r8, r9, r10, r11, r12, r13, r14, r15, .. } = self;
+        let Self { rip, rflags, cs, ss, vector, error_code, .. } = self;
+        writeln!(
+            formatter,
+            "  rip {cs:#x}:{rip:016x} rsp {ss:#x}:{rsp:016x} rflags {rflags:08x} trap {vector}:{error_code:x}"
+        )?;
+        writeln!(formatter, "  rax {rax:016x} rbx {rbx:016x} rcx {rcx:016x} rdx {rdx:016x}")?;
+        writeln!(formatter, "  rsi {rsi:016x} rdi {rdi:016x} rbp {rbp:016x} r8  {r8:016x} r9  {r9:016x}")?;
+        writeln!(formatter, "  r10 {r10:016x} r11 {r11:016x} r12 {r12:016x} r13 {r13:016x}")?;
+        write!(formatter, "  r14 {r14:016x} r15 {r15:016x}")
+    }
+}
+
 impl Registers for TrapFrame {
     fn for_program(entry: VirtualAddress, stack: VirtualAddress) -> Self {
         Self {
