@@ -4,7 +4,6 @@
 //! |---|---|
 //! | `x86_64.rs`, `x86_64.ld` | PVH entry: from 32-bit mode to [`start::start`] |
 //! | `start.rs` | starts room after room, then the first process |
-//! | `traps.rs` | the kernel as the machine calls it |
 //! | `panic.rs` | registers, backtrace, last words |
 //!
 //! Built for the host (as `cargo clippy --workspace` does) it is an ordinary program that says how to boot the real one.
@@ -12,11 +11,14 @@
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 #[cfg(target_os = "none")]
+extern crate alloc;
+
+#[cfg(target_os = "none")]
+mod heap;
+#[cfg(target_os = "none")]
 mod panic;
 #[cfg(target_os = "none")]
 mod start;
-#[cfg(target_os = "none")]
-mod traps;
 #[cfg(all(target_os = "none", target_arch = "x86_64"))]
 mod x86_64;
 

@@ -1,34 +1,155 @@
-//! Starts room after room, from the hardware upwards, then the first process.
+//! Starts room after room, from the hardware upwards; then the boot path becomes the idle thread, and [`init`] the first process.
 
+#![allow(unsafe_code, reason = "vouches for the memory map that the boot protocol gave")]
+
+use crate::panic;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use arrayvec::ArrayVec;
+use ashlar_kernel::arch::boot_information::{BootInformation, MemoryKind, PhysicalRange};
 use ashlar_kernel::arch::x86_64::boot::{ControllerChoice, initialize_interrupts};
-use ashlar_kernel::arch::{Current, Power, boot_information};
-use ashlar_kernel::base::command_line::CommandLine;
+use ashlar_kernel::arch::{Current, Mmu, Power, SerialConsole, boot_information};
+use ashlar_kernel::base::command_line::{CommandLine, ExitReport};
+use ashlar_kernel::base::{FrameNumber, PAGE_SHIFT, PAGE_SIZE};
+use ashlar_kernel::fs::{self, FileTable, FsContext};
+use ashlar_kernel::memory::frame_allocator::{self, FrameRange, MemoryMap};
+use ashlar_kernel::{device, memory, process, syscall, time};
+use spin::Once;
 
-struct Heap;
-#[allow(unsafe_code)]
-unsafe impl core::alloc::GlobalAlloc for Heap {
-    unsafe fn alloc(&self, layout: core::alloc::Layout) -> *mut u8 {
-        static NEXT: core::sync::atomic::AtomicUsize = core::sync::atomic::AtomicUsize::new(0);
-        static mut AREA: [u8; 1 << 18] = [0; 1 << 18];
-        let at = NEXT.fetch_add(layout.size() + 64, core::sync::atomic::Ordering::Relaxed);
-        unsafe { (&raw mut AREA).cast::<u8>().add((at + 63) & !63) }
-    }
-    unsafe fn dealloc(&self, _: *mut u8, _: core::alloc::Layout) {}
+static COMMAND_LINE: Once<CommandLine> = Once::new();
+
+/// The command line's meaning.
+fn command_line() -> &'static CommandLine {
+    COMMAND_LINE.call_once(|| CommandLine::parse(&boot_information().command_line))
 }
-#[global_allocator]
-static HEAP: Heap = Heap;
 
 /// Called by the machine's entry code when [`boot_information`] is there and faults are reported.
 pub fn start() -> ! {
     ashlar_kernel::log::initialize();
     let information = boot_information();
-    log::info!("Ashlar {}", env!("CARGO_PKG_VERSION"));
-    log::info!("command line: {}", information.command_line);
-    log::info!("{information:x?}");
-    let line = CommandLine::parse(&information.command_line);
-    log::info!("{line:?}");
-    initialize_interrupts(if line.legacy_interrupts { ControllerChoice::Legacy } else { ControllerChoice::Best });
-    ashlar_kernel::time::initialize();
-    log::info!("time {:?}", ashlar_kernel::time::realtime());
+    start_memory(information);
+    apply_command_line();
+    log::info!("Ashlar {} {}", env!("CARGO_PKG_VERSION"), <Current as ashlar_kernel::arch::Machine>::NAME);
+    log::info!("Command line: {}", information.command_line);
+    let memory = frame_allocator::statistics();
+    log::info!("Memory: {} KiB of {} KiB free", memory.free * 4, memory.total * 4);
+    let choice = if command_line().legacy_interrupts { ControllerChoice::Legacy } else { ControllerChoice::Best };
+    initialize_interrupts(choice);
+    process::initialize();
+    process::signal::initialize();
+    process::trap::set_system_call_dispatcher(syscall::dispatch::dispatch);
+    process::trap::set_device_interrupt(|line| {
+        device::console::interrupt(line);
+    });
+    device::initialize();
+    Current::enable_console_interrupt();
+    time::initialize();
+    if process::start_init(init).is_err() {
+        log::error!("no memory for the first process");
+        Current::power_off(1);
+    }
+    process::run_idle()
+}
+
+/// A physical range in whole frames: all that it touches, or only those that lie in it.
+fn frames(range: PhysicalRange, touched: Touched) -> FrameRange {
+    let mask = PAGE_SIZE as u64 - 1;
+    let (start, end) = match touched {
+        Touched::Partly => (range.start.value() >> PAGE_SHIFT, range.end.value().saturating_add(mask) >> PAGE_SHIFT),
+        Touched::Wholly => (range.start.value().saturating_add(mask) >> PAGE_SHIFT, range.end.value() >> PAGE_SHIFT),
+    };
+    FrameRange { start: FrameNumber::new(start), count: end.saturating_sub(start) }
+}
+
+/// Which frames at a range's edges belong to it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Touched {
+    Partly,
+    Wholly,
+}
+
+fn start_memory(information: &BootInformation) {
+    let mut usable: ArrayVec<FrameRange, 64> = ArrayVec::new();
+    for region in &information.memory_regions {
+        let end = region.start.offset(region.length);
+        if region.kind == MemoryKind::Usable && !usable.is_full() {
+            usable.push(frames(PhysicalRange { start: region.start, end }, Touched::Wholly));
+        }
+    }
+    let reserved: ArrayVec<FrameRange, 8> =
+        information.reserved.iter().map(|range| frames(*range, Touched::Partly)).collect();
+    let limit = ashlar_kernel::base::command_line::memory_limit(&information.command_line);
+    let map = MemoryMap {
+        usable: &usable,
+        reserved: &reserved,
+        limit: limit.map(|bytes| FrameNumber::new(bytes >> PAGE_SHIFT)),
+        nodes: &[],
+    };
+    // SAFETY: the boot protocol says that the usable ranges are memory; all that is in use of it is reserved, and physmap maps it.
+    if let Err(error) = unsafe { frame_allocator::init_frame_allocator(&map) } {
+        log::error!("the frame allocator cannot start: {error:?}");
+    }
+    if let Err(error) = memory::paging::kernel::initialize(Current::active_root()) {
+        log::error!("the kernel's page tables cannot be taken over: {error:?}");
+    }
+}
+
+fn apply_command_line() {
+    let line = command_line();
+    if let Some(level) = line.log_level {
+        ashlar_kernel::log::set_console_level(level);
+    }
+    panic::set_action(line.panic_action);
+    if line.exit_report == ExitReport::Qemu {
+        Current::enable_exit_report();
+        process::exit::power_off_with_init();
+    }
+}
+
+/// The first process, still in the kernel: fills the root file system and becomes a program.
+fn init() {
+    let context = match fs::root::mount_root() {
+        Ok(context) => context,
+        Err(error) => fail("no root file system", &error),
+    };
+    if let Err(error) = fs::initramfs::make_defaults(&context) {
+        log::error!("the root file system's defaults: {error}");
+    }
+    unpack(&context);
+    let thread = process::current_thread();
+    thread.set_file_system(Some(context));
+    thread.replace_files(Some(Arc::new(FileTable::new())));
+    open_console();
     Current::power_off(0)
+}
+
+fn fail(what: &str, why: &dyn core::fmt::Display) -> ! {
+    log::error!("{what}: {why}");
+    Current::power_off(1)
+}
+
+/// Unpacks the initial RAM disk and gives its memory back.
+fn unpack(context: &FsContext) {
+    let Some(range) = boot_information().initrd else { return };
+    let pointer = memory::physmap::pointer::<u8>(range.start);
+    // SAFETY: the range was reserved from the frame allocator, and physmap maps it.
+    let image = unsafe { core::slice::from_raw_parts(pointer, range.length() as usize) };
+    let outcome = fs::initramfs::unpack(image, context);
+    match outcome.failure {
+        None => log::info!("Unpacked the initramfs: {} entries from {} KiB", outcome.entries, range.length() / 1024),
+        Some(failure) => log::error!("Initramfs unpacking failed: {failure}"),
+    }
+    // SAFETY: the range was reserved at boot, and the image is not used after this.
+    unsafe { frame_allocator::release_reserved(frames(range, Touched::Partly)) };
+}
+
+/// The console as descriptors 0, 1 and 2.
+fn open_console() {
+    let thread = process::current_thread();
+    let files: Vec<_> = (0..3).filter_map(|_| device::console::open_for_init().ok()).collect();
+    for file in files {
+        if let Err(error) = thread.files().install(file, u64::MAX, fs::file_table::CloseOnExec::No) {
+            log::error!("no console: {error}");
+        }
+    }
 }

@@ -8,7 +8,8 @@
 
 use ashlar_kernel::arch::x86_64::boot::{self, tables};
 use ashlar_kernel::arch::x86_64::mmu::KERNEL_BASE;
-use ashlar_kernel::base::PhysicalAddress;
+use ashlar_kernel::base::{PhysicalAddress, VirtualAddress};
+use ashlar_kernel::log::symbols;
 
 core::arch::global_asm!(
     // The note by which a PVH loader finds the entry: name size, descriptor size, type XEN_ELFNOTE_PHYS32_ENTRY.
@@ -135,5 +136,6 @@ core::arch::global_asm!(
 extern "sysv64" fn enter(start_information: u64) -> ! {
     // SAFETY: the entry code calls this once, on the boot stack and tables, with interrupts disabled.
     unsafe { boot::initialize_early(PhysicalAddress::new(start_information)) };
+    symbols::set_table(tables::symbol_table(), VirtualAddress::new(KERNEL_BASE));
     crate::start::start()
 }

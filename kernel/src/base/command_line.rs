@@ -121,6 +121,13 @@ pub fn words(line: &str) -> Vec<Word> {
     result
 }
 
+/// The `mem=` of a command line, found without allocating: the memory allocator wants it before the heap runs.
+#[must_use]
+pub fn memory_limit(line: &str) -> Option<u64> {
+    let before_init = line.split(is_blank).take_while(|word| *word != "--");
+    before_init.filter_map(|word| parse_size(word.strip_prefix("mem=")?)).filter(|&size| size > 0).last()
+}
+
 fn is_blank(character: char) -> bool {
     character.is_ascii_whitespace() || character == '\u{b}'
 }
@@ -270,6 +277,13 @@ mod tests {
         assert_eq!(parse_size(""), None);
         assert_eq!(parse_size("99999999999T"), None);
         assert_eq!(parse_size("M"), None);
+    }
+
+    #[test]
+    fn the_memory_limit_is_found_early() {
+        assert_eq!(memory_limit("quiet mem=64M mem=32M x"), Some(32 << 20));
+        assert_eq!(memory_limit("quiet -- mem=64M"), None);
+        assert_eq!(memory_limit("mem=lots"), None);
     }
 
     proptest! {

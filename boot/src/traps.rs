@@ -1,1 +1,0 @@
-//! The kernel as the machine calls it.
