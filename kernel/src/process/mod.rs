@@ -29,6 +29,7 @@ pub mod attributes;
 pub mod cells;
 pub mod clock;
 pub mod context;
+pub mod exec;
 pub mod exit;
 pub mod fork;
 pub mod pidfd;
@@ -86,6 +87,8 @@ pub struct Process {
     pub child_event: WaitQueue,
     /// Woken when a thread of the process ends (de-threading `execve`) and when it becomes a zombie (pidfd).
     pub end_event: WaitQueue,
+    /// Whether a thread of several is in `execve`, ending the others.
+    executing: AtomicBool,
     /// Whether it has called `execve` since `fork` (`setpgid` asks).
     executed: AtomicBool,
     /// Whether orphaned descendants come to it (`PR_SET_CHILD_SUBREAPER`).
@@ -117,6 +120,8 @@ pub struct Program {
     pub file: Arc<OpenFile>,
     /// The auxiliary vector as it lies on the stack, for `/proc/PID/auxv`.
     pub auxiliary_vector: Vec<[u64; 2]>,
+    /// Keeps writers out of the program's files.
+    _denied: Vec<exec::DeniedWriters>,
 }
 
 /// CPU time and counts, as `getrusage` sums them.
@@ -235,6 +240,7 @@ impl Process {
             group_exit: AtomicU32::new(Self::NO_EXIT),
             child_event: WaitQueue::new(),
             end_event: WaitQueue::new(),
+            executing: AtomicBool::new(false),
             executed: AtomicBool::new(false),
             subreaper: AtomicBool::new(false),
             start_time: <crate::arch::Current as crate::arch::TimerHardware>::now(),

@@ -440,6 +440,7 @@ pub fn use_address_space(thread: &Thread, root: PhysicalAddress) {
     let _interrupts = Uninterrupted::new();
     thread.space_root.store(root.value(), Relaxed);
     this_cpu().active_root.store(root.value(), Relaxed);
+    Current::set_kernel_stack(thread.stack_top);
     // SAFETY: the caller's process holds the address space.
     unsafe { Current::activate(root, 0) };
 }
