@@ -19,6 +19,7 @@ pub mod dispatch;
 pub mod limits;
 pub mod memory;
 pub mod prctl;
+pub mod process;
 pub mod reference;
 pub mod row;
 pub mod signal;

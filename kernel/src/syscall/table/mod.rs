@@ -10,10 +10,12 @@ pub mod clock;
 pub mod limits;
 pub mod memory;
 pub mod prctl;
+pub mod process;
 pub mod signal;
 
 /// The subjects, in the order in which the reference lists them.
 pub const SUBJECTS: &[(&str, &[SystemCall])] = &[
+    ("Processes", process::ROWS),
     ("Signals", signal::ROWS),
     ("Clocks", clock::ROWS),
     ("Limits", limits::ROWS),
