@@ -4,15 +4,19 @@
 //! that something failed; `run` ends with the status of the program that it ran.
 
 mod booted;
+mod census;
 mod cpio;
+mod docs;
 mod elf;
 mod failure;
 mod initramfs;
 mod kernel_build;
+mod layers;
 mod progress;
 mod provision;
 mod qemu;
 mod run;
+mod sources;
 mod symbols;
 mod target;
 mod test;
@@ -48,6 +52,12 @@ enum Command {
     Run(run::RunOptions),
     /// Run every check there is, or the parts named
     Test(test::TestOptions),
+    /// Check that the kernel's rooms import in one direction only
+    Layers,
+    /// Compare the unsafe code with the list in docs/UNSAFE.md
+    Unsafe(census::CensusOptions),
+    /// Make the documents that come from the sources: docs/SYSCALLS.md
+    Docs(docs::DocsOptions),
     /// Record the applet tests' expected output under Debian's Linux
     Record(test::RecordOptions),
 }
@@ -105,6 +115,9 @@ fn dispatch(command: Command) -> Result<u8> {
         }
         Command::Run(options) => run::run(&options),
         Command::Test(options) => test::run(&options),
+        Command::Layers => layers::run(),
+        Command::Unsafe(options) => census::run(&options),
+        Command::Docs(options) => docs::run(&options),
         Command::Record(options) => test::record(&options),
     }
 }

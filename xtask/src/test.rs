@@ -7,10 +7,12 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::booted::{self, Setup, applets, machines, sessions, user_programs};
+use crate::census::{self, CensusOptions};
+use crate::docs::{self, DocsOptions};
 use crate::initramfs::Kernel;
 use crate::progress::show;
 use crate::target::{Architecture, Profile};
-use crate::{kernel_build, provision, workspace};
+use crate::{kernel_build, layers, provision, workspace};
 
 /// What to test.
 #[derive(Args, Debug)]
@@ -116,7 +118,28 @@ fn checks(architecture: Architecture) -> Result<Vec<String>> {
     let clippy = ["clippy", "--workspace", "--all-targets", "--quiet", "--", "-Dwarnings"];
     failures.extend(check("clippy on the host", cargo(&clippy)));
     failures.extend(check("clippy on the bare machine", bare_clippy(architecture)?));
+    failures.extend(own_check("layers", layers::run()));
+    failures.extend(own_check("unsafe census", census::run(&CensusOptions::default())));
+    failures.extend(check("documents", docs::command(&DocsOptions { check: true })?));
     Ok(failures)
+}
+
+/// A check of the tool itself, which has printed what is wrong.
+fn own_check(name: &str, result: Result<u8>) -> Option<String> {
+    match result {
+        Ok(0) => {
+            println!("{name}: ok");
+            None
+        }
+        Ok(_) => {
+            println!("{name}: FAILED");
+            Some(name.to_owned())
+        }
+        Err(error) => {
+            println!("{name}: FAILED ({error:#})");
+            Some(name.to_owned())
+        }
+    }
 }
 
 fn cargo(words: &[&str]) -> Command {

@@ -1,0 +1,269 @@
+//! `cargo xtask layers`: the kernel's rooms import in one direction only.
+//!
+//! Fails on a path that leads from a room to one listed after it in [`ROOMS`], on rooms of one row that import each other, and
+//! on `target_arch` outside `arch/mod.rs`. Modules inside a room that import each other in a circle are told and do not fail:
+//! an inode and its mount know each other. Unit tests may import what they like.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use anyhow::{Result, bail};
+
+use crate::sources::{self, Source, line_of};
+use crate::workspace;
+
+/// The rooms from the hardware upwards; those in one row are neighbours.
+const ROOMS: &[&[&str]] = &[
+    &["base"],
+    &["arch"],
+    &["sync"],
+    &["log"],
+    &["security"],
+    &["time"],
+    &["memory"],
+    &["fs"],
+    &["process"],
+    &["device", "ipc", "net", "pseudofs"],
+    &["syscall"],
+];
+
+/// Checks the tree; prints what is wrong and gives the status.
+pub fn run() -> Result<u8> {
+    let files = sources::read(&workspace::root(), "kernel/src")?;
+    let (complaints, notes) = check(&files)?;
+    for note in &notes {
+        println!("note: {note}");
+    }
+    for complaint in &complaints {
+        println!("{complaint}");
+    }
+    println!("layers: {} files, {} complaints, {} circles inside rooms", files.len(), complaints.len(), notes.len());
+    Ok(u8::from(!complaints.is_empty()))
+}
+
+/// A path in code that leads into a module of the crate.
+struct Reference {
+    /// From the crate's root.
+    target: Vec<String>,
+    line: usize,
+}
+
+/// What is wrong, and what should be known.
+fn check(files: &[Source]) -> Result<(Vec<String>, Vec<String>)> {
+    let mut complaints = Vec::new();
+    // Edges between modules, with the first place that makes each.
+    let mut edges: BTreeMap<(Vec<String>, Vec<String>), String> = BTreeMap::new();
+    let modules: BTreeSet<Vec<String>> = files.iter().map(|file| file.module.clone()).collect();
+    for file in files {
+        if file.path != Path::new("kernel/src/arch/mod.rs")
+            && let Some(place) = file.code.find("target_arch")
+        {
+            let line = line_of(&file.code, place);
+            complaints.push(format!("{}:{line}: target_arch belongs into arch/mod.rs only", file.path.display()));
+        }
+        let Some(room) = file.module.first() else { continue };
+        let Some(rank) = rank(room) else { bail!("{}: the room {room} is not in the list", file.path.display()) };
+        for reference in references(file) {
+            let Some(other) = reference.target.first() else { continue };
+            let Some(other_rank) = self::rank(other) else { continue };
+            let place = format!("{}:{}", file.path.display(), reference.line);
+            if other_rank > rank {
+                complaints.push(format!("{place}: {room} imports {other}, which is above it"));
+            }
+            let target = deepest(&modules, &reference.target);
+            edges.entry((file.module.clone(), target)).or_insert(place);
+        }
+    }
+    let (between_rooms, notes) = circles(&edges).into_iter().partition(|complaint| complaint.contains(": in crate, "));
+    complaints.extend::<Vec<String>>(between_rooms);
+    Ok((complaints, notes))
+}
+
+fn rank(room: &str) -> Option<usize> {
+    ROOMS.iter().position(|row| row.contains(&room))
+}
+
+/// The longest start of `path` that is a module.
+fn deepest(modules: &BTreeSet<Vec<String>>, path: &[String]) -> Vec<String> {
+    let mut module = path.to_vec();
+    while !module.is_empty() && !modules.contains(&module) {
+        module.pop();
+    }
+    module
+}
+
+/// All paths of the file that start with `crate::` or with enough `super::` to leave the file's module.
+fn references(file: &Source) -> Vec<Reference> {
+    let mut found = Vec::new();
+    for word in ["crate::", "super::"] {
+        for (place, _) in file.code.match_indices(word) {
+            let before = file.code.as_bytes().get(..place).unwrap_or_default();
+            // `super::super::` is read from its first part; `$crate` and `ashlar_kernel_crate` are other words.
+            if before.ends_with(b"super::")
+                || before.last().is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
+            {
+                continue;
+            }
+            let mut rest = file.code.get(place..).unwrap_or_default();
+            let mut base = if word == "crate::" { Vec::new() } else { file.module.clone() };
+            while let Some(after) = rest.strip_prefix("super::") {
+                base.pop();
+                rest = after;
+            }
+            rest = rest.strip_prefix("crate::").unwrap_or(rest);
+            let line = line_of(&file.code, place);
+            for tail in expand(rest) {
+                found.push(Reference { target: base.iter().cloned().chain(tail).collect(), line });
+            }
+        }
+    }
+    found
+}
+
+/// The paths that `a::{b, c::{d, e}}` stands for.
+fn expand(text: &str) -> Vec<Vec<String>> {
+    let mut paths = Vec::new();
+    let mut here: Vec<String> = Vec::new();
+    let mut rest = text.trim_start();
+    loop {
+        if let Some(inside) = rest.strip_prefix('{') {
+            for part in split_group(inside) {
+                let tails = expand(part);
+                if tails.is_empty() {
+                    paths.push(here.clone());
+                }
+                paths.extend(tails.into_iter().map(|tail| here.iter().cloned().chain(tail).collect()));
+            }
+            return paths;
+        }
+        let end = rest.find(|character: char| !character.is_alphanumeric() && character != '_').unwrap_or(rest.len());
+        let (word, after) = rest.split_at(end);
+        if word.is_empty() {
+            break;
+        }
+        here.push(word.to_owned());
+        match after.trim_start().strip_prefix("::") {
+            Some(after) => rest = after.trim_start(),
+            None => break,
+        }
+    }
+    if !here.is_empty() {
+        paths.push(here);
+    }
+    paths
+}
+
+/// The parts between the commas of a group, up to its closing brace.
+fn split_group(text: &str) -> Vec<&str> {
+    let mut parts = Vec::new();
+    let (mut depth, mut start) = (0_usize, 0);
+    for (place, character) in text.char_indices() {
+        match character {
+            '{' => depth += 1,
+            '}' | ',' if depth == 0 => {
+                parts.push(text.get(start..place).unwrap_or_default().trim());
+                start = place + 1;
+                if character == '}' {
+                    break;
+                }
+            }
+            '}' => depth -= 1,
+            _ => {}
+        }
+    }
+    parts.retain(|part| !part.is_empty());
+    parts
+}
+
+/// Modules of one folder that import each other, directly or around corners. What a folder's `mod.rs` itself imports from its
+/// own modules, and they from it, is one thing cut into files, and does not count.
+fn circles(edges: &BTreeMap<(Vec<String>, Vec<String>), String>) -> Vec<String> {
+    let mut graphs: BTreeMap<Vec<String>, BTreeMap<String, BTreeMap<String, String>>> = BTreeMap::new();
+    for ((from, to), place) in edges {
+        let common = from.iter().zip(to).take_while(|(left, right)| left == right).count();
+        if let (Some(left), Some(right), Some(folder)) = (from.get(common), to.get(common), from.get(..common)) {
+            let graph = graphs.entry(folder.to_vec()).or_default();
+            graph.entry(left.clone()).or_default().entry(right.clone()).or_insert_with(|| place.clone());
+        }
+    }
+    let mut complaints = Vec::new();
+    for (folder, graph) in &graphs {
+        for (module, targets) in graph {
+            for (target, place) in targets {
+                // Each circle is told once for every edge that starts at its smallest name.
+                if let Some(way) = way_back(graph, target, module)
+                    && way.iter().all(|name| module <= name)
+                {
+                    let folder = if folder.is_empty() { "crate".to_owned() } else { folder.join("::") };
+                    complaints.push(format!("{place}: in {folder}, a circle: {module} -> {}", way.join(" -> ")));
+                }
+            }
+        }
+    }
+    complaints
+}
+
+/// The shortest way from `start` to `end`, both in it.
+fn way_back(graph: &BTreeMap<String, BTreeMap<String, String>>, start: &str, end: &str) -> Option<Vec<String>> {
+    let mut ways = std::collections::VecDeque::from([vec![start.to_owned()]]);
+    let mut seen = BTreeSet::from([start.to_owned()]);
+    while let Some(way) = ways.pop_front() {
+        let last = way.last()?;
+        if last == end {
+            return Some(way);
+        }
+        for next in graph.get(last).into_iter().flat_map(BTreeMap::keys) {
+            if seen.insert(next.clone()) {
+                ways.push_back(way.iter().cloned().chain([next.clone()]).collect());
+            }
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(path: &str, module: &[&str], code: &str) -> Source {
+        Source {
+            path: path.into(),
+            module: module.iter().map(|part| (*part).to_owned()).collect(),
+            code: code.to_owned(),
+        }
+    }
+
+    #[test]
+    fn groups_expand() {
+        let paths: Vec<String> =
+            expand("a::{b, c::{d, self}, e as f}; rest").iter().map(|path| path.join("::")).collect();
+        assert_eq!(paths, ["a::b", "a::c::d", "a::c::self", "a::e"]);
+    }
+
+    #[test]
+    fn upward_imports_are_found() {
+        let files = [
+            source("kernel/src/fs/a.rs", &["fs", "a"], "use crate::{base::X, process::Y};"),
+            source("kernel/src/fs/b.rs", &["fs", "b"], "use super::super::syscall;\nfn f() { crate::time::now() }"),
+            source("kernel/src/arch/x.rs", &["arch", "x"], "\n#[cfg(target_arch = x)]"),
+        ];
+        let (told, _) = check(&files).unwrap();
+        assert_eq!(told.len(), 3, "{told:?}");
+        assert!(told[0].starts_with("kernel/src/fs/a.rs:1: fs imports process"));
+        assert!(told[1].starts_with("kernel/src/fs/b.rs:1: fs imports syscall"));
+        assert!(told[2].starts_with("kernel/src/arch/x.rs:2: target_arch"));
+    }
+
+    #[test]
+    fn circles_are_found_once() {
+        let files = [
+            source("kernel/src/fs/a.rs", &["fs", "a"], "use super::b::B;"),
+            source("kernel/src/fs/b.rs", &["fs", "b"], "use crate::fs::c::C; use super::Parent;"),
+            source("kernel/src/fs/c.rs", &["fs", "c"], "use super::a::A;"),
+            source("kernel/src/fs/mod.rs", &["fs"], "pub use a::A; pub struct Parent;"),
+        ];
+        let (told, notes) = check(&files).unwrap();
+        assert!(told.is_empty());
+        assert_eq!(notes, ["kernel/src/fs/a.rs:1: in fs, a circle: a -> b -> c -> a"]);
+    }
+}
