@@ -110,6 +110,8 @@ pub trait Cpu {
     fn current_thread() -> *const ();
     /// Random bits from the CPU (RDRAND, RNDR), where it has such an instruction and it worked.
     fn random() -> Option<u64>;
+    /// Appends what `/proc/cpuinfo` says of a CPU, one `name : value` line each, as Linux writes it for this machine.
+    fn describe_cpu(_cpu: CpuId, _text: &mut alloc::vec::Vec<u8>) {}
     /// Stops this CPU for good, interrupts masked.
     fn halt() -> !;
 }

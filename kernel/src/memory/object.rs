@@ -20,6 +20,7 @@ use crate::sync::{LockRank, SpinLock};
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use spin::Once;
 
 /// What the caller of [`MemoryObject::page`] will do with the page.
@@ -162,6 +163,21 @@ struct Pages {
     count: u64,
 }
 
+/// Pages in all objects of shared memory.
+static SHARED_PAGES: AtomicU64 = AtomicU64::new(0);
+
+/// Pages that tmpfs and shared anonymous memory hold: `Shmem` in `/proc/meminfo`.
+#[must_use]
+pub fn shared_page_count() -> u64 {
+    SHARED_PAGES.load(Relaxed)
+}
+
+impl Drop for Pages {
+    fn drop(&mut self) {
+        SHARED_PAGES.fetch_sub(self.count, Relaxed);
+    }
+}
+
 /// A sparse array of pages with a length in bytes. Holes read as zeros and take no memory.
 pub struct SharedPages {
     pages: SpinLock<Pages>,
@@ -190,6 +206,7 @@ impl Pages {
             Some(empty) => {
                 *empty = Some(frame.clone());
                 self.count += 1;
+                SHARED_PAGES.fetch_add(1, Relaxed);
                 (Some(frame), None)
             }
             None => (None, Some(frame)),
@@ -213,6 +230,7 @@ impl Pages {
                 {
                     removed.push(frame);
                     self.count -= 1;
+                    SHARED_PAGES.fetch_sub(1, Relaxed);
                 }
             }
             if chunk.iter().all(Option::is_none) {
@@ -236,7 +254,7 @@ impl SharedPages {
     /// `length` zero bytes, all of them holes.
     #[must_use]
     pub fn with_length(length: u64) -> Self {
-        Self { pages: SpinLock::new(LockRank::PageCache, Pages { length, ..Pages::default() }) }
+        Self { pages: SpinLock::new(LockRank::PageCache, Pages { length, chunks: BTreeMap::new(), count: 0 }) }
     }
 
     /// The length in bytes.

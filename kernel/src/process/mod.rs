@@ -26,7 +26,9 @@
 #![allow(unsafe_code, reason = "the address-space cell is replaced by its owner alone")]
 
 pub mod attributes;
+pub mod call_trace;
 pub mod cells;
+pub mod load;
 pub mod clock;
 pub mod context;
 pub mod exec;
@@ -40,6 +42,7 @@ pub mod signal;
 mod stack;
 pub mod table;
 pub mod thread;
+pub mod uts;
 pub mod trap;
 pub mod wait;
 
@@ -349,6 +352,12 @@ impl Process {
             Self::NO_EXIT => None,
             status => Some(ExitStatus(status)),
         }
+    }
+    /// Whether it is gone: waited for, and known only by those who still hold a reference.
+    #[must_use]
+    pub fn has_been_reaped(&self) -> bool {
+        let table = table::lock();
+        self.family(&table).lifecycle == Lifecycle::Reaped
     }
     /// Whether it is a zombie or gone.
     #[must_use]

@@ -4,7 +4,7 @@ use super::row::{Handler, Requirement, Support, SystemCall};
 use super::{table, trace};
 use crate::arch::{Architecture, Cpu, Current, Machine, Registers, TrapFrame};
 use crate::base::{Errno, Result};
-use crate::process::{Process, Thread};
+use crate::process::{Process, Thread, call_trace};
 use crate::security::Capability;
 use alloc::sync::Arc;
 
@@ -115,7 +115,7 @@ pub fn row(number: u64) -> Option<&'static SystemCall> {
 pub fn dispatch(thread: &Arc<Thread>, process: &Arc<Process>, frame: &mut TrapFrame) {
     let number = frame.system_call_number().unwrap_or(u64::MAX);
     let mut call = Call { thread, process, frame };
-    let result = if trace::is_on() { trace::traced(number, &mut call, run) } else { run(number, &mut call) };
+    let result = if call_trace::is_on() { trace::traced(number, &mut call, run) } else { run(number, &mut call) };
     // A call that replaced the registers (execve, rt_sigreturn) gives the value that is to be in the result register.
     frame.set_result(match result {
         Ok(value) => value,

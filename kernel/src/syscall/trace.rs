@@ -1,69 +1,15 @@
 //! The call tracer, in the style of strace: `[pid] read(3, 0x7ffd5a50, 4096) = 17`.
 //!
-//! Switched on by `ashlar.trace=PID|all` on the command line and at run time by [`set`]. Off, it costs dispatch one load. Lines go to the kernel log at
+//! Switched on by `ashlar.trace=PID|all` on the command line and at run time by `/proc/sys/kernel/ashlar_trace`; see [`crate::process::call_trace`]. Off, it costs dispatch one load. Lines go to the kernel log at
 //! debug level with the target `trace`, so that `dmesg` shows them and a quiet console does not.
 
 use super::argument::ArgumentKind;
 use super::dispatch::{self, Call};
 use crate::arch::{Current, Registers, UserAccess};
 use crate::base::{Result, VirtualAddress};
+use crate::process::call_trace::{TraceTarget, target};
 use alloc::string::String;
 use core::fmt::Write;
-use core::sync::atomic::{AtomicI32, Ordering::Relaxed};
-
-/// Whom to trace.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum TraceTarget {
-    /// Nobody.
-    Nobody,
-    /// Every process.
-    Everybody,
-    /// One process and its threads.
-    Process(i32),
-}
-
-const NOBODY: i32 = 0;
-const EVERYBODY: i32 = -1;
-static TARGET: AtomicI32 = AtomicI32::new(NOBODY);
-
-/// Chooses whom to trace, from now on.
-pub fn set(target: TraceTarget) {
-    TARGET.store(
-        match target {
-            TraceTarget::Nobody => NOBODY,
-            TraceTarget::Everybody => EVERYBODY,
-            TraceTarget::Process(pid) => pid.max(1),
-        },
-        Relaxed,
-    );
-}
-
-/// Whom is traced now.
-#[must_use]
-pub fn target() -> TraceTarget {
-    match TARGET.load(Relaxed) {
-        NOBODY => TraceTarget::Nobody,
-        EVERYBODY => TraceTarget::Everybody,
-        pid => TraceTarget::Process(pid),
-    }
-}
-
-/// Reads the value of `ashlar.trace=`: `all`, `off` or a PID.
-#[must_use]
-pub fn parse(word: &str) -> Option<TraceTarget> {
-    match word {
-        "all" => Some(TraceTarget::Everybody),
-        "off" | "0" => Some(TraceTarget::Nobody),
-        pid => pid.parse().ok().filter(|pid| *pid > 0).map(TraceTarget::Process),
-    }
-}
-
-/// Whether anybody is traced.
-#[inline]
-pub(super) fn is_on() -> bool {
-    TARGET.load(Relaxed) != NOBODY
-}
-
 /// Runs the call and logs it when its process is traced.
 #[cold]
 pub(super) fn traced(number: u64, call: &mut Call<'_>, run: fn(u64, &mut Call<'_>) -> Result<u64>) -> Result<u64> {
@@ -134,15 +80,6 @@ fn read_path(address: VirtualAddress) -> Option<alloc::vec::Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_command_line_word_is_read_whole() {
-        assert_eq!(parse("all"), Some(TraceTarget::Everybody));
-        assert_eq!(parse("12"), Some(TraceTarget::Process(12)));
-        assert_eq!(parse("off"), Some(TraceTarget::Nobody));
-        assert_eq!(parse("12x"), None);
-        assert_eq!(parse("-3"), None);
-    }
 
     #[test]
     fn arguments_look_as_strace_prints_them() {

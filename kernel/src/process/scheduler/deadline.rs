@@ -34,6 +34,7 @@ pub fn interrupt(mode: TickMode) {
     for _ in 0..ticks.0.min(MISSED_TICKS) {
         dispatch::tick(mode);
     }
+    super::super::load::sample(time::monotonic(), dispatch::runnable_count);
 }
 
 /// More ticks than these in one interrupt are not accounted: the machine was stopped.

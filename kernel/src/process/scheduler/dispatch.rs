@@ -53,6 +53,9 @@ struct CpuState {
     /// When the running thread was switched to, in nanoseconds.
     switched_at: AtomicU64,
     switches: AtomicU64,
+    user_ticks: AtomicU64,
+    nice_ticks: AtomicU64,
+    system_ticks: AtomicU64,
 }
 
 static CPUS: [CpuState; MAXIMUM_CPUS] = [const {
@@ -64,6 +67,9 @@ static CPUS: [CpuState; MAXIMUM_CPUS] = [const {
         left_behind: AtomicPtr::new(null_mut()),
         switched_at: AtomicU64::new(0),
         switches: AtomicU64::new(0),
+        user_ticks: AtomicU64::new(0),
+        nice_ticks: AtomicU64::new(0),
+        system_ticks: AtomicU64::new(0),
     }
 }; MAXIMUM_CPUS];
 
@@ -502,6 +508,41 @@ pub fn tick(user: TickMode) {
             TickMode::Kernel => &thread.system_ticks,
         };
         counter.store(counter.load(Relaxed) + 1, Relaxed);
+        let total = match user {
+            TickMode::User if thread.scheduling().niceness > 0 => &cpu.nice_ticks,
+            TickMode::User => &cpu.user_ticks,
+            TickMode::Kernel => &cpu.system_ticks,
+        };
+        total.store(total.load(Relaxed) + 1, Relaxed);
+    }
+}
+
+/// What a CPU's time went into since boot (`/proc/stat`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct CpuTimes {
+    /// User mode.
+    pub user: Nanoseconds,
+    /// User mode of threads with a positive nice value.
+    pub nice: Nanoseconds,
+    /// The kernel.
+    pub system: Nanoseconds,
+    /// Nothing to run.
+    pub idle: Nanoseconds,
+}
+
+/// What the time of CPU `cpu` went into.
+#[must_use]
+pub fn cpu_times(cpu: u32) -> CpuTimes {
+    let cpu = cpu_state(cpu);
+    let ticks = |count: &AtomicU64| Nanoseconds(count.load(Relaxed) * Nanoseconds::TICK.0);
+    let idle = cpu.idle.load(Relaxed);
+    // SAFETY: the idle thread's reference is kept for good; see `adopt_idle_thread`.
+    let idle = unsafe { idle.as_ref() }.map_or(0, runtime);
+    CpuTimes {
+        user: ticks(&cpu.user_ticks),
+        nice: ticks(&cpu.nice_ticks),
+        system: ticks(&cpu.system_ticks),
+        idle: Nanoseconds(idle),
     }
 }
 

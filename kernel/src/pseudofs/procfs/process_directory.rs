@@ -1,0 +1,426 @@
+//! `/proc/PID` and `/proc/PID/task/TID`.
+//!
+//! Who may look: files that show another's secrets (`environ`, `fd`, `maps`, the links) ask [`may_inspect`], Linux's
+//! `ptrace_may_access`: the same user on all three of real, effective and saved IDs, or `CAP_SYS_PTRACE`.
+
+use super::descriptors;
+use super::process_report::{self as report, Strings, Subject};
+use super::system_report;
+use crate::base::{Errno, Result, VirtualAddress};
+use crate::fs::file::{FileOperations, OpenFile};
+use crate::fs::inode::{Inode, LinkTarget};
+use crate::fs::io::{IoDestination, IoSource};
+use crate::fs::mount::Location;
+use crate::fs::pseudo::{self, Attributes, Listed, PseudoDirectory, PseudoFile, PseudoLink};
+use crate::fs::types::{DeviceNumber, FileType, OpenFlags};
+use crate::memory::address_space::{AddressSpace, ForeignAccess};
+use crate::process::{Process, Thread, current_thread, table};
+use crate::pseudofs::append;
+use crate::security::Capability;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+/// Whose directory it is.
+#[derive(Clone)]
+pub(super) enum Owner {
+    /// A process.
+    Process(Arc<Process>),
+    /// One of its threads.
+    Thread(Arc<Thread>),
+}
+
+impl Owner {
+    pub(super) fn subject(&self) -> Subject {
+        match self {
+            Self::Process(process) => Subject::process(process),
+            Self::Thread(thread) => Subject::thread(thread),
+        }
+    }
+    pub(super) fn process(&self) -> &Arc<Process> {
+        match self {
+            Self::Process(process) => process,
+            Self::Thread(thread) => thread.process(),
+        }
+    }
+    /// The thread whose files and directories are shown.
+    pub(super) fn thread(&self) -> Result<Arc<Thread>> {
+        match self {
+            Self::Process(process) => process.main_thread().ok_or(Errno::ENOENT),
+            Self::Thread(thread) => Ok(thread.clone()),
+        }
+    }
+    /// Attributes of an entry: the process's user owns it.
+    pub(super) fn attributes(&self, device: DeviceNumber, number: u64, permissions: u32) -> Attributes {
+        let credentials = self.process().credentials();
+        Attributes::new(device, number, permissions).owned_by(credentials.euid, credentials.egid)
+    }
+}
+
+/// Whether the caller may see another process's secrets.
+///
+/// # Errors
+/// `EACCES`.
+pub(super) fn may_inspect(process: &Process) -> Result<()> {
+    let caller = current_thread();
+    if core::ptr::eq(&raw const **caller.process(), process) {
+        return Ok(());
+    }
+    let (own, other) = (caller.credentials(), process.credentials());
+    let same = [other.uid, other.euid, other.suid].iter().all(|uid| *uid == own.fsuid)
+        && [other.gid, other.egid, other.sgid].iter().all(|gid| *gid == own.fsgid)
+        && other.permitted.bits() & !own.permitted.bits() == 0;
+    if same || own.may(Capability::SysPtrace) { Ok(()) } else { Err(Errno::EACCES) }
+}
+
+/// The directory of a process.
+pub(super) fn process(device: DeviceNumber, process: &Arc<Process>) -> Arc<dyn Inode> {
+    let name = alloc::format!("{}", process.pid());
+    let owner = Owner::Process(process.clone());
+    directory(device, pseudo::number(super::ROOT, name.as_bytes()), owner)
+}
+
+fn directory(device: DeviceNumber, number: u64, owner: Owner) -> Arc<dyn Inode> {
+    let attributes = owner.attributes(device, number, 0o555);
+    pseudo::directory(attributes, Arc::new(Directory { device, number, owner }))
+}
+
+struct Directory {
+    device: DeviceNumber,
+    number: u64,
+    owner: Owner,
+}
+
+/// What an entry is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Entry {
+    Report(Report),
+    Link(Link),
+    Descriptors,
+    DescriptorInformation,
+    Tasks,
+}
+
+/// Generated files.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Report {
+    AuxiliaryVector,
+    Cgroup,
+    CommandLine,
+    Comm,
+    CoreDumpFilter,
+    Environment,
+    Limits,
+    LoginUser,
+    Maps,
+    Memory,
+    MountInformation,
+    Mounts,
+    OutOfMemoryScore,
+    OutOfMemoryAdjustment,
+    Personality,
+    Smaps,
+    SmapsRollup,
+    Stat,
+    Statm,
+    Status,
+    WaitChannel,
+}
+
+/// Magic links.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Link {
+    Executable,
+    WorkingDirectory,
+    Root,
+}
+
+/// Name, permissions and kind, in the order of the listing.
+const ENTRIES: [(&str, u32, Entry); 27] = [
+    ("task", 0o555, Entry::Tasks),
+    ("fd", 0o500, Entry::Descriptors),
+    ("fdinfo", 0o555, Entry::DescriptorInformation),
+    ("environ", 0o400, Entry::Report(Report::Environment)),
+    ("auxv", 0o400, Entry::Report(Report::AuxiliaryVector)),
+    ("status", 0o444, Entry::Report(Report::Status)),
+    ("personality", 0o400, Entry::Report(Report::Personality)),
+    ("limits", 0o644, Entry::Report(Report::Limits)),
+    ("comm", 0o644, Entry::Report(Report::Comm)),
+    ("cmdline", 0o444, Entry::Report(Report::CommandLine)),
+    ("stat", 0o444, Entry::Report(Report::Stat)),
+    ("statm", 0o444, Entry::Report(Report::Statm)),
+    ("maps", 0o444, Entry::Report(Report::Maps)),
+    ("mem", 0o600, Entry::Report(Report::Memory)),
+    ("cwd", 0o777, Entry::Link(Link::WorkingDirectory)),
+    ("root", 0o777, Entry::Link(Link::Root)),
+    ("exe", 0o777, Entry::Link(Link::Executable)),
+    ("mounts", 0o444, Entry::Report(Report::Mounts)),
+    ("mountinfo", 0o444, Entry::Report(Report::MountInformation)),
+    ("smaps", 0o444, Entry::Report(Report::Smaps)),
+    ("smaps_rollup", 0o444, Entry::Report(Report::SmapsRollup)),
+    ("wchan", 0o444, Entry::Report(Report::WaitChannel)),
+    ("cgroup", 0o444, Entry::Report(Report::Cgroup)),
+    ("oom_score", 0o444, Entry::Report(Report::OutOfMemoryScore)),
+    ("oom_score_adj", 0o444, Entry::Report(Report::OutOfMemoryAdjustment)),
+    ("loginuid", 0o444, Entry::Report(Report::LoginUser)),
+    ("coredump_filter", 0o444, Entry::Report(Report::CoreDumpFilter)),
+];
+
+impl Entry {
+    const fn file_type(self) -> FileType {
+        match self {
+            Self::Report(_) => FileType::Regular,
+            Self::Link(_) => FileType::SymbolicLink,
+            Self::Descriptors | Self::DescriptorInformation | Self::Tasks => FileType::Directory,
+        }
+    }
+}
+
+impl Directory {
+    /// A thread's directory has no `task` of its own.
+    fn has(&self, entry: Entry) -> bool {
+        entry != Entry::Tasks || matches!(self.owner, Owner::Process(_))
+    }
+}
+
+impl PseudoDirectory for Directory {
+    fn lookup(&self, name: &[u8]) -> Result<Arc<dyn Inode>> {
+        let found = ENTRIES.iter().find(|(known, _, entry)| known.as_bytes() == name && self.has(*entry));
+        let (_, permissions, entry) = *found.ok_or(Errno::ENOENT)?;
+        let number = pseudo::number(self.number, name);
+        let attributes = self.owner.attributes(self.device, number, permissions);
+        let owner = self.owner.clone();
+        Ok(match entry {
+            Entry::Report(report) => pseudo::file(attributes, ReportFile { owner, report }),
+            Entry::Link(link) => pseudo::link(attributes, MagicLink { owner, link }),
+            Entry::Descriptors => {
+                pseudo::directory(attributes, Arc::new(descriptors::Descriptors::links(attributes, owner)))
+            }
+            Entry::DescriptorInformation => {
+                pseudo::directory(attributes, Arc::new(descriptors::Descriptors::information(attributes, owner)))
+            }
+            Entry::Tasks => pseudo::directory(attributes, Arc::new(Tasks { device: self.device, number, owner })),
+        })
+    }
+    fn list(&self, from: u64, add: &mut dyn FnMut(Listed<'_>) -> bool) -> Result<()> {
+        for (position, (name, _, entry)) in (2u64..).zip(ENTRIES).filter(|(_, (.., entry))| self.has(*entry)) {
+            let number = pseudo::number(self.number, name.as_bytes());
+            let listed = Listed { position, name: name.as_bytes(), number, file_type: entry.file_type() };
+            if position >= from && !add(listed) {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `/proc/PID/task`.
+struct Tasks {
+    device: DeviceNumber,
+    number: u64,
+    owner: Owner,
+}
+
+impl PseudoDirectory for Tasks {
+    fn lookup(&self, name: &[u8]) -> Result<Arc<dyn Inode>> {
+        let tid = super::parse_pid(name).ok_or(Errno::ENOENT)?;
+        let thread = table::find_thread(tid).ok_or(Errno::ENOENT)?;
+        if !Arc::ptr_eq(thread.process(), self.owner.process()) {
+            return Err(Errno::ENOENT);
+        }
+        Ok(directory(self.device, pseudo::number(self.number, name), Owner::Thread(thread)))
+    }
+    fn list(&self, from: u64, add: &mut dyn FnMut(Listed<'_>) -> bool) -> Result<()> {
+        let mut numbers: Vec<_> = self.owner.process().collect_threads().iter().map(|thread| thread.tid()).collect();
+        numbers.sort_unstable();
+        for tid in numbers {
+            let position = u64::from(tid.unsigned_abs()) + 2;
+            let name = alloc::format!("{tid}");
+            let number = pseudo::number(self.number, name.as_bytes());
+            let listed = Listed { position, name: name.as_bytes(), number, file_type: FileType::Directory };
+            if position >= from && !add(listed) {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Thousandths of all memory that the process uses, as Linux's `oom_badness` counts them: resident pages and tables.
+fn out_of_memory_score(process: &Process) -> u64 {
+    let used = process
+        .address_space()
+        .map(|space| space.statistics())
+        .map_or(0, |statistics| statistics.resident() + statistics.tables);
+    let total = crate::memory::frame_allocator::statistics().total.max(1);
+    666 + used * 1000 / total * 2 / 3
+}
+
+struct ReportFile {
+    owner: Owner,
+    report: Report,
+}
+
+impl ReportFile {
+    fn space(&self) -> Result<Option<Arc<AddressSpace>>> {
+        may_inspect(self.owner.process())?;
+        Ok(self.owner.process().address_space())
+    }
+    fn write_mounts(
+        &self,
+        text: &mut Vec<u8>,
+        write: fn(&mut Vec<u8>, &[Arc<crate::fs::Mount>], &Location),
+    ) -> Result<()> {
+        let context = self.owner.thread().map_err(|_| Errno::EINVAL)?.file_system();
+        write(text, &context.namespace().collect_mounts(), &context.root());
+        Ok(())
+    }
+}
+
+impl PseudoFile for ReportFile {
+    fn read(&self, text: &mut Vec<u8>) -> Result<()> {
+        let subject = self.owner.subject();
+        let process = self.owner.process();
+        if subject.thread.is_none() && process.has_been_reaped() {
+            return Err(Errno::ESRCH);
+        }
+        match self.report {
+            Report::AuxiliaryVector => {
+                may_inspect(process)?;
+                text.extend_from_slice(&report::auxiliary_vector(process));
+            }
+            Report::Cgroup => text.extend_from_slice(b"0::/\n"),
+            Report::CommandLine => text.extend_from_slice(&report::strings(process, Strings::Arguments)),
+            Report::Comm => {
+                text.extend_from_slice(&subject.name());
+                text.push(b'\n');
+            }
+            Report::CoreDumpFilter => text.extend_from_slice(b"00000033\n"),
+            Report::Environment => {
+                may_inspect(process)?;
+                text.extend_from_slice(&report::strings(process, Strings::Environment));
+            }
+            Report::Limits => text.extend_from_slice(report::limits(process).as_bytes()),
+            // No audit: nobody has logged in.
+            Report::LoginUser => text.extend_from_slice(b"4294967295"),
+            Report::Maps => {
+                if let Some(space) = self.space()? {
+                    text.extend_from_slice(&report::maps(&space));
+                }
+            }
+            Report::Memory => return Err(Errno::EIO),
+            Report::MountInformation => self.write_mounts(text, system_report::mountinfo)?,
+            Report::Mounts => self.write_mounts(text, system_report::mounts)?,
+            Report::OutOfMemoryScore => append!(text, "{}\n", out_of_memory_score(process)),
+            Report::OutOfMemoryAdjustment => text.extend_from_slice(b"0\n"),
+            Report::Personality => append!(text, "{:08x}\n", process.personality()),
+            Report::Smaps => {
+                if let Some(space) = self.space()? {
+                    text.extend_from_slice(&report::smaps(&space));
+                }
+            }
+            Report::SmapsRollup => {
+                if let Some(space) = self.space()? {
+                    text.extend_from_slice(&report::smaps_rollup(&space));
+                }
+            }
+            Report::Stat => text.extend_from_slice(&report::stat(&subject)),
+            Report::Statm => text.extend_from_slice(report::statm(&subject).as_bytes()),
+            Report::Status => text.extend_from_slice(&report::status(&subject)),
+            Report::WaitChannel => text.push(b'0'),
+        }
+        Ok(())
+    }
+    fn write(&self, _offset: u64, bytes: &[u8]) -> Result<()> {
+        match self.report {
+            Report::Comm => {
+                let thread = self.owner.thread()?;
+                if !Arc::ptr_eq(current_thread().process(), thread.process()) {
+                    return Err(Errno::EINVAL);
+                }
+                let name = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+                thread.set_name(name);
+                Ok(())
+            }
+            _ => Err(Errno::EINVAL),
+        }
+    }
+    fn open(&self, _flags: OpenFlags) -> Result<Option<Arc<dyn FileOperations>>> {
+        match self.report {
+            Report::Memory => Ok(Some(Arc::new(ForeignMemory { space: self.space()? }))),
+            Report::Environment | Report::AuxiliaryVector | Report::Maps | Report::Smaps | Report::SmapsRollup => {
+                may_inspect(self.owner.process()).map(|()| None)
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+/// `/proc/PID/mem`: the position is the address.
+struct ForeignMemory {
+    space: Option<Arc<AddressSpace>>,
+}
+
+/// Bytes moved at a time between two address spaces.
+const PIECE: usize = 1024;
+
+impl FileOperations for ForeignMemory {
+    fn read_at(&self, _file: &OpenFile, offset: u64, destination: &mut IoDestination<'_>) -> Result<usize> {
+        let Some(space) = &self.space else { return Ok(0) };
+        let mut buffer = [0; PIECE];
+        let mut done = 0;
+        while !destination.is_finished() {
+            let length = destination.remaining().min(PIECE);
+            let piece = buffer.get_mut(..length).unwrap_or_default();
+            let address = VirtualAddress::new(offset.wrapping_add(done as u64));
+            let count = space.read_foreign(address, piece, ForeignAccess::Forced).unwrap_or(0);
+            if count == 0 {
+                return if done == 0 { Err(Errno::EIO) } else { Ok(done) };
+            }
+            done += destination.write(piece.get(..count).unwrap_or_default())?;
+        }
+        Ok(done)
+    }
+    fn write_at(&self, _file: &OpenFile, offset: u64, source: &mut IoSource<'_>) -> Result<usize> {
+        let Some(space) = &self.space else { return Ok(0) };
+        let mut buffer = [0; PIECE];
+        let mut done = 0;
+        while !source.is_finished() {
+            let length = source.remaining().min(PIECE);
+            let read = source.read(buffer.get_mut(..length).unwrap_or_default())?;
+            let address = VirtualAddress::new(offset.wrapping_add(done as u64));
+            let piece = buffer.get(..read).unwrap_or_default();
+            let count = space.write_foreign(address, piece, ForeignAccess::Forced).unwrap_or(0);
+            done += count;
+            if count < read || read == 0 {
+                return if done == 0 { Err(Errno::EIO) } else { Ok(done) };
+            }
+        }
+        Ok(done)
+    }
+}
+
+struct MagicLink {
+    owner: Owner,
+    link: Link,
+}
+
+impl PseudoLink for MagicLink {
+    fn target(&self) -> Result<LinkTarget> {
+        may_inspect(self.owner.process())?;
+        let location = match self.link {
+            Link::Executable => {
+                let program = self.owner.process().program().ok_or(Errno::ENOENT)?;
+                pseudo::location_of(&program.file)
+            }
+            Link::WorkingDirectory => self.owner.thread()?.file_system().working_directory(),
+            Link::Root => self.owner.thread()?.file_system().root(),
+        };
+        Ok(LinkTarget::Jump(location))
+    }
+    fn text(&self) -> Result<Vec<u8>> {
+        match self.target()? {
+            LinkTarget::Jump(location) => Ok(location.display_path(&current_thread().file_system().root())),
+            LinkTarget::Path(text) => Ok(text.to_vec()),
+        }
+    }
+}

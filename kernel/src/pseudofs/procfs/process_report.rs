@@ -1,0 +1,542 @@
+//! What `/proc/PID` says of a process, in Linux's formats (proc(5)).
+
+use crate::base::{Nanoseconds, PAGE_SHIFT, VirtualRange};
+use crate::device::terminal::Terminal;
+use crate::memory::address_space::{AddressSpace, AreaReport, Detail, ForeignAccess, Statistics};
+use crate::memory::area::AreaFlags;
+use crate::process::resource_limits::Resource;
+use crate::process::thread::NAME_LENGTH;
+use crate::process::{Lifecycle, Process, Thread, ThreadState, Usage, table};
+use crate::security::CapabilitySet;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt::Write;
+
+/// A process or one of its threads, with what most reports need of it.
+pub struct Subject {
+    /// The process.
+    pub process: Arc<Process>,
+    /// The thread that is looked at, or for a whole process its main one; none for a zombie.
+    pub thread: Option<Arc<Thread>>,
+    /// Whether the report is of the thread alone (`/proc/PID/task/TID`).
+    pub single: bool,
+}
+
+impl Subject {
+    /// A whole process.
+    #[must_use]
+    pub fn process(process: &Arc<Process>) -> Self {
+        Self { process: process.clone(), thread: process.main_thread(), single: false }
+    }
+    /// One thread.
+    #[must_use]
+    pub fn thread(thread: &Arc<Thread>) -> Self {
+        Self { process: thread.process().clone(), thread: Some(thread.clone()), single: true }
+    }
+    /// Its number.
+    #[must_use]
+    pub fn number(&self) -> i32 {
+        match &self.thread {
+            Some(thread) if self.single => thread.tid(),
+            _ => self.process.pid(),
+        }
+    }
+    /// The address space; none for a zombie and for the kernel's own threads.
+    #[must_use]
+    pub fn address_space(&self) -> Option<Arc<AddressSpace>> {
+        self.process.address_space()
+    }
+    /// The name without its padding.
+    #[must_use]
+    pub fn name(&self) -> Vec<u8> {
+        let name = self.thread.as_ref().map_or([0; NAME_LENGTH], |thread| thread.name());
+        name.iter().copied().take_while(|byte| *byte != 0).take(NAME_LENGTH).collect()
+    }
+    fn usage(&self) -> Usage {
+        match &self.thread {
+            Some(thread) if self.single => thread.usage(),
+            _ => self.process.usage(),
+        }
+    }
+    /// The letter and the word for the state.
+    fn state(&self) -> (char, &'static str) {
+        let Some(thread) = &self.thread else { return ('Z', "zombie") };
+        if self.process.signals.stopped_by().is_some() {
+            return ('T', "stopped");
+        }
+        match thread.state() {
+            ThreadState::Ready | ThreadState::Running => ('R', "running"),
+            ThreadState::Blocked | ThreadState::Sleeping => ('S', "sleeping"),
+            ThreadState::Terminated => ('X', "dead"),
+        }
+    }
+    fn statistics(&self) -> Statistics {
+        self.address_space().map(|space| space.statistics()).unwrap_or_default()
+    }
+}
+
+/// `/proc/PID/stat`: 52 fields on one line.
+#[must_use]
+pub fn stat(subject: &Subject) -> Vec<u8> {
+    let process = &subject.process;
+    let usage = subject.usage();
+    let children = process.children_usage();
+    let statistics = subject.statistics();
+    let parameters = subject.thread.as_ref().map(|thread| thread.scheduling()).unwrap_or_default();
+    let priority = match parameters.realtime_priority {
+        0 => 20 + i32::from(parameters.niceness),
+        realtime => -1 - i32::from(realtime),
+    };
+    let layout = subject.address_space().map(|space| space.layout()).unwrap_or_default();
+    let (terminal, foreground) = terminal_of(process);
+    let (ignored, caught) = process.signals.collect_action_sets();
+    let (blocked, pending) = match &subject.thread {
+        Some(thread) => (thread.signals.blocked(), thread.signals.pending()),
+        None => Default::default(),
+    };
+    let mut line = Vec::new();
+    line.extend_from_slice(alloc::format!("{} (", subject.number()).as_bytes());
+    line.extend_from_slice(&subject.name());
+    let mut text = String::new();
+    let _ = write!(
+        text,
+        ") {} {} {} {} {} {} {} ",
+        subject.state().0,
+        process.parent_pid(),
+        process.group_id(),
+        process.session_id(),
+        terminal,
+        foreground,
+        0,
+    );
+    let _ = write!(
+        text,
+        "{} {} {} {} ",
+        usage.minor_faults, children.minor_faults, usage.major_faults, children.major_faults
+    );
+    let _ = write!(
+        text,
+        "{} {} {} {} ",
+        ticks(usage.user_time),
+        ticks(usage.system_time),
+        ticks(children.user_time),
+        ticks(children.system_time)
+    );
+    let _ = write!(
+        text,
+        "{priority} {} {} 0 {} {} {} {} ",
+        parameters.niceness,
+        process.live_threads(),
+        ticks(process.start_time()),
+        statistics.total << PAGE_SHIFT,
+        statistics.resident(),
+        process.limit(Resource::ResidentSet),
+    );
+    let _ =
+        write!(text, "{} {} {} 0 0 ", layout.code.start.value(), layout.code.end.value(), layout.stack_start.value());
+    let low = |set: u64| set & 0x7fff_ffff;
+    let _ = write!(
+        text,
+        "{} {} {} {} 0 0 0 {} 0 {} {} 0 0 0 ",
+        low(pending.bits()),
+        low(blocked.bits()),
+        low(ignored.bits()),
+        low(caught.bits()),
+        17,
+        parameters.realtime_priority,
+        parameters.policy,
+    );
+    let status = match process.family(&table::lock()).lifecycle {
+        Lifecycle::Zombie(status) => status.0,
+        _ => 0,
+    };
+    let _ = writeln!(
+        text,
+        "{} {} {} {} {} {} {} {status}",
+        layout.data.start.value(),
+        layout.data.end.value(),
+        layout.heap_start.value(),
+        layout.arguments.start.value(),
+        layout.arguments.end.value(),
+        layout.environment.start.value(),
+        layout.environment.end.value(),
+    );
+    line.extend_from_slice(text.as_bytes());
+    line
+}
+
+/// The controlling terminal's device number and its foreground group: 0 and -1 without one.
+fn terminal_of(process: &Process) -> (u64, i32) {
+    match process.session().and_then(|session| session.terminal()) {
+        Some(terminal) => match terminal.downcast_ref::<Terminal>() {
+            Some(terminal) => (terminal.number().encode(), terminal.job().1),
+            None => (0, -1),
+        },
+        None => (0, -1),
+    }
+}
+
+fn ticks(time: Nanoseconds) -> u64 {
+    time.to_ticks().0
+}
+
+/// `/proc/PID/statm`: sizes in pages.
+#[must_use]
+pub fn statm(subject: &Subject) -> String {
+    let statistics = subject.statistics();
+    alloc::format!(
+        "{} {} {} {} 0 {} 0\n",
+        statistics.total,
+        statistics.resident(),
+        statistics.file + statistics.shared,
+        statistics.executable,
+        statistics.data + statistics.stack,
+    )
+}
+
+/// `/proc/PID/status`.
+#[must_use]
+pub fn status(subject: &Subject) -> Vec<u8> {
+    let process = &subject.process;
+    let mut text = Vec::from(*b"Name:\t");
+    // As in Linux, what would break the line is escaped.
+    for byte in subject.name() {
+        match byte {
+            b'\n' => text.extend_from_slice(b"\\n"),
+            b'\\' => text.extend_from_slice(b"\\\\"),
+            other => text.push(other),
+        }
+    }
+    let (letter, word) = subject.state();
+    let credentials = subject.thread.as_ref().map_or_else(|| process.credentials(), |thread| thread.credentials());
+    let mut rest = String::new();
+    if let Some(thread) = &subject.thread {
+        let _ = write!(rest, "\nUmask:\t{:04o}", thread.file_system().umask());
+    }
+    let _ = writeln!(rest, "\nState:\t{letter} ({word})\nTgid:\t{}\nNgid:\t0", process.pid());
+    let _ = writeln!(rest, "Pid:\t{}\nPPid:\t{}\nTracerPid:\t0", subject.number(), process.parent_pid());
+    let c = &credentials;
+    let _ = writeln!(rest, "Uid:\t{}\t{}\t{}\t{}", c.uid, c.euid, c.suid, c.fsuid);
+    let _ = writeln!(rest, "Gid:\t{}\t{}\t{}\t{}", c.gid, c.egid, c.sgid, c.fsgid);
+    let descriptors = subject.thread.as_ref().map_or(0, |thread| thread.files().capacity());
+    let _ = write!(rest, "FDSize:\t{descriptors}\nGroups:\t");
+    for group in c.groups.as_slice() {
+        let _ = write!(rest, "{group} ");
+    }
+    let (group, session) = (process.group_id(), process.session_id());
+    let _ = writeln!(
+        rest,
+        "\nNStgid:\t{}\nNSpid:\t{}\nNSpgid:\t{group}\nNSsid:\t{session}",
+        process.pid(),
+        subject.number()
+    );
+    if subject.address_space().is_some() {
+        write_memory(&mut rest, &subject.statistics());
+    }
+    let _ = writeln!(rest, "Threads:\t{}", process.live_threads());
+    write_signals(&mut rest, subject);
+    let set = |set: CapabilitySet| set.bits();
+    let _ = writeln!(
+        rest,
+        "CapInh:\t{:016x}\nCapPrm:\t{:016x}\nCapEff:\t{:016x}",
+        set(c.inheritable),
+        set(c.permitted),
+        set(c.effective)
+    );
+    let _ = writeln!(
+        rest,
+        "CapBnd:\t{:016x}\nCapAmb:\t{:016x}\nNoNewPrivs:\t{}",
+        set(c.bounding),
+        set(c.ambient),
+        u8::from(c.no_new_privs)
+    );
+    let affinity = subject.thread.as_ref().map_or(1, |thread| thread.scheduling().affinity);
+    let online = super::system_report::online_cpus();
+    let allowed = affinity & if online >= 64 { u64::MAX } else { (1 << online) - 1 };
+    let _ = writeln!(
+        rest,
+        "Seccomp:\t0\nSeccomp_filters:\t0\nCpus_allowed:\t{allowed:x}\nCpus_allowed_list:\t{}",
+        CpuList(allowed)
+    );
+    let _ = writeln!(rest, "Mems_allowed:\t1\nMems_allowed_list:\t0");
+    let usage = subject.usage();
+    let _ = writeln!(
+        rest,
+        "voluntary_ctxt_switches:\t{}\nnonvoluntary_ctxt_switches:\t{}",
+        usage.voluntary_switches, usage.involuntary_switches
+    );
+    text.extend_from_slice(rest.as_bytes());
+    text
+}
+
+fn kibibytes(pages: u64) -> u64 {
+    pages << (PAGE_SHIFT - 10)
+}
+
+fn write_memory(text: &mut String, statistics: &Statistics) {
+    let mut line = |name: &str, pages: u64| {
+        let _ = writeln!(text, "{name}:\t{:8} kB", kibibytes(pages));
+    };
+    line("VmPeak", statistics.peak_total);
+    line("VmSize", statistics.total);
+    line("VmLck", statistics.locked);
+    line("VmPin", 0);
+    line("VmHWM", statistics.peak_resident);
+    line("VmRSS", statistics.resident());
+    line("RssAnon", statistics.anonymous);
+    line("RssFile", statistics.file);
+    line("RssShmem", statistics.shared);
+    line("VmData", statistics.data);
+    line("VmStk", statistics.stack);
+    line("VmExe", statistics.executable);
+    line("VmLib", 0);
+    line("VmPTE", statistics.tables);
+    line("VmSwap", 0);
+}
+
+fn write_signals(text: &mut String, subject: &Subject) {
+    let process = &subject.process;
+    let (ignored, caught) = process.signals.collect_action_sets();
+    let (blocked, pending) = match &subject.thread {
+        Some(thread) => (thread.signals.blocked(), thread.signals.pending()),
+        None => Default::default(),
+    };
+    let account = crate::process::resource_limits::UserAccount::of(process.credentials().uid);
+    let _ = writeln!(text, "SigQ:\t{}/{}", account.pending_signals(), process.limit(Resource::PendingSignals));
+    let _ = writeln!(text, "SigPnd:\t{:016x}\nShdPnd:\t{:016x}", pending.bits(), process.signals.pending().bits());
+    let _ = writeln!(
+        text,
+        "SigBlk:\t{:016x}\nSigIgn:\t{:016x}\nSigCgt:\t{:016x}",
+        blocked.bits(),
+        ignored.bits(),
+        caught.bits()
+    );
+}
+
+/// A mask as a list such as `0-3,5`.
+pub struct CpuList(pub u64);
+
+impl core::fmt::Display for CpuList {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let mut rest = self.0;
+        let mut separator = "";
+        while rest != 0 {
+            let first = rest.trailing_zeros();
+            let length = (rest >> first).trailing_ones();
+            let last = first + length - 1;
+            if first == last {
+                write!(formatter, "{separator}{first}")?;
+            } else {
+                write!(formatter, "{separator}{first}-{last}")?;
+            }
+            separator = ",";
+            rest = if last >= 63 { 0 } else { rest & (u64::MAX << (last + 1)) };
+        }
+        Ok(())
+    }
+}
+
+/// `/proc/PID/maps`.
+#[must_use]
+pub fn maps(space: &AddressSpace) -> Vec<u8> {
+    let mut text = Vec::new();
+    for area in space.areas(Detail::Plain) {
+        write_area(&mut text, &area);
+    }
+    text
+}
+
+fn write_area(text: &mut Vec<u8>, area: &AreaReport) {
+    let flag = |bit: AreaFlags, letter: char| if area.flags.contains(bit) { letter } else { '-' };
+    let device = area.details.device;
+    let (major, minor) = (device >> 8 & 0xfff, device & 0xff | device >> 12 & 0xf_ff00);
+    let head = alloc::format!(
+        "{:08x}-{:08x} {}{}{}{} {:08x} {major:02x}:{minor:02x} {} ",
+        area.range.start.value(),
+        area.range.end.value(),
+        flag(AreaFlags::READ, 'r'),
+        flag(AreaFlags::WRITE, 'w'),
+        flag(AreaFlags::EXECUTE, 'x'),
+        if area.flags.contains(AreaFlags::SHARED) { 's' } else { 'p' },
+        area.offset,
+        area.details.inode,
+    );
+    text.extend_from_slice(head.as_bytes());
+    if !area.details.name.is_empty() {
+        // Names stand in column 74.
+        text.resize(text.len() + 73usize.saturating_sub(head.len()), b' ');
+        for byte in &area.details.name {
+            match byte {
+                b'\n' => text.extend_from_slice(b"\\012"),
+                other => text.push(*other),
+            }
+        }
+    }
+    text.push(b'\n');
+}
+
+/// `/proc/PID/smaps`: the areas with their resident pages.
+#[must_use]
+pub fn smaps(space: &AddressSpace) -> Vec<u8> {
+    let mut text = Vec::new();
+    for area in space.areas(Detail::Usage) {
+        write_area(&mut text, &area);
+        write_usage(&mut text, area.range.length() >> 10, &[&area]);
+        text.extend_from_slice(b"THPeligible:    0\nVmFlags:");
+        for (flag, letters) in [
+            (AreaFlags::READ, " rd"),
+            (AreaFlags::WRITE, " wr"),
+            (AreaFlags::EXECUTE, " ex"),
+            (AreaFlags::SHARED, " sh"),
+        ] {
+            if area.flags.contains(flag) {
+                text.extend_from_slice(letters.as_bytes());
+            }
+        }
+        text.extend_from_slice(b" mr mw me ac \n");
+    }
+    text
+}
+
+/// `/proc/PID/smaps_rollup`: the sum over all areas.
+#[must_use]
+pub fn smaps_rollup(space: &AddressSpace) -> Vec<u8> {
+    let areas = space.areas(Detail::Usage);
+    let (start, end) = match (areas.first(), areas.last()) {
+        (Some(first), Some(last)) => (first.range.start.value(), last.range.end.value()),
+        _ => (0, 0),
+    };
+    let mut text = alloc::format!("{start:08x}-{end:08x} ---p 00000000 00:00 0 ").into_bytes();
+    text.resize(73, b' ');
+    text.extend_from_slice(b"[rollup]\n");
+    write_usage(&mut text, 0, &areas.iter().collect::<Vec<_>>());
+    text
+}
+
+fn write_usage(text: &mut Vec<u8>, size: u64, areas: &[&AreaReport]) {
+    let sum = |count: fn(&AreaReport) -> u64| kibibytes(areas.iter().map(|area| count(area)).sum());
+    let resident = sum(|area| area.usage.resident);
+    let unshared = sum(|area| area.usage.unshared);
+    let dirty = sum(|area| area.usage.dirty);
+    let unshared_dirty = unshared.min(dirty);
+    let mut lines = String::new();
+    let mut line = |name: &str, value: u64| {
+        let _ = writeln!(lines, "{:<16}{value:8} kB", alloc::format!("{name}:"));
+    };
+    if size != 0 {
+        line("Size", size);
+        line("KernelPageSize", 4);
+        line("MMUPageSize", 4);
+    }
+    line("Rss", resident);
+    line("Pss", unshared);
+    line("Shared_Clean", (resident - unshared).saturating_sub(dirty - unshared_dirty));
+    line("Shared_Dirty", dirty - unshared_dirty);
+    line("Private_Clean", unshared - unshared_dirty);
+    line("Private_Dirty", unshared_dirty);
+    line("Referenced", resident);
+    line("Anonymous", sum(|area| area.usage.anonymous));
+    for name in [
+        "LazyFree",
+        "AnonHugePages",
+        "ShmemPmdMapped",
+        "FilePmdMapped",
+        "Shared_Hugetlb",
+        "Private_Hugetlb",
+        "Swap",
+        "SwapPss",
+        "Locked",
+    ] {
+        line(name, 0);
+    }
+    text.extend_from_slice(lines.as_bytes());
+}
+
+/// `/proc/PID/limits`.
+#[must_use]
+pub fn limits(process: &Process) -> String {
+    let rows = [
+        (Resource::Cpu, "Max cpu time", "seconds"),
+        (Resource::FileSize, "Max file size", "bytes"),
+        (Resource::Data, "Max data size", "bytes"),
+        (Resource::Stack, "Max stack size", "bytes"),
+        (Resource::Core, "Max core file size", "bytes"),
+        (Resource::ResidentSet, "Max resident set", "bytes"),
+        (Resource::Processes, "Max processes", "processes"),
+        (Resource::OpenFiles, "Max open files", "files"),
+        (Resource::LockedMemory, "Max locked memory", "bytes"),
+        (Resource::AddressSpace, "Max address space", "bytes"),
+        (Resource::Locks, "Max file locks", "locks"),
+        (Resource::PendingSignals, "Max pending signals", "signals"),
+        (Resource::MessageQueue, "Max msgqueue size", "bytes"),
+        (Resource::Nice, "Max nice priority", ""),
+        (Resource::RealTimePriority, "Max realtime priority", ""),
+        (Resource::RealTimeTime, "Max realtime timeout", "us"),
+    ];
+    let limits = process.limits.lock().clone();
+    let shown = |value: u64| if value == u64::MAX { String::from("unlimited") } else { alloc::format!("{value}") };
+    let mut text = alloc::format!("{:<25} {:<20} {:<20} {:<10}\n", "Limit", "Soft Limit", "Hard Limit", "Units");
+    for (resource, name, unit) in rows {
+        let limit = limits.get(resource);
+        let _ = writeln!(text, "{name:<25} {:<20} {:<20} {unit:<10}", shown(limit.soft), shown(limit.hard));
+    }
+    text
+}
+
+/// `/proc/PID/cmdline` or `environ`: the strings in the process's own memory.
+#[must_use]
+pub fn strings(process: &Process, what: Strings) -> Vec<u8> {
+    let Some(space) = process.address_space() else { return Vec::new() };
+    let layout = space.layout();
+    let range = match what {
+        Strings::Arguments => layout.arguments,
+        Strings::Environment => layout.environment,
+    };
+    read_memory(&space, range)
+}
+
+/// Which strings.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Strings {
+    /// The arguments.
+    Arguments,
+    /// The environment.
+    Environment,
+}
+
+/// `/proc/PID/auxv`.
+#[must_use]
+pub fn auxiliary_vector(process: &Process) -> Vec<u8> {
+    let program = process.program();
+    let entries = program.iter().flat_map(|program| program.auxiliary_vector.iter().flatten());
+    entries.flat_map(|word| word.to_ne_bytes()).collect()
+}
+
+fn read_memory(space: &AddressSpace, range: VirtualRange) -> Vec<u8> {
+    /// As much as the largest argument area that `execve` makes.
+    const LIMIT: usize = 6 << 20;
+    let length = usize::try_from(range.length()).unwrap_or(0).min(LIMIT);
+    let mut bytes = Vec::new();
+    if bytes.try_reserve_exact(length).is_err() {
+        return Vec::new();
+    }
+    bytes.resize(length, 0);
+    let read = space.read_foreign(range.start, &mut bytes, ForeignAccess::Forced).unwrap_or(0);
+    bytes.truncate(read);
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpu_lists_join_neighbours() {
+        let list = |mask: u64| alloc::format!("{}", CpuList(mask));
+        assert_eq!(list(0b1011_1001), "0,3-5,7");
+        assert_eq!(list(u64::MAX), "0-63");
+        assert_eq!(list(1 << 63), "63");
+        assert_eq!(list(0), "");
+    }
+}

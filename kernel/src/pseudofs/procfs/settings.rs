@@ -1,0 +1,189 @@
+//! `/proc/sys`: the settings that programs read, and the few that can be changed.
+
+use crate::base::{Errno, Result};
+use crate::fs::inode::Inode;
+use crate::fs::pseudo::{self, Attributes, FixedDirectory, PseudoFile, Text};
+use crate::fs::types::DeviceNumber;
+use crate::process::{call_trace, uts};
+use crate::pseudofs::{append, parse_number, trimmed};
+use crate::security::random;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+/// The directory.
+pub(super) fn directory(device: DeviceNumber, attributes: Attributes) -> Arc<dyn Inode> {
+    let builder = Builder { device };
+    let number = attributes.number;
+    let root = FixedDirectory::new()
+        .with("kernel", builder.kernel(pseudo::number(number, b"kernel")))
+        .with("vm", builder.memory(pseudo::number(number, b"vm")))
+        .with("fs", builder.files(pseudo::number(number, b"fs")));
+    pseudo::directory(attributes, Arc::new(root))
+}
+
+#[derive(Clone, Copy)]
+struct Builder {
+    device: DeviceNumber,
+}
+
+impl Builder {
+    fn directory(self, number: u64, entries: FixedDirectory) -> Arc<dyn Inode> {
+        pseudo::directory(Attributes::new(self.device, number, 0o555), Arc::new(entries))
+    }
+    fn file(self, parent: u64, name: &str, permissions: u32, file: impl PseudoFile) -> Arc<dyn Inode> {
+        pseudo::file(Attributes::new(self.device, pseudo::number(parent, name.as_bytes()), permissions), file)
+    }
+    fn text(self, parent: u64, name: &str, read: impl Fn(&mut Vec<u8>) + Send + Sync + 'static) -> Arc<dyn Inode> {
+        let text = Text(move |text: &mut Vec<u8>| {
+            read(text);
+            text.push(b'\n');
+            Ok(())
+        });
+        self.file(parent, name, 0o444, text)
+    }
+
+    fn kernel(self, number: u64) -> Arc<dyn Inode> {
+        let text = |name: &str, value: &'static str| {
+            self.text(number, name, move |text| text.extend_from_slice(value.as_bytes()))
+        };
+        let random_number = pseudo::number(number, b"random");
+        let random = FixedDirectory::new()
+            .with(
+                "boot_id",
+                self.text(random_number, "boot_id", |text| text.extend_from_slice(boot_identifier().as_bytes())),
+            )
+            .with("uuid", self.text(random_number, "uuid", |text| text.extend_from_slice(identifier().as_bytes())))
+            .with("entropy_avail", self.text(random_number, "entropy_avail", |text| text.extend_from_slice(b"256")))
+            .with("poolsize", self.text(random_number, "poolsize", |text| text.extend_from_slice(b"256")));
+        let entries = FixedDirectory::new()
+            .with("ostype", text("ostype", "Linux"))
+            .with("osrelease", text("osrelease", uts::RELEASE))
+            .with("version", text("version", uts::VERSION))
+            .with("hostname", self.file(number, "hostname", 0o644, Name::Host))
+            .with("domainname", self.file(number, "domainname", 0o644, Name::Domain))
+            .with("printk", self.file(number, "printk", 0o644, ConsoleLevels))
+            .with("ashlar_trace", self.file(number, "ashlar_trace", 0o644, Trace))
+            .with("pid_max", text("pid_max", "32768"))
+            .with("threads-max", text("threads-max", "32768"))
+            .with("cap_last_cap", text("cap_last_cap", "40"))
+            .with("ngroups_max", text("ngroups_max", "65536"))
+            .with("randomize_va_space", text("randomize_va_space", "2"))
+            .with("core_pattern", text("core_pattern", "core"))
+            .with("overflowuid", text("overflowuid", "65534"))
+            .with("overflowgid", text("overflowgid", "65534"))
+            .with("tainted", text("tainted", "0"))
+            .with("random", self.directory(random_number, random));
+        self.directory(number, entries)
+    }
+
+    fn memory(self, number: u64) -> Arc<dyn Inode> {
+        let text = |name: &str, value: &'static str| {
+            self.text(number, name, move |text| text.extend_from_slice(value.as_bytes()))
+        };
+        let entries = FixedDirectory::new()
+            .with("overcommit_memory", text("overcommit_memory", "0"))
+            .with("overcommit_ratio", text("overcommit_ratio", "50"))
+            .with("max_map_count", text("max_map_count", "65530"))
+            .with("mmap_min_addr", text("mmap_min_addr", "65536"))
+            .with("swappiness", text("swappiness", "0"));
+        self.directory(number, entries)
+    }
+
+    fn files(self, number: u64) -> Arc<dyn Inode> {
+        let text = |name: &str, value: &'static str| {
+            self.text(number, name, move |text| text.extend_from_slice(value.as_bytes()))
+        };
+        let entries = FixedDirectory::new()
+            .with("nr_open", text("nr_open", "1048576"))
+            .with("file-max", text("file-max", "9223372036854775807"))
+            .with("pipe-max-size", text("pipe-max-size", "1048576"));
+        self.directory(number, entries)
+    }
+}
+
+/// The names that `uname` gives.
+#[derive(Clone, Copy)]
+enum Name {
+    Host,
+    Domain,
+}
+
+impl PseudoFile for Name {
+    fn read(&self, text: &mut Vec<u8>) -> Result<()> {
+        let name = match self {
+            Self::Host => uts::host_name(),
+            Self::Domain => uts::domain_name(),
+        };
+        text.extend_from_slice(&name);
+        text.push(b'\n');
+        Ok(())
+    }
+    fn write(&self, _offset: u64, bytes: &[u8]) -> Result<()> {
+        let name = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        match self {
+            Self::Host => uts::set_host_name(name),
+            Self::Domain => uts::set_domain_name(name),
+        }
+    }
+}
+
+/// `kernel.printk`: the console level and three numbers that stay.
+struct ConsoleLevels;
+
+impl PseudoFile for ConsoleLevels {
+    fn read(&self, text: &mut Vec<u8>) -> Result<()> {
+        append!(text, "{}\t4\t1\t7\n", crate::log::console_level());
+        Ok(())
+    }
+    fn write(&self, _offset: u64, bytes: &[u8]) -> Result<()> {
+        let first = trimmed(bytes).split(u8::is_ascii_whitespace).next().unwrap_or_default();
+        crate::log::set_console_level(parse_number(first)?);
+        Ok(())
+    }
+}
+
+/// `kernel.ashlar_trace`: whose system calls are traced: `off`, `all` or a process number.
+struct Trace;
+
+impl PseudoFile for Trace {
+    fn read(&self, text: &mut Vec<u8>) -> Result<()> {
+        append!(text, "{}\n", call_trace::target());
+        Ok(())
+    }
+    fn write(&self, _offset: u64, bytes: &[u8]) -> Result<()> {
+        let word = core::str::from_utf8(trimmed(bytes)).map_err(|_| Errno::EINVAL)?;
+        call_trace::set(call_trace::parse(word).ok_or(Errno::EINVAL)?);
+        Ok(())
+    }
+}
+
+/// A random UUID (version 4).
+fn identifier() -> alloc::string::String {
+    let mut bytes = [0u8; 16];
+    random::fill(&mut bytes);
+    let [a, b, c, d, e, f, version, h, variant, j, k, l, m, n, o, p] = bytes;
+    let (version, variant) = (version & 0x0f | 0x40, variant & 0x3f | 0x80);
+    alloc::format!(
+        "{a:02x}{b:02x}{c:02x}{d:02x}-{e:02x}{f:02x}-{version:02x}{h:02x}-{variant:02x}{j:02x}-{k:02x}{l:02x}{m:02x}{n:02x}{o:02x}{p:02x}"
+    )
+}
+
+/// The same until the next boot.
+fn boot_identifier() -> &'static str {
+    static IDENTIFIER: spin::Once<alloc::string::String> = spin::Once::new();
+    IDENTIFIER.call_once(identifier)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identifiers_have_version_and_variant() {
+        let text = identifier();
+        assert_eq!(text.len(), 36);
+        assert_eq!(text.as_bytes()[14], b'4');
+        assert!(b"89ab".contains(&text.as_bytes()[19]));
+        assert_eq!(boot_identifier(), boot_identifier());
+    }
+}

@@ -1,0 +1,252 @@
+//! What `/proc` says of the system as a whole, in Linux's formats (proc(5)).
+
+use crate::arch::{Cpu, Current};
+use crate::base::{CpuId, Nanoseconds, PAGE_SHIFT};
+use crate::fs::mount::{Location, Mount, MountFlags};
+use crate::memory::frame_allocator;
+use crate::process::scheduler::dispatch;
+use crate::process::{ThreadState, table};
+use crate::pseudofs::append;
+use crate::time;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+/// CPUs that run.
+#[must_use]
+pub fn online_cpus() -> u32 {
+    1
+}
+
+/// `/proc/uptime`: seconds since boot, and seconds that CPUs were idle.
+pub fn uptime(text: &mut Vec<u8>) {
+    let centiseconds = |time: Nanoseconds| (time.0 / 1_000_000_000, time.0 / 10_000_000 % 100);
+    let (up, idle) = (centiseconds(time::boottime()), centiseconds(idle_time()));
+    append!(text, "{}.{:02} {}.{:02}\n", up.0, up.1, idle.0, idle.1);
+}
+
+fn idle_time() -> Nanoseconds {
+    dispatch::cpu_times(0).idle
+}
+
+/// `/proc/meminfo`.
+pub fn meminfo(text: &mut Vec<u8>) {
+    let frames = frame_allocator::statistics();
+    let shared = crate::memory::object::shared_page_count();
+    let kibibytes = |pages: u64| pages << (PAGE_SHIFT - 10);
+    let mut line = |name: &str, value: u64| append!(text, "{:<16}{value:8} kB\n", alloc::format!("{name}:"));
+    line("MemTotal", kibibytes(frames.total));
+    line("MemFree", kibibytes(frames.free));
+    // What tmpfs holds cannot be given back without swap, so only free memory is available.
+    line("MemAvailable", kibibytes(frames.free));
+    line("Buffers", 0);
+    line("Cached", kibibytes(shared));
+    for name in [
+        "SwapCached",
+        "Active",
+        "Inactive",
+        "Active(anon)",
+        "Inactive(anon)",
+        "Active(file)",
+        "Inactive(file)",
+        "Unevictable",
+        "Mlocked",
+        "SwapTotal",
+        "SwapFree",
+        "Dirty",
+        "Writeback",
+    ] {
+        line(name, 0);
+    }
+    line("Shmem", kibibytes(shared));
+    line("CommitLimit", kibibytes(frames.total / 2));
+    line("Committed_AS", kibibytes(crate::memory::address_space::committed_pages()));
+    line("VmallocTotal", 1 << 29);
+    line("VmallocUsed", 0);
+    append!(text, "HugePages_Total:       0\nHugePages_Free:        0\nHugepagesize:       2048 kB\n");
+}
+
+/// `/proc/stat`.
+pub fn stat(text: &mut Vec<u8>) {
+    let mut lines = Vec::new();
+    let mut total = [0u64; 4];
+    for cpu in 0..online_cpus() {
+        let times = dispatch::cpu_times(cpu);
+        let fields = [times.user, times.nice, times.system, times.idle].map(|time| time.to_ticks().0);
+        total.iter_mut().zip(fields).for_each(|(sum, field)| *sum += field);
+        append!(lines, "cpu{cpu} {} {} {} {} 0 0 0 0 0 0\n", fields[0], fields[1], fields[2], fields[3]);
+    }
+    append!(text, "cpu  {} {} {} {} 0 0 0 0 0 0\n", total[0], total[1], total[2], total[3]);
+    text.extend_from_slice(&lines);
+    let booted = time::realtime().saturating_sub(time::boottime()).split().0;
+    let forks = table::lock().forks();
+    let (running, blocked) = count_running();
+    append!(text, "intr 0\nctxt {}\nbtime {booted}\n", dispatch::switch_count());
+    append!(text, "processes {forks}\nprocs_running {running}\nprocs_blocked {blocked}\nsoftirq 0\n");
+}
+
+/// Threads that run or want to, and threads that wait for storage.
+fn count_running() -> (u64, u64) {
+    let processes: Vec<_> = table::lock().processes().cloned().collect();
+    let threads = processes.iter().flat_map(|process| process.collect_threads());
+    let running = threads.filter(|thread| matches!(thread.state(), ThreadState::Ready | ThreadState::Running)).count();
+    (running as u64, 0)
+}
+
+/// `/proc/loadavg`.
+pub fn loadavg(text: &mut Vec<u8>) {
+    for average in crate::process::load::averages() {
+        append!(text, "{}.{:02} ", average.whole, average.hundredths);
+    }
+    let (threads, last) = {
+        let table = table::lock();
+        (table.thread_count(), table.last_number())
+    };
+    append!(text, "{}/{threads} {last}\n", count_running().0);
+}
+
+/// `/proc/version`.
+pub fn version(text: &mut Vec<u8>) {
+    let release = crate::process::uts::RELEASE;
+    append!(text, "Linux version {release} (ashlar) (rustc) {}\n", crate::process::uts::VERSION);
+}
+
+/// `/proc/vmstat`: the counters that Linux's tools ask for and Ashlar keeps.
+pub fn vmstat(text: &mut Vec<u8>) {
+    let frames = frame_allocator::statistics();
+    let faults: u64 = {
+        let processes: Vec<_> = table::lock().processes().cloned().collect();
+        processes.iter().map(|process| process.usage().minor_faults).sum()
+    };
+    append!(text, "nr_free_pages {}\nnr_shmem {}\n", frames.free, crate::memory::object::shared_page_count());
+    append!(text, "pgfault {faults}\npgmajfault 0\npswpin 0\npswpout 0\npgpgin 0\npgpgout 0\noom_kill 0\n");
+}
+
+/// `/proc/cpuinfo`.
+pub fn cpuinfo(text: &mut Vec<u8>) {
+    for cpu in 0..online_cpus() {
+        Current::describe_cpu(CpuId(cpu), text);
+        text.push(b'\n');
+    }
+}
+
+/// `/proc/cmdline`.
+pub fn command_line(text: &mut Vec<u8>) {
+    append!(text, "{}\n", crate::arch::boot_information::boot_information().command_line);
+}
+
+/// `/proc/interrupts`: a column per CPU; the counts that the machine keeps.
+pub fn interrupts(text: &mut Vec<u8>) {
+    text.extend_from_slice(b"    ");
+    for cpu in 0..online_cpus() {
+        append!(text, " {:>10}", alloc::format!("CPU{cpu}"));
+    }
+    text.push(b'\n');
+}
+
+/// `/proc/filesystems`.
+pub fn filesystems(text: &mut Vec<u8>) {
+    for file_system_type in crate::fs::file_system::types() {
+        append!(text, "{}\t{}\n", if file_system_type.needs_device() { "" } else { "nodev" }, file_system_type.name());
+    }
+}
+
+/// `/proc/PID/mounts`: the mounts that are seen from `root`.
+pub fn mounts(text: &mut Vec<u8>, mounts: &[Arc<Mount>], root: &Location) {
+    for mount in mounts {
+        let Some(place) = visible_place(mount, root) else { continue };
+        let file_system = mount.superblock().file_system();
+        escape(text, mount.source().as_bytes());
+        text.push(b' ');
+        escape(text, &place);
+        append!(text, " {} {}{}", file_system.type_name(), access(mount.is_read_only()), flags(mount.flags()));
+        append!(text, "{} 0 0\n", file_system.options());
+    }
+}
+
+/// `/proc/PID/mountinfo`.
+pub fn mountinfo(text: &mut Vec<u8>, mounts: &[Arc<Mount>], root: &Location) {
+    for mount in mounts {
+        let Some(place) = visible_place(mount, root) else { continue };
+        let file_system = mount.superblock().file_system();
+        let device = file_system.device();
+        let parent = mount.place().map_or(mount.id(), |place| place.mount.id());
+        append!(text, "{} {parent} {}:{} ", mount.id(), device.major, device.minor);
+        escape(text, &path_in_file_system(mount));
+        text.push(b' ');
+        escape(text, &place);
+        append!(text, " {}{} - {} ", access(mount.is_read_only()), flags(mount.flags()), file_system.type_name());
+        escape(text, mount.source().as_bytes());
+        append!(text, " {}{}\n", access(mount.superblock().is_read_only()), file_system.options());
+    }
+}
+
+/// Where a mount is, seen from `root`; none when it cannot be reached from there.
+fn visible_place(mount: &Arc<Mount>, root: &Location) -> Option<Vec<u8>> {
+    let (path, reach) = mount.root_location().path_from(root);
+    matches!(reach, crate::fs::mount::Reach::Inside).then_some(path)
+}
+
+/// The directory of its file system that a mount shows: more than `/` for a bind mount.
+fn path_in_file_system(mount: &Mount) -> Vec<u8> {
+    let mut names = Vec::new();
+    let mut dentry = mount.root().clone();
+    while let Some(parent) = dentry.parent() {
+        names.push(dentry.name());
+        dentry = parent;
+    }
+    let mut path = Vec::new();
+    for name in names.iter().rev() {
+        path.push(b'/');
+        path.extend_from_slice(name.as_bytes());
+    }
+    if path.is_empty() { Vec::from(*b"/") } else { path }
+}
+
+fn access(read_only: bool) -> &'static str {
+    if read_only { "ro" } else { "rw" }
+}
+
+fn flags(flags: MountFlags) -> alloc::string::String {
+    let names = [
+        (MountFlags::NO_SET_UID, ",nosuid"),
+        (MountFlags::NO_DEVICES, ",nodev"),
+        (MountFlags::NO_EXECUTE, ",noexec"),
+        (MountFlags::NO_ACCESS_TIME, ",noatime"),
+        (MountFlags::NO_DIRECTORY_ACCESS_TIME, ",nodiratime"),
+    ];
+    let mut text: alloc::string::String =
+        names.iter().filter(|(flag, _)| flags.contains(*flag)).map(|(_, name)| *name).collect();
+    if !flags.intersects(MountFlags::NO_ACCESS_TIME | MountFlags::STRICT_ACCESS_TIME) {
+        text.push_str(",relatime");
+    }
+    text
+}
+
+/// Appends a path with white space and backslashes in octal, as `getmntent` reads it.
+fn escape(text: &mut Vec<u8>, path: &[u8]) {
+    for byte in path {
+        match byte {
+            b' ' | b'\t' | b'\n' | b'\\' | b'#' => append!(text, "\\{byte:03o}"),
+            other => text.push(*other),
+        }
+    }
+}
+
+/// `/proc/devices`.
+pub const DEVICES: &str = "Character devices:\n  1 mem\n  4 tty\n  4 ttyS\n  5 /dev/tty\n  5 /dev/console\n  5 /dev/ptmx\n136 pts\n\nBlock devices:\n";
+/// `/proc/swaps` without swap.
+pub const SWAPS: &str = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n";
+/// `/proc/partitions` without block devices.
+pub const PARTITIONS: &str = "major minor  #blocks  name\n\n";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn white_space_in_paths_is_written_in_octal() {
+        let mut text = Vec::new();
+        escape(&mut text, b"/a b\\c\n");
+        assert_eq!(text, b"/a\\040b\\134c\\012");
+    }
+}
