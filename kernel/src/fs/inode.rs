@@ -16,7 +16,7 @@ use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::any::Any;
-use core::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// Something that a room keeps with an inode while it is in use (the pipe behind a FIFO, a socket).
 pub type Attachment = Weak<dyn Any + Send + Sync>;
@@ -44,7 +44,9 @@ pub struct InodeHeader {
     changed: AtomicI64,
     created: i64,
     /// How many may write it now (positive) or that it is being executed (negative): `ETXTBSY`.
-    writers: core::sync::atomic::AtomicI32,
+    writers: AtomicI32,
+    /// Whether there may be locks on it: closing looks no further where there are none.
+    locked: AtomicBool,
     extras: SpinLock<InodeExtras>,
 }
 
@@ -66,7 +68,8 @@ impl InodeHeader {
             modified: AtomicI64::new(now.0),
             changed: AtomicI64::new(now.0),
             created: now.0,
-            writers: core::sync::atomic::AtomicI32::new(0),
+            writers: AtomicI32::new(0),
+            locked: AtomicBool::new(false),
             extras: SpinLock::new(LockRank::FileObject, InodeExtras::default()),
         }
     }
@@ -263,6 +266,18 @@ impl InodeHeader {
     #[must_use]
     pub fn writers(&self) -> u32 {
         u32::try_from(self.writers.load(Relaxed)).unwrap_or(0)
+    }
+    /// Whether there may be locks on it.
+    #[must_use]
+    #[inline]
+    pub fn is_locked(&self) -> bool {
+        self.locked.load(Relaxed)
+    }
+    pub(super) fn mark_locked(&self) {
+        self.locked.store(true, Relaxed);
+    }
+    pub(super) fn mark_unlocked(&self) {
+        self.locked.store(false, Relaxed);
     }
     /// What few inodes have, under its lock.
     pub fn extras(&self) -> crate::sync::SpinLockGuard<'_, InodeExtras> {

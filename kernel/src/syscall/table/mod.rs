@@ -6,6 +6,11 @@
 use super::row::SystemCall;
 
 pub mod absent;
+pub mod descriptor;
+pub mod directory;
+pub mod file;
+pub mod metadata;
+pub mod path;
 pub mod clock;
 pub mod limits;
 pub mod memory;
@@ -21,6 +26,11 @@ pub const SUBJECTS: &[(&str, &[SystemCall])] = &[
     ("Limits", limits::ROWS),
     ("Memory", memory::ROWS),
     ("Settings", prctl::ROWS),
+    ("Files", file::ROWS),
+    ("Paths", path::ROWS),
+    ("Directories", directory::ROWS),
+    ("File status", metadata::ROWS),
+    ("Descriptors", descriptor::ROWS),
     ("Absent", absent::ROWS),
 ];
 
