@@ -35,6 +35,7 @@ pub mod exec;
 pub mod exit;
 pub mod fork;
 pub mod pidfd;
+pub mod futex;
 pub mod resource_limits;
 pub mod scheduler;
 pub mod session;

@@ -16,6 +16,7 @@
 pub mod argument;
 pub mod clock;
 pub mod dispatch;
+pub mod futex;
 pub mod limits;
 pub mod memory;
 pub mod prctl;

@@ -222,6 +222,9 @@ pub fn rt_sigreturn(call: &mut Call<'_>) -> Result<u64> {
 pub fn restart_syscall(call: &mut Call<'_>) -> Result<u64> {
     match call.thread.signals.take_restart() {
         Restart::Sleep { clock, deadline, remaining } => super::clock::go_on_sleeping(call, clock, deadline, remaining),
-        Restart::None | Restart::Poll { .. } | Restart::Futex { .. } => Err(Errno::EINTR),
+        Restart::Futex { address, expected, bitset, operation, deadline } => {
+            super::futex::go_on_waiting(call, address, expected, bitset, operation, deadline)
+        }
+        Restart::None | Restart::Poll { .. } => Err(Errno::EINTR),
     }
 }

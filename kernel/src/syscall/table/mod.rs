@@ -12,6 +12,7 @@ pub mod file;
 pub mod metadata;
 pub mod path;
 pub mod clock;
+pub mod futex;
 pub mod limits;
 pub mod memory;
 pub mod prctl;
@@ -31,6 +32,7 @@ pub const SUBJECTS: &[(&str, &[SystemCall])] = &[
     ("Directories", directory::ROWS),
     ("File status", metadata::ROWS),
     ("Descriptors", descriptor::ROWS),
+    ("Futexes", futex::ROWS),
     ("Absent", absent::ROWS),
 ];
 
