@@ -6,6 +6,8 @@
 
 pub mod console;
 pub mod descriptors;
+pub mod file_systems;
+pub mod kernel_log;
 pub mod memory;
 pub mod names;
 pub mod pty;
@@ -19,8 +21,10 @@ pub fn initialize() {
     });
     terminal::process_control::initialize();
     memory::initialize();
+    kernel_log::initialize();
     console::initialize();
     pty::initialize();
+    file_systems::initialize();
 }
 
 /// Starts the kernel threads of this room, once there is PID 1.

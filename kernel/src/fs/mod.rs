@@ -33,6 +33,7 @@ pub mod context;
 pub mod device_registry;
 pub mod fifo;
 pub mod signal_hook;
+pub mod select;
 pub mod pipe;
 pub mod clock;
 pub mod lock;

@@ -225,6 +225,9 @@ pub fn restart_syscall(call: &mut Call<'_>) -> Result<u64> {
         Restart::Futex { address, expected, bitset, operation, deadline } => {
             super::futex::go_on_waiting(call, address, expected, bitset, operation, deadline)
         }
-        Restart::None | Restart::Poll { .. } => Err(Errno::EINTR),
+        Restart::Poll { descriptors, count, deadline } => {
+            super::poll::poll_or_restart(call, UserPointer::new(descriptors), count, deadline).map(|ready| ready as u64)
+        }
+        Restart::None => Err(Errno::EINTR),
     }
 }

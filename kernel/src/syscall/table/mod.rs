@@ -13,6 +13,7 @@ pub mod metadata;
 pub mod path;
 pub mod clock;
 pub mod futex;
+pub mod event;
 pub mod limits;
 pub mod memory;
 pub mod prctl;
@@ -33,6 +34,7 @@ pub const SUBJECTS: &[(&str, &[SystemCall])] = &[
     ("File status", metadata::ROWS),
     ("Descriptors", descriptor::ROWS),
     ("Futexes", futex::ROWS),
+    ("Events", event::ROWS),
     ("Absent", absent::ROWS),
 ];
 
