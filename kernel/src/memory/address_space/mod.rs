@@ -53,6 +53,8 @@ mod report;
 #[cfg(test)]
 pub mod test_support;
 #[cfg(test)]
+mod measure;
+#[cfg(test)]
 mod tests;
 
 pub use super::area::Protection;

@@ -11,17 +11,17 @@ use std::rc::Rc;
 use std::vec::Vec;
 
 const BASE: u64 = 0x1000_0000;
-const PAGE: u64 = PAGE_SIZE as u64;
+pub(super) const PAGE: u64 = PAGE_SIZE as u64;
 
-fn at(page: u64) -> VirtualAddress {
+pub(super) fn at(page: u64) -> VirtualAddress {
     VirtualAddress::new(BASE + page * PAGE)
 }
 
-fn read_write() -> Protection {
+pub(super) fn read_write() -> Protection {
     Protection::READ | Protection::WRITE
 }
 
-fn space_with(pages: u64) -> Arc<AddressSpace> {
+pub(super) fn space_with(pages: u64) -> Arc<AddressSpace> {
     let space = AddressSpace::new().unwrap();
     space.map(&MapRequest::anonymous(pages * PAGE, read_write()).at(at(0))).unwrap();
     space
@@ -37,7 +37,11 @@ fn get(address: VirtualAddress) -> Result<u8> {
     Ok(byte[0])
 }
 
-fn fault(space: &AddressSpace, address: VirtualAddress, access: AccessKind) -> Result<FaultKind, FaultError> {
+pub(super) fn fault(
+    space: &AddressSpace,
+    address: VirtualAddress,
+    access: AccessKind,
+) -> Result<FaultKind, FaultError> {
     space.handle_fault(PageFault { address, access, present: false, user: true })
 }
 
