@@ -13,7 +13,7 @@ use ashlar_kernel::base::command_line::{CommandLine, ExitReport};
 use ashlar_kernel::base::{FrameNumber, PAGE_SHIFT, PAGE_SIZE};
 use ashlar_kernel::fs::{self, FileTable, FsContext};
 use ashlar_kernel::memory::frame_allocator::{self, FrameRange, MemoryMap};
-use ashlar_kernel::{device, memory, process, syscall, time};
+use ashlar_kernel::{device, memory, process, pseudofs, syscall, time};
 use spin::Once;
 
 static COMMAND_LINE: Once<CommandLine> = Once::new();
@@ -42,6 +42,7 @@ pub fn start() -> ! {
         device::console::interrupt(line);
     });
     device::initialize();
+    pseudofs::initialize();
     Current::enable_console_interrupt();
     time::initialize();
     if process::start_init(init).is_err() {

@@ -12,6 +12,9 @@ use core::arch::asm;
 const INTERRUPT_FLAG: u64 = 1 << 9;
 
 impl Cpu for X86_64 {
+    fn describe_cpu(cpu: crate::base::CpuId, text: &mut alloc::vec::Vec<u8>) {
+        super::cpu_information::describe(cpu, text);
+    }
     #[inline]
     fn interrupts_are_enabled() -> bool {
         let flags: u64;

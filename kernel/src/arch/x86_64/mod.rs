@@ -38,6 +38,7 @@ pub mod acpi;
 pub mod boot;
 pub mod context_switch;
 pub mod cpu;
+mod cpu_information;
 #[cfg(target_os = "none")]
 pub mod entry;
 #[cfg(target_os = "none")]
