@@ -38,6 +38,10 @@ pub const POISON: u64 = 0x6b6b_6b6b_6b6b_6b6b;
 const CACHES: usize = 16;
 /// Frames moved between a cache and the bitmap at a time.
 const BATCH: u32 = 32;
+/// The kernel heap alone may take the last frames: this share of all of them,
+const RESERVE_SHARE: u64 = 64;
+/// but at most this many.
+const LARGEST_RESERVE: u64 = 256;
 /// Descriptor flag of debug builds: the frame is full of [`POISON`].
 const POISONED: u16 = 1 << 15;
 
@@ -186,6 +190,16 @@ impl FrameAllocator {
 
     #[cold]
     fn allocate_slowly(&self) -> Option<&'static FrameDescriptor> {
+        let reserve = self.total.load(Ordering::Relaxed) / RESERVE_SHARE;
+        if self.statistics().free <= reserve.min(LARGEST_RESERVE) {
+            return None;
+        }
+        self.allocate_from_reserve()
+    }
+
+    /// A free frame, with one reference, though it may be one of the last.
+    #[cold]
+    fn allocate_from_reserve(&self) -> Option<&'static FrameDescriptor> {
         let mut found = None;
         match self.cache().try_lock() {
             Some(mut cache) => {
@@ -428,6 +442,28 @@ pub(super) fn allocate_descriptor() -> Option<&'static FrameDescriptor> {
         check_poison(frame);
     }
     Some(frame)
+}
+
+/// As [`allocate_descriptor`], for the kernel heap, which may take the frames that are kept from everybody else.
+pub(super) fn allocate_reserved_descriptor() -> Option<&'static FrameDescriptor> {
+    allocate_descriptor().or_else(|| FRAMES.allocate_from_reserve())
+}
+
+/// The first of `count` contiguous frames, one reference each, out of a block of 2^`order`, whose rest is given back.
+pub(super) fn allocate_contiguous(order: u8, count: u64) -> Option<FrameNumber> {
+    let first = allocate_block_descriptor(order)?;
+    let number = first.number();
+    first.set_order(0);
+    for index in 0..1u64 << order {
+        if let Some(frame) = descriptor(number.offset(index)) {
+            if index < count {
+                frame.set_allocated();
+            } else {
+                FRAMES.free(frame);
+            }
+        }
+    }
+    Some(number)
 }
 
 /// A block's descriptor with one reference, content undefined.

@@ -29,6 +29,11 @@ fn covers(ranges: &[FrameRange], number: u64) -> bool {
     ranges.iter().any(|range| (range.start.value()..range.start.value() + range.count).contains(&number))
 }
 
+/// Any free frame, the reserve included.
+fn take(frames: &FrameAllocator) -> Option<&'static FrameDescriptor> {
+    frames.allocate().or_else(|| frames.allocate_from_reserve())
+}
+
 fn simple(count: u64) -> &'static FrameAllocator {
     allocator(&MemoryMap { usable: &[range(512, count)], reserved: &[], limit: None, nodes: &[] })
 }
@@ -42,7 +47,7 @@ fn every_free_frame_is_handed_out_once_and_comes_back() {
     assert_eq!(frames.statistics().free, total);
     let mut seen = HashSet::new();
     let mut held = Vec::new();
-    while let Some(frame) = frames.allocate() {
+    while let Some(frame) = take(frames) {
         let number = frame.number().value();
         assert!(covers(&usable, number));
         assert!(!covers(&reserved, number));
@@ -100,7 +105,7 @@ fn blocks_are_aligned_and_disjoint() {
     let mut taken = HashSet::new();
     let mut blocks = Vec::new();
     for order in [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 3, 8, 9, 7] {
-        let block = if order == 0 { frames.allocate() } else { frames.allocate_block(order) }.unwrap();
+        let block = if order == 0 { take(frames) } else { frames.allocate_block(order) }.unwrap();
         let first = block.number().value();
         assert_eq!(first % (1 << order), 0);
         for number in first..first + (1 << order) {
@@ -121,7 +126,7 @@ fn blocks_are_aligned_and_disjoint() {
 fn frames_in_caches_do_not_keep_a_block_from_forming() {
     let frames = simple(512 * 3);
     let mut held = Vec::new();
-    while let Some(frame) = frames.allocate() {
+    while let Some(frame) = take(frames) {
         held.push(frame);
     }
     for frame in held {
@@ -140,6 +145,19 @@ fn reserved_frames_can_be_released_later() {
     frames.release_reserved(reserved);
     assert_eq!(frames.statistics().free, before.free + 300);
     assert_eq!(frames.statistics().total, before.total + 300);
+}
+
+#[test]
+fn the_last_frames_are_kept_for_the_heap() {
+    let frames = simple(4096);
+    let mut count = 0;
+    while frames.allocate().is_some() {
+        count += 1;
+    }
+    let left = frames.statistics().free;
+    assert!((1..=4096 / RESERVE_SHARE).contains(&left));
+    assert_eq!(count + left, frames.statistics().total);
+    assert!(frames.allocate_from_reserve().is_some());
 }
 
 #[test]
@@ -163,7 +181,7 @@ fn four_threads_never_share_a_frame() {
                 for round in 0..4000u64 {
                     if (round * 7 + thread) % 5 < 3 || held.is_empty() {
                         let order = [0u8, 0, 0, 0, 1, 3, 6][(round % 7) as usize];
-                        let block = if order == 0 { frames.allocate() } else { frames.allocate_block(order) };
+                        let block = if order == 0 { take(frames) } else { frames.allocate_block(order) };
                         let Some(block) = block else { continue };
                         for number in block.number().value()..block.number().value() + (1 << order) {
                             assert_eq!(owners[number as usize].swap(thread, Ordering::SeqCst), 0);
@@ -243,7 +261,7 @@ proptest! {
         for step in steps {
             match step {
                 Step::Allocate(order) => {
-                    let block = if order == 0 { frames.allocate() } else { frames.allocate_block(order) };
+                    let block = if order == 0 { take(frames) } else { frames.allocate_block(order) };
                     match block {
                         Some(block) => {
                             let first = block.number().value();

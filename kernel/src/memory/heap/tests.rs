@@ -1,0 +1,145 @@
+//! The heap against a list of live objects, from one thread and from several.
+
+use super::*;
+use proptest::prelude::*;
+
+fn layout(size: usize, alignment: usize) -> Layout {
+    Layout::from_size_align(size, alignment).unwrap()
+}
+
+fn heap() -> &'static KernelHeap {
+    Box::leak(Box::new(KernelHeap::new()))
+}
+
+struct Live {
+    address: *mut u8,
+    layout: Layout,
+    tag: u8,
+}
+
+impl Live {
+    fn new(heap: &KernelHeap, layout: Layout, tag: u8) -> Option<Self> {
+        // SAFETY: the size is not zero.
+        let address = unsafe { heap.alloc(layout) };
+        if address.is_null() {
+            return None;
+        }
+        assert_eq!(address.addr() % layout.align(), 0);
+        // SAFETY: just allocated.
+        unsafe { address.write_bytes(tag, layout.size()) };
+        Some(Self { address, layout, tag })
+    }
+    fn check(&self) {
+        // SAFETY: alive and filled.
+        let bytes = unsafe { core::slice::from_raw_parts(self.address, self.layout.size()) };
+        assert!(bytes.iter().all(|byte| *byte == self.tag));
+    }
+    fn free(self, heap: &KernelHeap) {
+        self.check();
+        // SAFETY: allocated with this layout, freed once.
+        unsafe { heap.dealloc(self.address, self.layout) };
+    }
+}
+
+#[test]
+fn every_route_gives_memory_and_takes_it_back() {
+    let heap = heap();
+    for size in [1, 8, 9, 24, 100, 1000, 2040, 2048, 2100, 3000, 3072, 4096, 5000, 12_000, 70_000, 300_000] {
+        for alignment in [1, 8, 16, 32, 64, 512, 4096] {
+            Live::new(heap, layout(size, alignment), 7).unwrap().free(heap);
+        }
+    }
+    heap.drain();
+    let statistics = heap.statistics();
+    assert_eq!((statistics.small_bytes, statistics.large_bytes, statistics.list_bytes), (0, 0, 0));
+}
+
+#[test]
+fn reallocation_keeps_the_content() {
+    let heap = heap();
+    let mut object = Live::new(heap, layout(1, 8), 3).unwrap();
+    for size in [2, 8, 9, 100, 120, 2000, 2900, 4000, 4090, 20_000, 100, 1] {
+        // SAFETY: allocated with this layout.
+        let address = unsafe { heap.realloc(object.address, object.layout, size) };
+        assert!(!address.is_null());
+        let kept = size.min(object.layout.size());
+        // SAFETY: both ends of the content that was kept are inside the object.
+        unsafe {
+            assert_eq!((*address, *address.add(kept - 1)), (3, 3));
+            address.write_bytes(3, size);
+        }
+        object = Live { address, layout: layout(size, 8), tag: 3 };
+    }
+    object.free(heap);
+}
+
+#[test]
+fn impossible_requests_are_null() {
+    let heap = heap();
+    // SAFETY: the size is not zero.
+    unsafe {
+        assert!(heap.alloc(layout(1 << 40, 8)).is_null());
+        assert!(heap.alloc(layout(1 << 30, 8)).is_null());
+    }
+}
+
+#[test]
+fn four_threads_share_a_heap() {
+    let heap = heap();
+    std::thread::scope(|scope| {
+        for thread in 0..4u8 {
+            scope.spawn(move || {
+                let mut live = Vec::new();
+                for round in 0..20_000usize {
+                    if round % 3 < 2 {
+                        let size =
+                            1 + (round * 37 + usize::from(thread) * 11) % if round % 50 == 0 { 9000 } else { 400 };
+                        live.extend(Live::new(heap, layout(size, 8), thread + 1));
+                    } else {
+                        let index = round * 7 % live.len();
+                        let object: Live = live.swap_remove(index);
+                        object.free(heap);
+                    }
+                    if live.len() > 300 {
+                        live.drain(..150).for_each(|object| object.free(heap));
+                    }
+                }
+                live.into_iter().for_each(|object| object.free(heap));
+                heap.drain();
+            });
+        }
+    });
+    assert_eq!(heap.statistics().large_bytes, 0);
+}
+
+#[test]
+fn boxes_and_references_report_what_is_out() {
+    assert_eq!(*try_box(5u32).unwrap(), 5);
+    assert_eq!(*try_arc([7u64; 9]).unwrap(), [7; 9]);
+    assert!(try_box(()).is_ok());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #[test]
+    fn objects_never_overlap(
+        steps in proptest::collection::vec((0u8..5, 1usize..9000, 0u32..8, any::<usize>()), 1..400)
+    ) {
+        let heap = heap();
+        let mut live: Vec<Live> = Vec::new();
+        for (tag, (kind, size, alignment, pick)) in steps.into_iter().enumerate() {
+            if kind < 3 || live.is_empty() {
+                let size = if kind == 0 { size } else { size % 300 + 1 };
+                live.extend(Live::new(heap, layout(size, 1 << alignment), tag as u8));
+            } else {
+                let index = pick % live.len();
+                live.swap_remove(index).free(heap);
+            }
+            live.iter().rev().take(4).for_each(Live::check);
+        }
+        live.into_iter().for_each(|object| object.free(heap));
+        heap.drain();
+        prop_assert_eq!(heap.statistics().small_bytes, 0);
+        prop_assert_eq!(heap.statistics().large_bytes, 0);
+    }
+}
