@@ -43,6 +43,7 @@ pub mod listing;
 pub mod directory;
 pub mod open;
 pub mod tmpfs;
+pub mod mounting;
 pub mod pseudo;
 pub mod initramfs;
 pub mod root;

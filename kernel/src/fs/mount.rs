@@ -45,6 +45,7 @@ pub struct Mount {
     root: Arc<Dentry>,
     source: String,
     flags: AtomicU32,
+    expired: core::sync::atomic::AtomicBool,
     place: SpinLock<Option<Location>>,
     children: SpinLock<Vec<Arc<Mount>>>,
 }
@@ -60,6 +61,7 @@ impl Mount {
             root,
             source,
             flags: AtomicU32::new(flags.bits()),
+            expired: core::sync::atomic::AtomicBool::new(false),
             place: SpinLock::new(LockRank::FileObject, None),
             children: SpinLock::new(LockRank::FileSystem, Vec::new()),
         })
@@ -99,6 +101,10 @@ impl Mount {
     #[inline]
     pub fn is_read_only(&self) -> bool {
         self.flags().contains(MountFlags::READ_ONLY) || self.superblock.is_read_only()
+    }
+    /// Marks it as one that nobody uses (`MNT_EXPIRE`); whether this was the first time.
+    pub fn mark_expired(&self) -> bool {
+        !self.expired.swap(true, Relaxed)
     }
     /// Where it is attached; `None` for the root of the tree and for one that is not attached.
     #[must_use]

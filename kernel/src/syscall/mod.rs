@@ -22,6 +22,8 @@ pub mod memory;
 pub mod prctl;
 pub mod process;
 pub mod descriptor;
+pub mod extended_attribute;
+pub mod mount;
 pub mod directory;
 pub mod file;
 pub mod lock;

@@ -7,6 +7,8 @@ use super::row::SystemCall;
 
 pub mod absent;
 pub mod descriptor;
+pub mod extended_attribute;
+pub mod mount;
 pub mod directory;
 pub mod file;
 pub mod metadata;
@@ -35,6 +37,8 @@ pub const SUBJECTS: &[(&str, &[SystemCall])] = &[
     ("Descriptors", descriptor::ROWS),
     ("Futexes", futex::ROWS),
     ("Events", event::ROWS),
+    ("Extended attributes", extended_attribute::ROWS),
+    ("Mounts", mount::ROWS),
     ("Absent", absent::ROWS),
 ];
 
