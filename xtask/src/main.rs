@@ -3,6 +3,7 @@
 //! Each command is a module. Status 2 and one line mean a mistake in what was asked for ([`failure::UsageError`]), status 1
 //! that something failed; `run` ends with the status of the program that it ran.
 
+mod bench;
 mod booted;
 mod census;
 mod cpio;
@@ -12,6 +13,7 @@ mod failure;
 mod initramfs;
 mod kernel_build;
 mod layers;
+mod probe;
 mod progress;
 mod provision;
 mod qemu;
@@ -58,6 +60,8 @@ enum Command {
     Unsafe(census::CensusOptions),
     /// Make the documents that come from the sources: docs/SYSCALLS.md
     Docs(docs::DocsOptions),
+    /// Count the instructions of operations on Ashlar and on Linux: docs/benchmarks/
+    Bench(bench::BenchOptions),
     /// Record the applet tests' expected output under Debian's Linux
     Record(test::RecordOptions),
 }
@@ -118,6 +122,7 @@ fn dispatch(command: Command) -> Result<u8> {
         Command::Layers => layers::run(),
         Command::Unsafe(options) => census::run(&options),
         Command::Docs(options) => docs::run(&options),
+        Command::Bench(options) => bench::run(&options),
         Command::Record(options) => test::record(&options),
     }
 }

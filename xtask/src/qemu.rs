@@ -213,7 +213,12 @@ impl Configuration {
 
 impl Emulator {
     /// Waits until the machine ends, or ends it when `timeout` is over.
-    pub fn wait(mut self, timeout: Option<Duration>) -> Result<Outcome> {
+    pub fn wait(self, timeout: Option<Duration>) -> Result<Outcome> {
+        self.wait_with_report(timeout).map(|(outcome, _)| outcome)
+    }
+
+    /// As [`Self::wait`], with every byte that the kernel wrote to port 0xe9.
+    pub fn wait_with_report(mut self, timeout: Option<Duration>) -> Result<(Outcome, Vec<u8>)> {
         let end = timeout.map(|timeout| Instant::now() + timeout);
         let status = match end {
             None => self.child.wait()?,
@@ -224,14 +229,14 @@ impl Emulator {
                 if Instant::now() >= end {
                     self.child.kill()?;
                     self.child.wait()?;
-                    return Ok(Outcome::TimedOut);
+                    return Ok((Outcome::TimedOut, Vec::new()));
                 }
                 std::thread::sleep(Duration::from_millis(5));
             },
         };
-        let byte = std::fs::read(self.status_file.path()).unwrap_or_default().last().copied();
+        let report = std::fs::read(self.status_file.path()).unwrap_or_default();
         let complained = self.complaint.join().unwrap_or(true);
-        decode(status, byte, complained)
+        Ok((decode(status, report.last().copied(), complained)?, report))
     }
 }
 

@@ -11,7 +11,7 @@ use crate::target::Architecture;
 use crate::user_build;
 
 /// Programs that measure or that must not run on the host.
-const NOT_TESTS: &[&str] = &["bench", "hostile"];
+const NOT_TESTS: &[&str] = &["at_init", "bench", "hostile"];
 
 /// The job, if any program matches `filter`.
 pub fn jobs(architecture: Architecture, filter: Option<&str>) -> Result<Vec<Job>> {

@@ -1,0 +1,261 @@
+//! Counts what operations of the kernel cost. Under QEMU's `-icount shift=0` the time-stamp counter is the number of instructions
+//! executed, so each row is exact and the same in each run. Prints `row NAME INSTRUCTIONS` lines; `cargo xtask bench` runs it on Ashlar and on Linux.
+
+#![allow(unsafe_code, reason = "system calls through libc and the time-stamp counter")]
+
+use std::hint::black_box;
+use std::process::ExitCode;
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+const PAGE: usize = 4096;
+const BOTH: i32 = libc::PROT_READ | libc::PROT_WRITE;
+const PRIVATE: i32 = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+
+/// Instructions executed by the machine so far.
+fn now() -> u64 {
+    // SAFETY: reading the counter has no effect.
+    unsafe { core::arch::x86_64::_rdtsc() }
+}
+
+/// What `work` costs on average over `count` rounds after a tenth as many unmeasured ones, less the loop's own cost.
+fn measure(count: u64, mut work: impl FnMut()) -> u64 {
+    for _ in 0..count.div_ceil(10) {
+        work();
+    }
+    let start = now();
+    for round in 0..count {
+        black_box(round);
+        work();
+    }
+    let spent = now() - start;
+    let start = now();
+    for round in 0..count {
+        black_box(round);
+    }
+    spent.saturating_sub(now() - start) / count
+}
+
+fn row(name: &str, instructions: u64) {
+    println!("row {name} {instructions}");
+}
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next().as_deref() == Some("leave") {
+        return ExitCode::SUCCESS;
+    }
+    calls();
+    files();
+    processes();
+    memory();
+    messages();
+    large_fork();
+    println!("bench: done");
+    ExitCode::SUCCESS
+}
+
+fn calls() {
+    // SAFETY: calls without pointers, and one with a valid place.
+    unsafe {
+        row("null call (getpid)", measure(2000, || _ = black_box(libc::syscall(libc::SYS_getpid))));
+        let mut time = std::mem::zeroed::<libc::timespec>();
+        row("clock_gettime", measure(2000, || _ = libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time)));
+    }
+}
+
+fn files() {
+    let buffer = &mut [0_u8; PAGE];
+    let place = buffer.as_mut_ptr().cast::<libc::c_void>();
+    // SAFETY: the buffer is a page long, and the names end in NUL.
+    unsafe {
+        let zero = libc::open(c"/dev/zero".as_ptr(), libc::O_RDONLY);
+        row("read of one byte", measure(2000, || _ = libc::read(zero, place, 1)));
+        let null = libc::open(c"/dev/null".as_ptr(), libc::O_WRONLY);
+        row("write of one byte", measure(2000, || _ = libc::write(null, place, 1)));
+        let name = c"/tmp/bench-file".as_ptr();
+        let file = libc::open(name, libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC, 0o600);
+        libc::write(file, place, PAGE);
+        row("read of 4 KiB", measure(1000, || _ = libc::pread(file, place, PAGE, 0)));
+        row("write of 4 KiB", measure(1000, || _ = libc::pwrite(file, place, PAGE, 0)));
+        row("open+close", measure(1000, || _ = libc::close(libc::open(name, libc::O_RDONLY))));
+        let mut status = std::mem::zeroed::<libc::stat>();
+        row("stat", measure(1000, || _ = libc::stat(name, &raw mut status)));
+        libc::unlink(name);
+    }
+}
+
+/// Forks; the child does `work` and ends.
+fn fork_and(work: impl FnOnce()) -> i32 {
+    // SAFETY: one thread runs at this time.
+    unsafe {
+        let child = libc::fork();
+        if child == 0 {
+            work();
+            libc::_exit(0);
+        }
+        child
+    }
+}
+
+fn wait_for(child: i32) {
+    // SAFETY: no status is asked for.
+    unsafe { libc::waitpid(child, null_mut(), 0) };
+}
+
+fn processes() {
+    row("fork+exit+wait", measure(100, || wait_for(fork_and(|| ()))));
+    let own = c"/proc/self/exe".as_ptr();
+    let named = c"/usr/local/bin/bench".as_ptr();
+    let arguments = [named, c"leave".as_ptr(), std::ptr::null()];
+    let environment = [std::ptr::null()];
+    let run = || {
+        wait_for(fork_and(|| {
+            // SAFETY: the lists end in null pointers and the strings in NUL.
+            unsafe {
+                libc::execve(named, arguments.as_ptr(), environment.as_ptr());
+                libc::execve(own, arguments.as_ptr(), environment.as_ptr());
+            }
+        }));
+    };
+    row("fork+exec+wait", measure(50, run));
+    row("thread create+join", measure(100, || _ = std::thread::spawn(|| ()).join()));
+}
+
+/// Anonymous memory in pages of 4 KiB.
+fn map(pages: usize) -> *mut u8 {
+    // SAFETY: a new mapping; the advice is about it.
+    unsafe {
+        let area = libc::mmap(null_mut(), pages * PAGE, BOTH, PRIVATE, -1, 0);
+        libc::madvise(area, pages * PAGE, libc::MADV_NOHUGEPAGE);
+        area.cast()
+    }
+}
+
+fn unmap(area: *mut u8, pages: usize) {
+    // SAFETY: the callers mapped it and use it no more.
+    unsafe { libc::munmap(area.cast(), pages * PAGE) };
+}
+
+/// Writes to each page; gives what one page cost.
+fn touch(area: *mut u8, pages: usize) -> u64 {
+    let start = now();
+    for page in 0..pages {
+        // SAFETY: the callers' areas are that large.
+        unsafe { area.add(page * PAGE).write_volatile(1) };
+    }
+    (now() - start) / pages as u64
+}
+
+fn memory() {
+    const PAGES: usize = 2048;
+    let area = map(PAGES);
+    row("anonymous fault", touch(area, PAGES));
+    // The child writes to what it shares with its parent, and leaves the count in shared memory.
+    // SAFETY: a fresh shared page, used as one counter.
+    let cell = unsafe {
+        let shared = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
+        &*libc::mmap(null_mut(), PAGE, BOTH, shared, -1, 0).cast::<AtomicU64>()
+    };
+    cell.store(0, Ordering::Relaxed);
+    wait_for(fork_and(|| cell.store(touch(area, PAGES), Ordering::Relaxed)));
+    row("copy-on-write fault", cell.load(Ordering::Relaxed));
+    unmap(area, PAGES);
+    row("mmap+munmap", measure(500, || unmap(map_plain(), 1)));
+    let touched = || {
+        let area = map_plain();
+        // SAFETY: the page was just mapped.
+        unsafe { area.write_volatile(1) };
+        unmap(area, 1);
+    };
+    row("mmap+touch+munmap", measure(500, touched));
+}
+
+fn map_plain() -> *mut u8 {
+    // SAFETY: a new mapping.
+    unsafe { libc::mmap(null_mut(), PAGE, BOTH, PRIVATE, -1, 0).cast() }
+}
+
+extern "C" fn on_signal(_signal: i32) {}
+
+fn messages() {
+    // SAFETY: a handler that does nothing, and our own process.
+    unsafe {
+        let handler: extern "C" fn(i32) = on_signal;
+        libc::signal(libc::SIGUSR1, handler as *const () as usize);
+        let own = libc::getpid();
+        row("signal to self", measure(500, || _ = libc::kill(own, libc::SIGUSR1)));
+    }
+    pipe_round_trip();
+    futex_round_trip();
+}
+
+fn pipe_round_trip() {
+    let (mut there, mut back) = ([0_i32; 2], [0_i32; 2]);
+    let mut byte = 0_u8;
+    let place = (&raw mut byte).cast::<libc::c_void>();
+    // SAFETY: both arrays take two descriptors, and the byte is one byte.
+    unsafe {
+        libc::pipe(there.as_mut_ptr());
+        libc::pipe(back.as_mut_ptr());
+        let child = fork_and(|| {
+            libc::close(there[1]);
+            while libc::read(there[0], place, 1) == 1 {
+                libc::write(back[1], place, 1);
+            }
+        });
+        libc::close(there[0]);
+        let trip = || {
+            libc::write(there[1], place, 1);
+            libc::read(back[0], place, 1);
+        };
+        row("pipe round trip", measure(500, trip));
+        libc::close(there[1]);
+        wait_for(child);
+    }
+}
+
+/// Whose turn it is: 0 the first thread's, 1 the second's, 2 nobody's.
+static TURN: AtomicU32 = AtomicU32::new(0);
+
+fn give_turn(to: u32) {
+    TURN.store(to, Ordering::SeqCst);
+    // SAFETY: the word lives for ever.
+    unsafe { libc::syscall(libc::SYS_futex, TURN.as_ptr(), libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, 1) };
+}
+
+/// Sleeps while it is the turn of `other`.
+fn await_turn(other: u32) {
+    while TURN.load(Ordering::SeqCst) == other {
+        let wait = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
+        // SAFETY: the word lives for ever, and there is no time limit.
+        unsafe { libc::syscall(libc::SYS_futex, TURN.as_ptr(), wait, other, 0) };
+    }
+}
+
+fn futex_round_trip() {
+    let partner = std::thread::spawn(|| {
+        loop {
+            await_turn(0);
+            if TURN.load(Ordering::SeqCst) == 2 {
+                break;
+            }
+            give_turn(0);
+        }
+    });
+    let trip = || {
+        give_turn(1);
+        await_turn(1);
+    };
+    row("futex round trip", measure(500, trip));
+    give_turn(2);
+    let _ = partner.join();
+}
+
+fn large_fork() {
+    const PAGES: usize = 256 * 256;
+    let area = map(PAGES);
+    touch(area, PAGES);
+    row("fork with 256 MiB", measure(3, || wait_for(fork_and(|| ()))));
+    unmap(area, PAGES);
+}

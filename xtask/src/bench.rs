@@ -1,0 +1,244 @@
+//! `cargo xtask bench`: what operations cost on Ashlar and on Debian's Linux, in instructions.
+//!
+//! The same static program (`user/src/bin/bench.rs`) runs on both kernels in the same QEMU with `-icount shift=0,sleep=off`,
+//! where the time-stamp counter is the number of instructions executed and two runs are identical. Linux runs with
+//! `mitigations=off init_on_alloc=0`. A second pair of boots measures what the way to `/init` costs; the firmware's part is measured
+//! by a kernel of a few instructions ([`probe`]) and taken off. The table goes to `docs/benchmarks/`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use crate::booted::Setup;
+use crate::booted::console::Console;
+use crate::initramfs::{self, Job, Kernel};
+use crate::progress::step;
+use crate::qemu::{Clock, Configuration, TemporaryFile};
+use crate::target::{Architecture, Profile};
+use crate::{kernel_build, probe, provision, user_build, workspace};
+
+/// The processor: everything, but `rep movsb` counts one instruction per byte in QEMU, so neither kernel shall use it.
+const CPU: &str = "max,-erms";
+/// What both kernels get on their command line; Ashlar ignores what it does not need.
+const APPEND: &str = "mitigations=off init_on_alloc=0";
+/// The longest that the whole program may take.
+const LIMIT: Duration = Duration::from_secs(400);
+/// What comes after this line in the document is written by hand and kept.
+const NOTES: &str = "<!-- Below this line: written by hand, kept by `cargo xtask bench`. -->";
+
+/// What to measure.
+#[derive(Args, Debug)]
+pub struct BenchOptions {
+    /// Machine architecture
+    #[arg(long, value_enum, default_value_t)]
+    arch: Architecture,
+    /// Fail when a row is above Linux's or the geometric mean above 0.5
+    #[arg(long)]
+    check: bool,
+    /// Measure and print, but leave the document as it is
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Name and instructions, in the program's order.
+type Rows = Vec<(String, u64)>;
+
+/// What a boot was measured to cost.
+#[derive(Clone, Copy, Default)]
+struct Boot {
+    /// Instructions from the kernel's first to the first of `/init`.
+    instructions: u64,
+    /// Bytes of memory in use there: configured less free.
+    memory: u64,
+}
+
+/// Measures, prints the table and writes it.
+pub fn run(options: &BenchOptions) -> Result<u8> {
+    let architecture = options.arch;
+    provision::emulator(architecture)?;
+    let linux_kernel = provision::linux(architecture)?;
+    let ashlar_kernel = kernel_build::build(architecture, Profile::Release)?;
+    let programs = user_build::build(architecture)?;
+    let setup = |system, kernel: &PathBuf| Setup { architecture, system, kernel: kernel.clone() };
+    let (ashlar, linux) = (setup(Kernel::Ashlar, &ashlar_kernel), setup(Kernel::Linux, &linux_kernel));
+    let mut rows = BTreeMap::new();
+    let mut boots = BTreeMap::new();
+    for (name, setup) in [("Ashlar", &ashlar), ("Linux", &linux)] {
+        rows.insert(name, step(&format!("Measuring {name}"), || operations(setup, &programs))?);
+        boots.insert(name, step(&format!("Measuring {name}'s boot"), || boot(setup, &programs))?);
+    }
+    let ours = rows.remove("Ashlar").unwrap_or_default();
+    let theirs: BTreeMap<String, u64> = rows.remove("Linux").unwrap_or_default().into_iter().collect();
+    let boot_of = |name: &str| boots.get(name).copied().unwrap_or_default();
+    let table = Table { rows: pair(&ours, &theirs), ours: boot_of("Ashlar"), theirs: boot_of("Linux") };
+    let text = table.render();
+    println!("{text}");
+    let file = workspace::root().join("docs/benchmarks").join(format!("{}.md", architecture.name()));
+    if !options.dry_run {
+        write(&file, &text)?;
+    }
+    Ok(u8::from(options.check && !table.aim_is_reached()))
+}
+
+fn pair(ours: &Rows, theirs: &BTreeMap<String, u64>) -> Vec<(String, u64, u64)> {
+    ours.iter().filter_map(|(name, count)| theirs.get(name).map(|other| (name.clone(), *count, *other))).collect()
+}
+
+fn machine(setup: &Setup, initrd: PathBuf, memory: &str) -> Configuration {
+    let mut configuration = setup.machine(initrd);
+    configuration.cpu = Some(CPU.to_owned());
+    configuration.clock = Clock::Counted;
+    memory.clone_into(&mut configuration.memory);
+    configuration.append = format!("{} {APPEND}", configuration.append);
+    configuration
+}
+
+fn operations(setup: &Setup, programs: &BTreeMap<String, PathBuf>) -> Result<Rows> {
+    let program = programs.get("bench").context("user/ has no bench")?;
+    let job = Job::Program(vec![program.display().to_string()]);
+    let content = initramfs::for_job(setup.architecture, setup.system, &job, &Setup::terminal())?;
+    let initrd = TemporaryFile::new("bench.cpio", &content)?;
+    let mut console = Console::start(&machine(setup, initrd.path().to_path_buf(), "1G"))?;
+    let said = console.expect("bench: done", LIMIT);
+    let _ = console.finish(Duration::from_secs(10));
+    let rows: Rows = said?.lines().filter_map(parse_row).collect();
+    if rows.is_empty() {
+        bail!("the program printed no rows");
+    }
+    Ok(rows)
+}
+
+/// `row some name 123` as `("some name", 123)`.
+fn parse_row(line: &str) -> Option<(String, u64)> {
+    let (name, count) = line.trim().strip_prefix("row ")?.rsplit_once(' ')?;
+    Some((name.to_owned(), count.parse().ok()?))
+}
+
+fn boot(setup: &Setup, programs: &BTreeMap<String, PathBuf>) -> Result<Boot> {
+    const MEMORY: u64 = 128;
+    let program = programs.get("at_init").context("user/ has no at_init")?;
+    let mut archive = initramfs::base(setup.architecture)?;
+    archive.file("init", 0o755, &std::fs::read(program)?);
+    let initrd = TemporaryFile::new("boot.cpio", &archive.finish())?;
+    let configuration = machine(setup, initrd.path().to_path_buf(), &format!("{MEMORY}M"));
+    let firmware = probe::firmware_instructions(&configuration)?;
+    let mut console = Console::start(&configuration)?;
+    let said = console.expect("at-init total", Duration::from_secs(120));
+    let _ = console.finish(Duration::from_secs(10));
+    let said = said?;
+    let value = |name: &str| -> Result<u64> {
+        let line =
+            said.lines().find_map(|line| line.trim().strip_prefix(name)).with_context(|| format!("no {name}"))?;
+        line.trim().parse().context("no number")
+    };
+    Ok(Boot {
+        instructions: value("at-init instructions")?.saturating_sub(firmware),
+        memory: (MEMORY << 20).saturating_sub(value("at-init free")?),
+    })
+}
+
+/// What was measured.
+struct Table {
+    rows: Vec<(String, u64, u64)>,
+    ours: Boot,
+    theirs: Boot,
+}
+
+#[expect(clippy::cast_precision_loss, reason = "ratios are shown with two digits")]
+fn ratio(ours: u64, theirs: u64) -> f64 {
+    ours.max(1) as f64 / theirs.max(1) as f64
+}
+
+impl Table {
+    fn geometric_mean(&self) -> f64 {
+        let logarithms: f64 = self.rows.iter().map(|(_, ours, theirs)| ratio(*ours, *theirs).ln()).sum();
+        (logarithms / f64::from(u32::try_from(self.rows.len().max(1)).unwrap_or(1))).exp()
+    }
+
+    fn aim_is_reached(&self) -> bool {
+        let boot = ratio(self.ours.instructions, self.theirs.instructions) <= 0.1;
+        let memory = self.ours.memory <= 8 << 20;
+        self.rows.iter().all(|(_, ours, theirs)| ours <= theirs) && self.geometric_mean() <= 0.5 && boot && memory
+    }
+
+    fn render(&self) -> String {
+        let mut text = String::from("| operation | Ashlar | Linux 6.1 | ratio |\n|---|---:|---:|---:|\n");
+        for (name, ours, theirs) in &self.rows {
+            let _ =
+                writeln!(text, "| {name} | {} | {} | {:.2} |", grouped(*ours), grouped(*theirs), ratio(*ours, *theirs));
+        }
+        let _ = writeln!(text, "| **geometric mean** | | | **{:.2}** |", self.geometric_mean());
+        let (ours, theirs) = (self.ours, self.theirs);
+        text.push_str("\n| boot, 128 MiB | Ashlar | Linux 6.1 | ratio |\n|---|---:|---:|---:|\n");
+        let _ = writeln!(
+            text,
+            "| instructions to the first of `/init`, firmware apart | {} | {} | {:.3} |",
+            grouped(ours.instructions),
+            grouped(theirs.instructions),
+            ratio(ours.instructions, theirs.instructions)
+        );
+        let _ = writeln!(
+            text,
+            "| memory in use there, KiB | {} | {} | {:.3} |",
+            grouped(ours.memory >> 10),
+            grouped(theirs.memory >> 10),
+            ratio(ours.memory, theirs.memory)
+        );
+        text
+    }
+}
+
+/// `1234567` as `1,234,567`.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+fn write(file: &PathBuf, table: &str) -> Result<()> {
+    let old = std::fs::read_to_string(file).unwrap_or_default();
+    let notes = old.split_once(NOTES).map_or("\n", |(_, notes)| notes);
+    let head = "# Instructions per operation, x86_64\n\n\
+        Made by `cargo xtask bench`. One CPU, 1 GiB, QEMU's `q35` with `-icount shift=0,sleep=off -cpu max,-erms`: the counter is the number of\n\
+        instructions executed, in user space and kernel together, and the same in each run. The rival is Debian's `linux-image-cloud-amd64`\n\
+        with `mitigations=off init_on_alloc=0`. Loops' own cost is taken off. Below 1 is better than Linux.\n\n";
+    if let Some(folder) = file.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    std::fs::write(file, format!("{head}{table}\n{NOTES}{notes}"))
+        .with_context(|| format!("cannot write {}", file.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_and_numbers() {
+        assert_eq!(parse_row("row fork+exec wait 12\r"), Some(("fork+exec wait".to_owned(), 12)));
+        assert_eq!(parse_row("something else"), None);
+        assert_eq!(grouped(1_234_567), "1,234,567");
+        assert_eq!(grouped(12), "12");
+    }
+
+    #[test]
+    fn means() {
+        let table = Table {
+            rows: vec![("a".to_owned(), 1, 4), ("b".to_owned(), 1, 1)],
+            ours: Boot { instructions: 1, memory: 1 },
+            theirs: Boot { instructions: 10, memory: 1 },
+        };
+        assert!((table.geometric_mean() - 0.5).abs() < 1e-9);
+        assert!(table.aim_is_reached());
+    }
+}
