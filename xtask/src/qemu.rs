@@ -133,12 +133,20 @@ impl Drop for TemporaryFile {
     }
 }
 
-/// A machine that runs.
+/// A machine that runs; it ends at the latest when this is dropped.
 pub struct Emulator {
     /// The QEMU process.
     pub child: Child,
     status_file: TemporaryFile,
-    complaint: std::thread::JoinHandle<bool>,
+    /// Whether QEMU said anything on its standard error; taken when it has ended.
+    complaint: Option<std::thread::JoinHandle<bool>>,
+}
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 impl Configuration {
@@ -207,7 +215,7 @@ impl Configuration {
             }
             !text.is_empty()
         });
-        Ok(Emulator { child, status_file, complaint })
+        Ok(Emulator { child, status_file, complaint: Some(complaint) })
     }
 }
 
@@ -235,7 +243,7 @@ impl Emulator {
             },
         };
         let report = std::fs::read(self.status_file.path()).unwrap_or_default();
-        let complained = self.complaint.join().unwrap_or(true);
+        let complained = self.complaint.take().is_none_or(|thread| thread.join().unwrap_or(true));
         Ok((decode(status, report.last().copied(), complained)?, report))
     }
 }
