@@ -43,6 +43,10 @@ pub mod listing;
 pub mod directory;
 pub mod open;
 pub mod tmpfs;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 pub mod mounting;
 pub mod pseudo;
 pub mod initramfs;

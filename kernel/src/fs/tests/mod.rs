@@ -1,0 +1,6 @@
+//! The VFS as a whole on tmpfs.
+
+mod changes;
+mod mounts;
+mod permissions;
+mod walks;
