@@ -27,12 +27,6 @@ impl Default for ProcessAttributes {
 }
 
 impl ProcessAttributes {
-    /// Those of a forked child.
-    #[must_use]
-    pub fn fork(&self) -> Self {
-        Self { dumpable: AtomicU8::new(self.dumpable.load(Relaxed)) }
-    }
-
     /// See [`Dumpable`].
     #[must_use]
     pub fn dumpable(&self) -> Dumpable {
@@ -66,11 +60,11 @@ impl Default for ThreadAttributes {
 }
 
 impl ThreadAttributes {
-    /// Those of a new thread or forked child: what was set is its default.
-    #[must_use]
-    pub fn inherit(&self) -> Self {
-        let slack = self.timer_slack();
-        Self { timer_slack: AtomicU64::new(slack), default_slack: AtomicU64::new(slack) }
+    /// Takes over `creator`'s, as a new thread or forked child does: what was set there is the default here.
+    pub fn inherit(&self, creator: &Self) {
+        let slack = creator.timer_slack();
+        self.timer_slack.store(slack, Relaxed);
+        self.default_slack.store(slack, Relaxed);
     }
 
     /// By how many nanoseconds sleeps may be late. Timers are exact here; the value is kept for programs that read it.
@@ -94,12 +88,13 @@ mod tests {
     fn no_slack_means_the_inherited_one() {
         let parent = ThreadAttributes::default();
         parent.set_timer_slack(7);
-        let child = parent.inherit();
+        let child = ThreadAttributes::default();
+        child.inherit(&parent);
         child.set_timer_slack(99);
         child.set_timer_slack(0);
         assert_eq!(child.timer_slack(), 7);
         let process = ProcessAttributes::default();
         process.set_dumpable(Dumpable::No);
-        assert_eq!(process.fork().dumpable(), Dumpable::No);
+        assert_eq!(process.dumpable(), Dumpable::No);
     }
 }

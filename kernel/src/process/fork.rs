@@ -272,6 +272,7 @@ fn assemble(
             thread_pointer,
             space_root: space.root().value(),
         })?;
+        thread.attributes.inherit(&caller.attributes);
         if flags.contains(CloneFlags::CHILD_SETTID) {
             thread.set_child_tid.store(request.child_tid.value(), Relaxed);
         }
@@ -298,6 +299,7 @@ fn new_process(parent: &Arc<Process>, id: Pid, request: &CloneRequest) -> Arc<Pr
     process.real_user.store(parent.real_user(), Relaxed);
     process.personality.store(parent.personality(), Relaxed);
     process.set_program(parent.program());
+    process.attributes.set_dumpable(parent.attributes.dumpable());
     Arc::new(process)
 }
 

@@ -43,6 +43,7 @@ pub mod signal;
 mod stack;
 pub mod table;
 pub mod thread;
+pub mod timers;
 pub mod uts;
 pub mod trap;
 pub mod wait;
@@ -77,6 +78,8 @@ pub struct Process {
     pub signals: SignalState,
     /// What `prctl` sets.
     pub attributes: attributes::ProcessAttributes,
+    /// Timers that send signals.
+    pub timers: timers::ProcessTimers,
     /// Resource limits.
     pub limits: SpinLock<ResourceLimits, InterruptsDisabled>,
     /// Relations to others, guarded by the process table's lock.
@@ -237,6 +240,7 @@ impl Process {
             id,
             signals,
             attributes: attributes::ProcessAttributes::default(),
+            timers: timers::ProcessTimers::default(),
             limits: SpinLock::new(LockRank::Process, limits),
             family: TableCell::new(Family::default()),
             parent_id: AtomicI32::new(0),
@@ -500,6 +504,7 @@ pub fn initialize() {
     scheduler::dispatch::set_kernel_root(<crate::arch::Current as crate::arch::Mmu>::active_root());
     scheduler::dispatch::adopt_idle_thread(Thread::adopting(&kernel, b"swapper/0"));
     crate::arch::set_trap_handler(&trap::TRAPS);
+    futex::initialize();
 }
 
 /// Makes PID 1, which begins in the kernel function `function`: it prepares the root file system and becomes a program with
@@ -510,6 +515,8 @@ pub fn initialize() {
 pub fn start_init(function: fn()) -> Result<Arc<Process>> {
     let process = create_process(None)?;
     process.signals.set_unkillable();
+    let memory = crate::memory::frame_allocator::statistics().total as u64 * crate::base::PAGE_SIZE as u64;
+    *process.limits.lock() = ResourceLimits::for_machine(memory);
     let thread = create_thread(&process, Start::Kernel(function))?;
     thread.set_name(b"init");
     thread.start()?;

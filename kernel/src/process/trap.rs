@@ -106,7 +106,7 @@ impl TrapHandler for Traps {
         }
         let thread = current_thread();
         let child_tid = thread.set_child_tid.load(Relaxed);
-        if child_tid != 0 || thread.signals.has_work() {
+        if child_tid != 0 || signal::is_needed(&thread.signals, frame) {
             Current::enable_interrupts();
             if child_tid != 0 {
                 super::fork::write_child_tid(&thread);

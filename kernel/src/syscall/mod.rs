@@ -37,6 +37,7 @@ pub mod random;
 pub mod signal;
 pub mod table;
 pub mod time_values;
+pub mod timer;
 pub mod trace;
 
 pub use argument::{Argument, ArgumentKind, CallResult};

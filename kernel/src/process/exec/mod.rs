@@ -414,7 +414,8 @@ fn replace(thread: &Arc<Thread>, prepared: Prepared) -> Result<TrapFrame> {
     Ok(TrapFrame::for_program(VirtualAddress::new(start), stack.pointer))
 }
 
-fn memory_limits(process: &Process) -> MemoryLimits {
+/// The limits of `process` that its address space enforces.
+pub(crate) fn memory_limits(process: &Process) -> MemoryLimits {
     let limits = process.limits.lock();
     MemoryLimits {
         address_space: limits.soft(Resource::AddressSpace),
@@ -534,6 +535,7 @@ fn switch_space(thread: &Arc<Thread>, space: Arc<AddressSpace>) {
 fn settle(thread: &Arc<Thread>, prepared: Prepared, auxiliary_vector: Vec<[u64; 2]>) -> Result<()> {
     let process = thread.process();
     process.signals.reset_for_exec(&thread.signals);
+    process.timers.posix.clear();
     process.exit_signal.store(17, Relaxed);
     process.executed.store(true, Relaxed);
     thread.robust_list.store(0, Relaxed);

@@ -275,13 +275,16 @@ pub fn wake_operation(
     Ok(woken)
 }
 
-/// Registers what the end of a thread does to futexes. Once, at boot.
+/// Registers what the end of a thread does to futexes, and that of a process to timers. Once, at boot.
 pub fn initialize() {
     super::exit::set_child_tid_waker(|word| {
         // The word may be shared with another process; a bad one wakes nobody.
         let _ = wake(word, Sharing::Shared, 1, MATCH_ANY);
     });
-    super::exit::add_end_hooks(super::exit::EndHooks { thread: robust::release_all, process: |_| {} });
+    super::exit::add_end_hooks(super::exit::EndHooks {
+        thread: robust::release_all,
+        process: |process| process.timers.stop(),
+    });
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use super::dispatch::{self, TickMode};
 use crate::base::Nanoseconds;
 use crate::process::thread::Thread;
+use crate::process::timers;
 use crate::time::{self, TimerCallback, TimerHandle};
 use alloc::sync::Arc;
 
@@ -33,6 +34,13 @@ pub fn interrupt(mode: TickMode) {
     let ticks = time::handle_interrupt();
     for _ in 0..ticks.0.min(MISSED_TICKS) {
         dispatch::tick(mode);
+    }
+    if ticks.0 != 0
+        && let Some(thread) = crate::process::thread::try_current_thread()
+        && thread.is_user()
+    {
+        let mode = if mode == TickMode::User { timers::Mode::User } else { timers::Mode::Kernel };
+        timers::account(&thread, mode, ticks.0.min(MISSED_TICKS));
     }
     super::super::load::sample(time::monotonic(), dispatch::runnable_count);
 }

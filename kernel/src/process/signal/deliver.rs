@@ -34,7 +34,11 @@ const RESTART_SYSTEM_CALL: u64 = match Current::ARCHITECTURE {
 };
 
 /// The error that a system call left in the result register, if it asks to be restarted.
-fn restart_request(frame: &TrapFrame) -> Option<Errno> {
+#[inline]
+pub(super) fn restart_request(frame: &TrapFrame) -> Option<Errno> {
+    if !(512..=516).contains(&frame.result().wrapping_neg()) {
+        return None;
+    }
     frame.system_call_number()?;
     [Errno::ERESTARTSYS, Errno::ERESTARTNOINTR, Errno::ERESTARTNOHAND, Errno::ERESTARTBLOCK]
         .into_iter()
@@ -54,8 +58,9 @@ pub(super) fn next_step(frame: &mut TrapFrame, thread: &ThreadSignals, state: &S
         return Step::Stop;
     }
     if work.contains(SignalWork::PENDING) {
-        while let Some((information, action)) = state.take(thread, thread.blocked().complement()) {
+        while let Some((mut information, action)) = state.take(thread, thread.blocked().complement()) {
             let Some(signal) = information.signal() else { continue };
+            crate::process::timers::signal_taken(&mut information);
             if action.is_ignore() {
                 continue;
             }

@@ -52,6 +52,14 @@ pub enum Fate {
     EndThread,
 }
 
+/// Whether [`deliver`] has anything to do for the running thread: signals, or a system call that wants to start again (and whose
+/// reason may have gone since).
+#[inline]
+#[must_use]
+pub fn is_needed(signals: &ThreadSignals, frame: &TrapFrame) -> bool {
+    signals.has_work() || deliver::restart_request(frame).is_some()
+}
+
 /// Delivers the running thread's signals into `frame`, and restarts a system call that was interrupted for nothing: the last thing
 /// before user mode, interrupts enabled, no lock held. Stops sleep in here.
 pub fn deliver(frame: &mut TrapFrame) -> Fate {

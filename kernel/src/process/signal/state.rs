@@ -36,8 +36,10 @@ pub enum Target<'a> {
 /// What sending led to beyond the signal itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Sent {
-    /// Nothing to do for the sender: it waits, was merged with one that waits, or is ignored.
-    Done,
+    /// It waits, or ends the process.
+    Queued,
+    /// It is ignored, or one of the kind waits already.
+    Dropped,
     /// SIGCONT continued a stopped process: its parent is to be told.
     Continued,
 }
@@ -285,12 +287,13 @@ impl SignalState {
         charge: Option<Charge>,
     ) -> Result<Sent> {
         let mut inner = self.inner.lock();
-        let sent = self.prepare(&mut inner, signal);
+        let continued = self.prepare(&mut inner, signal);
+        let dropped = if continued { Sent::Continued } else { Sent::Dropped };
         if self.ending.load(Ordering::Relaxed) && signal != Signal::SIGKILL {
-            return Ok(sent);
+            return Ok(dropped);
         }
         if self.drops(&inner, target, signal, &information) {
-            return Ok(sent);
+            return Ok(dropped);
         }
         let queued = match target {
             Target::Process => inner.shared.push(signal, information, charge),
@@ -298,18 +301,18 @@ impl SignalState {
         };
         match queued {
             Queued::Added => {}
-            Queued::AlreadyPending => return Ok(sent),
+            Queued::AlreadyPending => return Ok(dropped),
             Queued::NoMemory => return Err(Errno::EAGAIN),
         }
         self.publish(&inner);
         self.complete(&inner, target, signal);
         drop(inner);
         self.watchers.wake();
-        Ok(sent)
+        Ok(if continued { Sent::Continued } else { Sent::Queued })
     }
 
-    /// What a stopping or continuing signal does already by being sent.
-    fn prepare(&self, inner: &mut Inner, signal: Signal) -> Sent {
+    /// What a stopping or continuing signal does already by being sent. Says whether it continued the process.
+    fn prepare(&self, inner: &mut Inner, signal: Signal) -> bool {
         if SignalSet::STOPPING.contains(signal) {
             inner.discard(SignalSet::EMPTY.with(Signal::SIGCONT));
             self.publish(inner);
@@ -323,7 +326,7 @@ impl SignalState {
                 member.remove_work(SignalWork::STOP | SignalWork::ARRIVED);
             }
         }
-        Sent::Done
+        false
     }
 
     /// Whether the signal has no effect now and could have none later, so that it is not even queued.
@@ -621,18 +624,18 @@ impl Inner {
     }
 
     /// SIGCONT: nobody stops any more.
-    fn resume(&mut self) -> Sent {
+    fn resume(&mut self) -> bool {
         let was = core::mem::take(&mut self.stop);
         self.stop_report = None;
         if was == Stop::Running {
-            return Sent::Done;
+            return false;
         }
         for member in &self.members {
             member.remove_work(SignalWork::STOP | SignalWork::ARRIVED);
             member.notify(SignalWork::empty());
         }
         self.continue_report = true;
-        Sent::Continued
+        true
     }
 
     fn arrive(&mut self) -> Option<JobChange> {
@@ -758,7 +761,7 @@ mod tests {
         assert_eq!(state.take_stop_report(Consume::Yes), Some(Signal::SIGTSTP));
         assert_eq!(state.take_stop_report(Consume::Yes), None);
         assert_eq!(send(&state, Signal::SIGCONT), Sent::Continued);
-        assert_eq!(send(&state, Signal::SIGCONT), Sent::Done);
+        assert_eq!(send(&state, Signal::SIGCONT), Sent::Dropped);
         assert!(state.take_continue_report(Consume::Yes));
         assert!(!state.take_continue_report(Consume::Yes));
         assert!(!threads[0].work().contains(SignalWork::STOP));

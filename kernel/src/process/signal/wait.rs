@@ -2,7 +2,8 @@
 
 use super::information::SignalInformation;
 use super::number::SignalSet;
-use super::thread::SignalWork;
+use super::state::SignalState;
+use super::thread::{SignalWork, ThreadSignals};
 use crate::arch::{Cpu, Current};
 use crate::base::{Errno, Nanoseconds, Result};
 use crate::process::current_thread;
@@ -61,7 +62,7 @@ pub fn wait_for(wanted: SignalSet, deadline: Option<Nanoseconds>) -> Result<Sign
     let wanted = wanted.blockable();
     let thread = current_thread();
     let (signals, state) = (&thread.signals, &thread.process().signals);
-    if let Some(information) = state.take_waited(signals, wanted) {
+    if let Some(information) = take(signals, state, wanted) {
         return Ok(information);
     }
     if deadline == Some(Nanoseconds::ZERO) {
@@ -74,7 +75,7 @@ pub fn wait_for(wanted: SignalSet, deadline: Option<Nanoseconds>) -> Result<Sign
     while reason == WakeReason::Woken && !signals.interrupts(Interruptible::BySignal) {
         reason = parking::park(deadline, Interruptible::BySignal);
     }
-    let taken = state.take_waited(signals, wanted);
+    let taken = take(signals, state, wanted);
     state.set_mask(signals, old);
     signals.store_real_blocked(SignalSet::EMPTY);
     match taken {
@@ -82,4 +83,11 @@ pub fn wait_for(wanted: SignalSet, deadline: Option<Nanoseconds>) -> Result<Sign
         None if reason == WakeReason::TimedOut => Err(Errno::EAGAIN),
         None => Err(Errno::EINTR),
     }
+}
+
+/// Takes a signal of `wanted` that waits for the running thread, whose state these are.
+pub fn take(signals: &ThreadSignals, state: &SignalState, wanted: SignalSet) -> Option<SignalInformation> {
+    let mut information = state.take_waited(signals, wanted)?;
+    crate::process::timers::signal_taken(&mut information);
+    Some(information)
 }

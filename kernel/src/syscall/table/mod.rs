@@ -21,6 +21,7 @@ pub mod memory;
 pub mod prctl;
 pub mod process;
 pub mod signal;
+pub mod timer;
 
 /// The subjects, in the order in which the reference lists them.
 pub const SUBJECTS: &[(&str, &[SystemCall])] = &[
@@ -36,6 +37,7 @@ pub const SUBJECTS: &[(&str, &[SystemCall])] = &[
     ("File status", metadata::ROWS),
     ("Descriptors", descriptor::ROWS),
     ("Futexes", futex::ROWS),
+    ("Timers", timer::ROWS),
     ("Events", event::ROWS),
     ("Extended attributes", extended_attribute::ROWS),
     ("Mounts", mount::ROWS),

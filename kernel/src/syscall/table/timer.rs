@@ -1,0 +1,29 @@
+//! Timers that send signals.
+
+use crate::memory::user::UserPointer;
+use crate::syscall::timer::{self, EventArgument, IntervalArgument, SettingArgument};
+
+crate::system_call_rows! {
+    /// Shows an interval timer. EINVAL: no such timer. EFAULT: memory.
+    getitimer { x86_64: 36, aarch64: 102, needs: Nothing, support: Full } = timer::getitimer,
+        (which: i32, current: UserPointer<IntervalArgument>);
+    /// Sets and shows an interval timer. EINVAL: no such timer, or a time out of range. EFAULT: memory.
+    setitimer { x86_64: 38, aarch64: 103, needs: Nothing, support: Full } = timer::setitimer,
+        (which: i32, new: UserPointer<IntervalArgument>, old: UserPointer<IntervalArgument>);
+    /// Asks for SIGALRM after some seconds, 0 for never; gives the seconds that were left.
+    alarm { x86_64: 37, aarch64: none, needs: Nothing, support: Full } = timer::alarm, (seconds: u32);
+    /// Makes a timer. EINVAL: no such clock, signal or thread. EAGAIN: the user's limit of queued signals is reached.
+    /// EOPNOTSUPP: a clock that timers cannot run on. EFAULT: memory.
+    timer_create { x86_64: 222, aarch64: 107, needs: Nothing, support: Partial("not on CPU-time and alarm clocks") } = timer::timer_create,
+        (clock: i32, event: UserPointer<EventArgument>, identifier: UserPointer<i32>);
+    /// Sets and shows a timer. EINVAL: no such timer, or a time out of range. EFAULT: memory.
+    timer_settime { x86_64: 223, aarch64: 110, needs: Nothing, support: Full } = timer::timer_settime,
+        (identifier: i32, flags: i32, new: UserPointer<SettingArgument>, old: UserPointer<SettingArgument>);
+    /// Shows a timer. EINVAL: no such timer. EFAULT: memory.
+    timer_gettime { x86_64: 224, aarch64: 108, needs: Nothing, support: Full } = timer::timer_gettime,
+        (identifier: i32, current: UserPointer<SettingArgument>);
+    /// Shows how many expiries the last signal stood for beyond its own. EINVAL: no such timer.
+    timer_getoverrun { x86_64: 225, aarch64: 109, needs: Nothing, support: Full } = timer::timer_getoverrun, (identifier: i32);
+    /// Deletes a timer. EINVAL: no such timer.
+    timer_delete { x86_64: 226, aarch64: 111, needs: Nothing, support: Full } = timer::timer_delete, (identifier: i32);
+}
