@@ -6,7 +6,7 @@ use crate::base::{PAGE_SHIFT, PAGE_SIZE, VirtualAddress, VirtualRange};
 use crate::memory::area::{AreaFlags, Backing, STACK_GUARD_GAP};
 use crate::memory::frame::Frame;
 use crate::memory::object::{MemoryObject, PageAccounting, PageError, PageIntent};
-use crate::memory::paging::{Entry, Leaf, MapError, PageFlags};
+use crate::memory::paging::{Claim, Entry, MapError, PageFlags};
 use spin::Once;
 
 /// How a fault was served.
@@ -151,7 +151,7 @@ impl State {
         let page = address.align_down();
         let writes = access == AccessKind::Write;
         match self.tables.entry(page) {
-            Entry::Leaf(leaf) if writes && !leaf.flags.contains(PageFlags::WRITABLE) => self.make_writable(page, leaf),
+            Entry::Leaf(leaf) if writes && !leaf.flags.contains(PageFlags::WRITABLE) => self.make_writable(page),
             Entry::Leaf(_) => {
                 // Another thread was faster, or the CPU remembers an older entry.
                 Current::invalidate_page(page);
@@ -226,9 +226,7 @@ impl State {
     }
 
     /// A store to a page that is present without permission.
-    fn make_writable(&mut self, page: VirtualAddress, leaf: Leaf) -> Result<(), Trouble> {
-        // Until the tables are this space's own, a frame that is referred to once may be mapped in two spaces.
-        self.tables.unshare(page)?;
+    fn make_writable(&mut self, page: VirtualAddress) -> Result<(), Trouble> {
         let mut batch = self.batch();
         let Some(area) = self.areas.find_mut(page) else { return Err(Trouble::NotMapped) };
         let flags = leaf_flags(area.flags);
@@ -241,34 +239,20 @@ impl State {
             self.tables.protect(page, writable, &mut batch)?;
             return Ok(());
         }
-        let was_private = if leaf.flags.contains(PageFlags::UNCOUNTED) {
-            let frame = Frame::allocate_zeroed().ok_or(Trouble::OutOfMemory)?;
-            area.has_private_pages = true;
-            self.tables.set(page, frame, writable, &mut batch)?;
-            self.add_resident(PageAccounting::Uncounted, true, 1);
-            return Ok(());
-        } else {
-            match &area.backing {
-                Backing::Anonymous => None,
-                Backing::Object { object, .. } => {
-                    let resident = object.resident_page(area.page_index(page));
-                    resident.is_some_and(|frame| frame.number() == leaf.frame).then(|| object.accounting())
+        area.has_private_pages = true;
+        match self.tables.claim(page, writable, &mut batch)? {
+            // It is gone again: the access is repeated and faults anew.
+            Claim::Reused | Claim::Absent => {}
+            Claim::Zeroed => self.add_resident(PageAccounting::Uncounted, true, 1),
+            Claim::Copied(old) => {
+                if let Backing::Object { object, .. } = &area.backing
+                    && object.resident_page(area.page_index(page)).is_some_and(|frame| frame.number() == old)
+                {
+                    let accounting = object.accounting();
+                    self.remove_resident(accounting, false, 1);
+                    self.add_resident(accounting, true, 1);
                 }
             }
-        };
-        area.has_private_pages = true;
-        let old = self.tables.frame(page).ok_or(Trouble::NotMapped)?;
-        // Two references: the leaf's and ours.
-        if old.reference_count() == 2 {
-            self.tables.protect(page, writable, &mut batch)?;
-        } else {
-            let frame = Frame::allocate().ok_or(Trouble::OutOfMemory)?;
-            frame.copy_from(&old);
-            self.tables.set(page, frame, writable, &mut batch)?;
-        }
-        if let Some(accounting) = was_private {
-            self.remove_resident(accounting, false, 1);
-            self.add_resident(accounting, true, 1);
         }
         Ok(())
     }

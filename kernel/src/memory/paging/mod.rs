@@ -18,6 +18,7 @@ use crate::base::{Errno, FrameNumber};
 
 pub mod access;
 pub mod arm_lpae;
+pub mod copy_on_write;
 pub mod format;
 pub mod kernel;
 pub mod mapper;
@@ -26,6 +27,7 @@ pub mod tlb;
 pub mod x86_64_paging;
 
 use access::Physmap;
+pub use copy_on_write::Claim;
 use format::Format;
 pub use tables::Tables;
 use tlb::HardwareTlb;

@@ -55,6 +55,11 @@ impl<F: Format, A: TableAccess, T: Tlb> Tables<F, A, T> {
     pub fn root(&self) -> PhysicalAddress {
         self.walker.root().address()
     }
+    /// The walker.
+    #[inline]
+    pub(super) fn walker(&self) -> &Mapper<F, A, T> {
+        &self.walker
+    }
     /// The TLB that is told of changes.
     pub(super) fn tlb(&self) -> &T {
         self.walker.tlb()
