@@ -14,6 +14,7 @@
 //! | [`ContextSwitch`] | the scheduler | interrupts disabled, no other lock held |
 //! | [`TimerHardware`] | `time` | interrupts disabled |
 //! | [`SerialConsole`] | `log`, the terminal driver | anything; the caller keeps writers apart |
+//! | [`SharedObject`] | boot, once | a working heap |
 //! | [`Power`] | `reboot(2)`, the panic path | anything |
 //!
 //! A machine calls upwards through [`TrapHandler`], which the kernel registers once with [`set_trap_handler`] before
@@ -55,7 +56,9 @@ pub enum Architecture {
 }
 
 /// What belongs to a machine as types.
-pub trait Machine: Cpu + Mmu + UserAccess + ContextSwitch + TimerHardware + SerialConsole + Power {
+pub trait Machine:
+    Cpu + Mmu + UserAccess + ContextSwitch + TimerHardware + SerialConsole + SharedObject + Power
+{
     /// Which machine's numbers and structures user programs see.
     const ARCHITECTURE: Architecture;
     /// Linux's `utsname.machine`: `x86_64` or `aarch64`.
@@ -343,6 +346,23 @@ pub trait TimerHardware {
     fn read_wall_clock() -> Option<u64>;
     /// Tells the machine's vDSO what to add to the monotonic clock to get the realtime clock (wrapping).
     fn publish_realtime_offset(_offset: u64) {}
+}
+
+/// The vDSO: code of the kernel's that programs call without entering it.
+pub trait SharedObject {
+    /// The ELF image, whole pages; it is mapped with one data page just before it. `None` where the machine has none.
+    fn shared_object() -> Option<alloc::vec::Vec<u8>> {
+        None
+    }
+    /// Says where the kernel sees the data page, and fills it.
+    ///
+    /// # Safety
+    /// The page is the machine's to write for good; nobody else writes it.
+    unsafe fn set_shared_data(_page: VirtualAddress) {}
+    /// `AT_HWCAP` and `AT_HWCAP2`.
+    fn hardware_capabilities() -> [u64; 2] {
+        [0; 2]
+    }
 }
 
 /// The machine's first serial port (`ttyS0`, `ttyAMA0`), polled for output, by interrupt for input.

@@ -253,6 +253,8 @@ impl SerialConsole for Hosted {
     fn enable_console_interrupt() {}
 }
 
+impl super::SharedObject for Hosted {}
+
 impl Power for Hosted {
     fn power_off(code: u8) -> ! {
         std::process::exit(code.into())

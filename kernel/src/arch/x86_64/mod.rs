@@ -62,8 +62,11 @@ pub mod signal_frame;
 pub mod timer;
 pub mod trap_frame;
 pub mod user_access;
+pub mod vdso;
 
-use super::{Architecture, Machine};
+use super::{Architecture, Machine, SharedObject};
+use crate::base::VirtualAddress;
+use alloc::vec::Vec;
 
 /// The machine's name as a type.
 #[derive(Debug, Clone, Copy)]
@@ -79,5 +82,20 @@ impl Machine for X86_64 {
     #[cfg(target_os = "none")]
     fn set_system_call_handler<H: super::TrapHandler>(handler: &'static H) {
         entry::set_system_call_handler(handler);
+    }
+}
+
+impl SharedObject for X86_64 {
+    fn shared_object() -> Option<Vec<u8>> {
+        Some(vdso::image())
+    }
+    unsafe fn set_shared_data(page: VirtualAddress) {
+        // SAFETY: the caller's promise.
+        unsafe { vdso::set_data(page) };
+    }
+    fn hardware_capabilities() -> [u64; 2] {
+        const USER_FSGSBASE: u64 = 1 << 1;
+        let basic = core::arch::x86_64::__cpuid(1).edx;
+        [basic.into(), if features::has(features::Features::FSGSBASE) { USER_FSGSBASE } else { 0 }]
     }
 }

@@ -86,7 +86,7 @@ const PRIVILEGE_STACK_OFFSET: usize = offset_of!(BlockContents, task_state) + of
 const _: () = assert!(offset_of!(BlockContents, local) == 0);
 const _: () = assert!(PRIVILEGE_STACK_OFFSET.is_multiple_of(8));
 
-const DESCRIPTOR_COUNT: usize = 10;
+const DESCRIPTOR_COUNT: usize = 16;
 const ACCESSED_CODE_64: u64 = 0x00af_9b00_0000_ffff;
 const ACCESSED_CODE_32: u64 = 0x00cf_9b00_0000_ffff;
 const ACCESSED_DATA: u64 = 0x00cf_9300_0000_ffff;
@@ -98,8 +98,14 @@ const fn task_state_descriptor(base: u64) -> [u64; 2] {
     [low, base >> 32]
 }
 
-/// The table: null, unused, kernel code, kernel data, user code (32-bit), user data, user code, unused, task state.
-const fn descriptors(task_state: u64) -> [u64; DESCRIPTOR_COUNT] {
+/// A user data segment whose limit is CPU `id`: what `getcpu` of the vDSO reads with `lsl`.
+const fn cpu_number_descriptor(id: u32) -> u64 {
+    0x0040_f500_0000_0000 | (id as u64 & 0xffff)
+}
+
+/// The table: null, unused, kernel code, kernel data, user code (32-bit), user data, user code, unused, task state (two words),
+/// five unused, CPU number.
+const fn descriptors(task_state: u64, id: u32) -> [u64; DESCRIPTOR_COUNT] {
     let [low, high] = task_state_descriptor(task_state);
     [
         0,
@@ -112,6 +118,12 @@ const fn descriptors(task_state: u64) -> [u64; DESCRIPTOR_COUNT] {
         0,
         low,
         high,
+        0,
+        0,
+        0,
+        0,
+        0,
+        cpu_number_descriptor(id),
     ]
 }
 
@@ -152,7 +164,8 @@ impl CpuBlock {
                 let top = (&raw const stack.owner).addr() as u64;
                 (*contents).task_state.set_interrupt_stack(index, top);
             }
-            (*contents).descriptors = descriptors((&raw const (*contents).task_state).addr() as u64);
+            (*contents).descriptors =
+                descriptors((&raw const (*contents).task_state).addr() as u64, (*contents).local.id().0);
             let pointer = TablePointer {
                 limit: (size_of::<[u64; DESCRIPTOR_COUNT]>() - 1) as u16,
                 base: (&raw const (*contents).descriptors).addr() as u64,
@@ -235,7 +248,7 @@ mod tests {
 
     #[test]
     fn selectors_find_their_descriptors() {
-        let table = descriptors(0);
+        let table = descriptors(0, 3);
         let of = |selector: u16| table[usize::from(selector >> 3)];
         let level = |descriptor: u64| descriptor >> 45 & 3;
         let long = |descriptor: u64| descriptor >> 53 & 1;
@@ -243,6 +256,7 @@ mod tests {
         assert_eq!((level(of(0x33)), long(of(0x33))), (3, 1));
         assert_eq!((level(of(0x2b)), of(0x2b) >> 41 & 1), (3, 1), "user data is writable");
         assert_eq!(of(TASK_STATE_SELECTOR) >> 40 & 0x1f, 9);
+        assert_eq!((level(of(0x7b)), of(0x7b) & 0xffff), (3, 3), "the CPU's number as a limit");
     }
 
     #[test]

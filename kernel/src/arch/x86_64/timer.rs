@@ -147,6 +147,9 @@ impl TimerHardware for X86_64 {
             local_apic::set_deadline(value.saturating_add(BASE.load(Relaxed)).max(1));
         }
     }
+    fn publish_realtime_offset(offset: u64) {
+        super::vdso::publish_realtime_offset(offset);
+    }
     fn read_wall_clock() -> Option<u64> {
         real_time_clock::read()
     }
