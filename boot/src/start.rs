@@ -3,16 +3,21 @@
 #![allow(unsafe_code, reason = "vouches for the memory map that the boot protocol gave")]
 
 use crate::panic;
+use alloc::borrow::ToOwned;
+use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use arrayvec::ArrayVec;
 use ashlar_kernel::arch::boot_information::{BootInformation, MemoryKind, PhysicalRange};
 use ashlar_kernel::arch::x86_64::boot::{ControllerChoice, initialize_interrupts};
-use ashlar_kernel::arch::{Current, Mmu, Power, SerialConsole, boot_information};
-use ashlar_kernel::base::command_line::{CommandLine, ExitReport};
+use ashlar_kernel::arch::{Current, Mmu, Power, SerialConsole, SharedObject, boot_information};
+use ashlar_kernel::base::command_line::{CommandLine, ExitReport, TraceSelection};
 use ashlar_kernel::base::{FrameNumber, PAGE_SHIFT, PAGE_SIZE};
 use ashlar_kernel::fs::{self, FileTable, FsContext};
+use ashlar_kernel::memory::frame::Frame;
 use ashlar_kernel::memory::frame_allocator::{self, FrameRange, MemoryMap};
+use ashlar_kernel::memory::object::KernelPages;
+use ashlar_kernel::process::call_trace::TraceTarget;
 use ashlar_kernel::{device, memory, process, pseudofs, syscall, time};
 use spin::Once;
 
@@ -27,6 +32,7 @@ fn command_line() -> &'static CommandLine {
 pub fn start() -> ! {
     ashlar_kernel::log::initialize();
     let information = boot_information();
+    crate::heap::register();
     start_memory(information);
     apply_command_line();
     log::info!("Ashlar {} {}", env!("CARGO_PKG_VERSION"), <Current as ashlar_kernel::arch::Machine>::NAME);
@@ -38,18 +44,39 @@ pub fn start() -> ! {
     process::initialize();
     process::signal::initialize();
     process::trap::set_system_call_dispatcher(syscall::dispatch::dispatch);
-    process::trap::set_device_interrupt(|line| {
-        device::console::interrupt(line);
-    });
+    process::futex::initialize();
     device::initialize();
     pseudofs::initialize();
+    install_shared_object();
     Current::enable_console_interrupt();
     time::initialize();
     if process::start_init(init).is_err() {
         log::error!("no memory for the first process");
         Current::power_off(1);
     }
+    if let Err(error) = device::start_threads() {
+        log::error!("no console thread: {error}");
+    }
     process::run_idle()
+}
+
+/// Gives every program the machine's vDSO.
+fn install_shared_object() {
+    process::exec::set_hardware_capabilities(Current::hardware_capabilities());
+    let Some(image) = Current::shared_object() else { return };
+    let mut frames = Vec::new();
+    let Some(data) = Frame::allocate_zeroed() else { return };
+    // SAFETY: the frame is owned by the object below for good; programs map it without the right to write.
+    unsafe { Current::set_shared_data(memory::physmap::address_of(data.number().address())) };
+    frames.push(data);
+    for page in image.chunks(PAGE_SIZE) {
+        let Some(frame) = Frame::allocate_zeroed() else { return };
+        frame.write(0, page);
+        frames.push(frame);
+    }
+    let object = Arc::new(KernelPages::new("[vdso]", frames));
+    let (data_length, image_length) = (PAGE_SIZE as u64, image.len() as u64);
+    process::exec::set_vdso(process::exec::Vdso { object, data_length, image_length });
 }
 
 /// A physical range in whole frames: all that it touches, or only those that lie in it.
@@ -101,6 +128,17 @@ fn apply_command_line() {
         ashlar_kernel::log::set_console_level(level);
     }
     panic::set_action(line.panic_action);
+    let traced = match line.trace {
+        TraceSelection::None => None,
+        TraceSelection::Process(pid) => i32::try_from(pid).ok().map(TraceTarget::Process),
+        TraceSelection::All => Some(TraceTarget::Everybody),
+    };
+    if let Some(target) = traced {
+        process::call_trace::set(target);
+        if line.log_level.is_none() {
+            ashlar_kernel::log::set_console_level(ashlar_kernel::log::DEFAULT_CONSOLE_LEVEL + 1);
+        }
+    }
     if line.exit_report == ExitReport::Qemu {
         Current::enable_exit_report();
         process::exit::power_off_with_init();
@@ -121,12 +159,50 @@ fn init() {
     thread.set_file_system(Some(context));
     thread.replace_files(Some(Arc::new(FileTable::new())));
     open_console();
-    Current::power_off(0)
+    run_first_program();
 }
 
+/// Linux's `PATH` is the shell's affair; these two are its default environment for the first process.
+const DEFAULT_ENVIRONMENT: [&str; 2] = ["HOME=/", "TERM=linux"];
+
+/// Becomes the first program that can be executed, tried in Linux's order.
+fn run_first_program() {
+    let line = command_line();
+    let mut environment: Vec<&[u8]> = Vec::new();
+    let name_of = |variable: &str| variable.split_once('=').map(|(name, _)| name.to_owned());
+    for default in DEFAULT_ENVIRONMENT {
+        if !line.environment.iter().any(|given| name_of(given) == name_of(default)) {
+            environment.push(default.as_bytes());
+        }
+    }
+    environment.extend(line.environment.iter().map(|variable| variable.as_bytes()));
+    let run = |path: &str| {
+        let mut arguments: Vec<&[u8]> = Vec::from([path.as_bytes()]);
+        arguments.extend(line.arguments.iter().map(|argument| argument.as_bytes()));
+        log::info!("Run {path} as init process");
+        process::exec::become_program(path.as_bytes(), &arguments, &environment)
+    };
+    let given = line.initial_program.as_deref().unwrap_or("/init");
+    match run(given) {
+        Ok(()) => return,
+        Err(error) if line.initial_program.is_some() => log::error!("Failed to execute {given}: {error}"),
+        Err(_) => {}
+    }
+    if let Some(program) = line.program.as_deref() {
+        match run(program) {
+            Ok(()) => return,
+            Err(error) => fail(&format!("Requested init {program} failed"), &error),
+        }
+    }
+    if ["/sbin/init", "/etc/init", "/bin/init", "/bin/sh"].into_iter().any(|path| run(path).is_ok()) {
+        return;
+    }
+    fail("No working init found", &"try passing init= or rdinit= on the command line");
+}
+
+#[expect(clippy::panic, reason = "as on Linux: without a first process there is nothing to do")]
 fn fail(what: &str, why: &dyn core::fmt::Display) -> ! {
-    log::error!("{what}: {why}");
-    Current::power_off(1)
+    panic!("{what}: {why}")
 }
 
 /// Unpacks the initial RAM disk and gives its memory back.
