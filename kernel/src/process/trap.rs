@@ -46,7 +46,7 @@ impl TrapHandler for Traps {
         }
     }
 
-    fn page_fault(&self, _frame: &mut TrapFrame, fault: PageFault) -> bool {
+    fn page_fault(&self, frame: &mut TrapFrame, fault: PageFault) -> bool {
         let Some(thread) = try_current_thread() else { return false };
         let Some(space) = thread.process().address_space() else { return false };
         match space.handle_fault(fault) {
@@ -61,6 +61,7 @@ impl TrapHandler for Traps {
             Err(_) if !fault.user => false,
             Err(FaultError::Signal { signal, code, address }) => {
                 thread.signals.record_fault(fault.address, fault_bits(fault), PAGE_FAULT_VECTOR);
+                report_fault(&thread, frame, fault);
                 force(&thread, signal, code, address);
                 true
             }
@@ -136,6 +137,21 @@ fn fault_bits(fault: PageFault) -> u64 {
             AccessKind::Execute => 16,
         }
         | u64::from(fault.user) << 2
+}
+
+/// Linux's line in the log about a fault that ends in a signal.
+fn report_fault(thread: &Thread, frame: &TrapFrame, fault: PageFault) {
+    let name = thread.name();
+    let length = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
+    let name = core::str::from_utf8(name.get(..length).unwrap_or_default()).unwrap_or("?");
+    log::debug!(
+        "{name}[{}]: segfault at {:x} ip {:016x} sp {:016x} error {:x}",
+        thread.tid(),
+        fault.address,
+        frame.instruction_pointer(),
+        frame.stack_pointer(),
+        fault_bits(fault),
+    );
 }
 
 /// Sends a signal that the thread cannot refuse: what it did cannot be continued.
