@@ -9,10 +9,10 @@
 //! |---|---|---|---|
 //! | 0..=255 | `0x0000_0000_0000_0000` | user space, one set per [`paging::PageTables`] | `address_space` |
 //! | 256..=383 | `0xffff_8000_0000_0000` | all physical memory, with the largest pages | [`physmap`] |
-//! | 400 | `0xffff_c800_0000_0000` | kernel stacks, each above an unmapped guard page | `kernel_stack` |
-//! | 401 | `0xffff_c880_0000_0000` | kernel mappings of scattered frames and of device registers | `paging::kernel` |
+//! | 400 | `0xffff_c800_0000_0000` | kernel stacks, each above an unmapped guard page | [`kernel_stack`] |
+//! | 401 | `0xffff_c880_0000_0000` | kernel mappings of scattered frames and of device registers | [`paging::kernel`] |
 //! | 510 | `0xffff_ff00_0000_0000` | the kernel image | `boot` |
-//! | 511 | `0xffff_ff80_0000_0000` | the page tables themselves (recursive) | `paging::x86_64_paging` |
+//! | 511 | `0xffff_ff80_0000_0000` | the page tables themselves (recursive) | [`paging::x86_64_paging`] |
 //!
 //! Slots 256..=510 of every table are copies of the kernel's own, whose second-level tables exist from boot on and are never
 //! freed: a kernel mapping made later is seen by every address space at once.
@@ -27,6 +27,7 @@ pub mod area;
 pub mod frame;
 pub mod frame_allocator;
 pub mod heap;
+pub mod kernel_stack;
 pub mod object;
 pub mod frame_descriptor;
 pub mod paging;

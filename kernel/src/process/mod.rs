@@ -40,7 +40,6 @@ pub mod resource_limits;
 pub mod scheduler;
 pub mod session;
 pub mod signal;
-mod stack;
 pub mod table;
 pub mod thread;
 pub mod timers;

@@ -1,0 +1,188 @@
+//! Kernel stacks: mapped in their own area, each above a page that is never mapped, so that an overflow faults at once.
+//!
+//! ```text
+//! STACK_AREA + n * SLOT:   | guard page | STACK_SIZE bytes of stack, growing down | next slot's guard ...
+//! ```
+//!
+//! Stacks that are given back stay mapped in a cache for the next threads: making a thread costs a pop, not page-table work and
+//! not a TLB shootdown. Invariant: a stack in the cache or in a [`KernelStack`] has all its pages mapped, one reference to each frame held by
+//! the mapping. Lock: one spinlock of rank `Frames` around the cache and the slot numbers, never held while pages are mapped.
+//!
+//! The emulated machine cannot run on addresses that only its own tables know: there a stack is a block of frames in the physmap.
+
+#![allow(unsafe_code, reason = "takes back the references that the mapping of a stack holds")]
+
+use super::frame::Frame;
+use super::paging::kernel::{self, AREA_LENGTH, STACK_AREA};
+use super::paging::{MapError, PageFlags};
+use crate::base::{PAGE_SIZE, VirtualAddress};
+use crate::sync::{InterruptsDisabled, LockRank, SpinLock};
+use arrayvec::ArrayVec;
+
+/// Frames of a stack as a power of two: 16 KiB, and twice that for unoptimised code.
+const STACK_ORDER: u8 = if cfg!(debug_assertions) { 3 } else { 2 };
+/// Bytes of a kernel stack.
+pub const STACK_SIZE: usize = PAGE_SIZE << STACK_ORDER;
+/// Bytes from one stack to the next: the stack and its guard page.
+pub const SLOT: u64 = (STACK_SIZE + PAGE_SIZE) as u64;
+
+/// Stacks that are kept mapped for reuse.
+const CACHED: usize = 32;
+/// Slots of stacks that were unmapped; more are forgotten (there are millions).
+const FREE_SLOTS: usize = 256;
+
+struct State {
+    /// Lowest addresses of stacks that are ready.
+    ready: ArrayVec<VirtualAddress, CACHED>,
+    free_slots: ArrayVec<VirtualAddress, FREE_SLOTS>,
+    next: u64,
+}
+
+static STACKS: SpinLock<State, InterruptsDisabled> = SpinLock::new(
+    LockRank::Frames,
+    State { ready: ArrayVec::new_const(), free_slots: ArrayVec::new_const(), next: STACK_AREA.value() },
+);
+
+/// A kernel stack. It must not be dropped while it is in use: the thread that runs next drops it.
+#[derive(Debug)]
+pub struct KernelStack {
+    bottom: VirtualAddress,
+}
+
+impl KernelStack {
+    /// A stack with undefined content; `None` when memory is out.
+    #[must_use]
+    pub fn allocate() -> Option<Self> {
+        if let Some(bottom) = STACKS.lock().ready.pop() {
+            return Some(Self { bottom });
+        }
+        let bottom = if cfg!(target_os = "none") { map_new()? } else { block()? };
+        Some(Self { bottom })
+    }
+
+    /// Its upper end: the first address past it, page-aligned.
+    #[inline]
+    #[must_use]
+    pub fn top(&self) -> VirtualAddress {
+        self.bottom.offset(STACK_SIZE as u64)
+    }
+
+    /// Its lowest address.
+    #[must_use]
+    pub fn bottom(&self) -> VirtualAddress {
+        self.bottom
+    }
+}
+
+impl Drop for KernelStack {
+    fn drop(&mut self) {
+        let refused = STACKS.lock().ready.try_push(self.bottom).is_err();
+        if refused {
+            release(self.bottom);
+        }
+    }
+}
+
+/// Whether `address` lies in the guard page of a kernel stack: a fault there is an overflow.
+#[must_use]
+pub fn is_guard(address: VirtualAddress) -> bool {
+    let offset = address.value().wrapping_sub(STACK_AREA.value());
+    offset < AREA_LENGTH && offset % SLOT < PAGE_SIZE as u64
+}
+
+/// A stack in the physmap: the emulated machine's.
+fn block() -> Option<VirtualAddress> {
+    let block = Frame::allocate_block(STACK_ORDER)?;
+    let bottom = block.physmap_address();
+    // The stack holds the reference.
+    let _ = block.into_raw();
+    Some(bottom)
+}
+
+fn map_new() -> Option<VirtualAddress> {
+    let slot = {
+        let mut state = STACKS.lock();
+        match state.free_slots.pop() {
+            Some(slot) => slot,
+            None => {
+                let slot = state.next;
+                if slot + SLOT > STACK_AREA.value() + AREA_LENGTH {
+                    return None;
+                }
+                state.next += SLOT;
+                VirtualAddress::new(slot)
+            }
+        }
+    };
+    let bottom = slot.offset(PAGE_SIZE as u64);
+    for index in 0..1u64 << STACK_ORDER {
+        if map_page(bottom.offset(index * PAGE_SIZE as u64)).is_err() {
+            unmap(bottom);
+            return None;
+        }
+    }
+    Some(bottom)
+}
+
+fn map_page(page: VirtualAddress) -> Result<(), MapError> {
+    let frame = Frame::allocate().ok_or(MapError::OutOfMemory)?;
+    kernel::map(page, frame.number(), PageFlags::WRITABLE)?;
+    // The mapping holds the reference.
+    let _ = frame.into_raw();
+    Ok(())
+}
+
+fn release(bottom: VirtualAddress) {
+    if cfg!(target_os = "none") {
+        unmap(bottom);
+    } else {
+        let number = super::physmap::physical_of(bottom).frame();
+        // SAFETY: the reference that `block` left with the stack.
+        drop(unsafe { Frame::from_raw(number) });
+    }
+}
+
+/// Unmaps what is mapped of the stack and frees it; its slot may be used again.
+fn unmap(bottom: VirtualAddress) {
+    for index in 0..1u64 << STACK_ORDER {
+        if let Some(leaf) = kernel::unmap(bottom.offset(index * PAGE_SIZE as u64)) {
+            // SAFETY: the reference that `map_page` left with the mapping, whose translation is gone.
+            drop(unsafe { Frame::from_raw(leaf.frame) });
+        }
+    }
+    let _ = STACKS.lock().free_slots.try_push(VirtualAddress::new(bottom.value() - PAGE_SIZE as u64));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stacks_are_apart_and_writable() {
+        let stacks: Vec<_> = (0..CACHED + 8).map(|_| KernelStack::allocate().unwrap()).collect();
+        for stack in &stacks {
+            assert_eq!(stack.top().value() - stack.bottom().value(), STACK_SIZE as u64);
+            assert!(stack.top().is_page_aligned());
+            let word = core::ptr::with_exposed_provenance_mut::<u64>(stack.top().value() as usize - 8);
+            // SAFETY: inside the stack, which nothing runs on.
+            unsafe { word.write(stack.bottom().value()) };
+        }
+        for stack in &stacks {
+            let word = core::ptr::with_exposed_provenance::<u64>(stack.top().value() as usize - 8);
+            // SAFETY: as above.
+            assert_eq!(unsafe { word.read() }, stack.bottom().value());
+        }
+    }
+
+    #[test]
+    fn a_mapped_stack_has_a_guard_page_and_comes_back_whole() {
+        let bottom = map_new().unwrap();
+        assert!(kernel::translate(bottom).is_some());
+        assert!(kernel::translate(bottom.offset(STACK_SIZE as u64 - 1)).is_some());
+        let below = VirtualAddress::new(bottom.value() - 1);
+        assert_eq!(kernel::translate(below), None);
+        assert!(is_guard(below) && !is_guard(bottom) && !is_guard(VirtualAddress::new(0x1000)));
+        unmap(bottom);
+        assert_eq!(kernel::translate(bottom), None);
+    }
+}
