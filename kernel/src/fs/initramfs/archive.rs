@@ -47,7 +47,7 @@ impl Header {
         for (field, digits) in fields.iter_mut().zip(digits) {
             *field = hexadecimal(digits);
         }
-        let [number, mode, links, uid, gid, time, size, major, minor, device_major, device_minor, name_length, _] =
+        let [number, mode, uid, gid, links, time, size, major, minor, device_major, device_minor, name_length, _] =
             fields;
         let device_id = DeviceNumber::new(device_major & 0xfff, device_minor & 0xf_ffff);
         Ok(Self { number, mode, links, uid, gid, time, size, device: (major, minor), device_id, name_length })
