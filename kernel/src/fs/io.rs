@@ -231,6 +231,11 @@ impl<'a> IoSource<'a> {
         Self { memory: Memory::Kernel(buffer), current: NOWHERE, more: &[], remaining: buffer.len(), transferred: 0 }
     }
 
+    /// Takes `count` bytes out of the count of those moved: they were taken, and then could not be used, so that the call fails.
+    pub fn discount(&mut self, count: usize) {
+        self.transferred = self.transferred.saturating_sub(count);
+    }
+
     /// Takes the next bytes into `target`, as many as it holds or remain; gives their number.
     ///
     /// # Errors

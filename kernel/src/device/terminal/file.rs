@@ -3,9 +3,13 @@
 use super::transfer::Generation;
 use super::{Terminal, TerminalReference, control, job_control};
 use crate::base::{Errno, Result};
-use crate::fs::file::FileTraits;
+use crate::fs::file::{FileTraits, anonymous_metadata};
 use crate::fs::pipe::Waiting;
-use crate::fs::{FileOperations, IoDestination, IoSource, OpenFile, OpenFlags, PollEvents, PollTable};
+use crate::fs::{
+    FileOperations, FileType, IoDestination, IoSource, Metadata, OpenFile, OpenFlags, PollEvents, PollTable,
+};
+use alloc::format;
+use alloc::string::String;
 use alloc::sync::Arc;
 
 /// Which end of a terminal a file is.
@@ -98,6 +102,16 @@ impl FileOperations for TerminalFile {
             return Err(if request == control::request::TIOCSPGRP { Errno::ENOTTY } else { Errno::EIO });
         }
         control::ioctl(&self.terminal, Side::Slave, request, argument)
+    }
+    fn metadata(&self, _file: &OpenFile) -> Metadata {
+        let permissions = FileType::CharacterDevice.mode_bits() | 0o620;
+        Metadata { device_id: self.terminal.number(), ..anonymous_metadata(permissions) }
+    }
+    fn describe(&self) -> String {
+        format!("/dev/{}", self.terminal.name())
+    }
+    fn reopen(&self, flags: OpenFlags) -> Result<Arc<dyn FileOperations>> {
+        Ok(Self::open(&self.terminal, flags, MayControl::Yes)?)
     }
 }
 
