@@ -37,6 +37,7 @@ pub mod select;
 pub mod eventfd;
 pub mod timerfd;
 pub mod epoll;
+pub mod splice;
 pub mod pipe;
 pub mod clock;
 pub mod lock;

@@ -34,6 +34,8 @@ pub mod row;
 pub mod pipe;
 pub mod poll;
 pub mod random;
+pub mod event;
+pub mod splice;
 pub mod signal;
 pub mod table;
 pub mod time_values;

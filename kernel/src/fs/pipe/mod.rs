@@ -217,6 +217,24 @@ impl Pipe {
         Ok(self.readers.wait(ready)?)
     }
 
+    /// Waits until a slot is free; gives the bytes that the free slots hold.
+    pub(super) fn wait_for_room(&self, waiting: Waiting) -> Result<usize> {
+        let attempt = || {
+            let state = self.state.lock();
+            if state.readers == 0 {
+                drop(state);
+                signal_hook::send_to_current_thread(signal_hook::SIGPIPE);
+                return Some(Err(Errno::EPIPE));
+            }
+            match (state.ring.free_slots(), waiting) {
+                (0, Waiting::Never) => Some(Err(Errno::EAGAIN)),
+                (0, Waiting::Allowed) => None,
+                (slots, _) => Some(Ok(slots * PAGE_SIZE)),
+            }
+        };
+        self.writers.wait(attempt)?
+    }
+
     /// Whether anybody reads.
     pub(super) fn has_readers(&self) -> bool {
         self.state.lock().readers != 0

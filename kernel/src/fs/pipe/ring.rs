@@ -68,6 +68,12 @@ impl PipeRing {
         self.slots.len() >= self.capacity
     }
 
+    /// The number of slots that are free.
+    #[must_use]
+    pub fn free_slots(&self) -> usize {
+        self.capacity.saturating_sub(self.slots.len())
+    }
+
     /// The number of slots that it may hold.
     #[must_use]
     pub const fn capacity(&self) -> usize {

@@ -3,10 +3,11 @@
 use crate::base::VirtualAddress;
 use crate::memory::user::UserPointer;
 use crate::process::signal::SignalSet;
-use crate::syscall::argument::Flags;
+use crate::syscall::argument::{Descriptor, Flags};
+use crate::syscall::event::{self, IntervalSpecification};
 use crate::syscall::poll::{PollDescriptor, SignalSetArgument};
 use crate::syscall::time_values::{TimeSpecification, TimeValue};
-use crate::syscall::{pipe, poll, random};
+use crate::syscall::{pipe, poll, random, splice};
 
 crate::system_call_rows! {
     /// Makes a pipe. EMFILE: too many descriptors. EFAULT: memory.
@@ -32,4 +33,49 @@ crate::system_call_rows! {
     /// Fills memory with random bytes. EINVAL: unknown flags. EFAULT: memory.
     getrandom { x86_64: 318, aarch64: 278, needs: Nothing, support: Full } = random::getrandom,
         (buffer: VirtualAddress, length: usize, flags: Flags);
+    /// Makes an epoll instance. EINVAL: a size that is not positive. EMFILE: too many descriptors.
+    epoll_create { x86_64: 213, aarch64: none, needs: Nothing, support: Full } = event::epoll_create, (size: i32);
+    /// Makes an epoll instance. EINVAL: unknown flags. EMFILE: too many descriptors.
+    epoll_create1 { x86_64: 291, aarch64: 20, needs: Nothing, support: Full } = event::epoll_create1, (flags: Flags);
+    /// Changes an epoll instance's interest. EBADF: not open. EEXIST, ENOENT: the file is there or not. EPERM: a file that is always ready.
+    /// EINVAL: no epoll instance, itself, or a bad combination. ELOOP: a circle, or more than five deep. EFAULT: memory.
+    epoll_ctl { x86_64: 233, aarch64: 21, needs: Nothing, support: Full } = event::epoll_ctl,
+        (epoll: Descriptor, operation: i32, descriptor: Descriptor, event: VirtualAddress);
+    /// Waits for events. EBADF: not open. EINVAL: no epoll instance, or a limit that is not positive. EINTR: a signal. EFAULT: memory.
+    epoll_wait { x86_64: 232, aarch64: none, needs: Nothing, support: Full } = event::epoll_wait,
+        (epoll: Descriptor, events: VirtualAddress, limit: i32, timeout: i32);
+    /// As `epoll_wait`, with a signal mask.
+    epoll_pwait { x86_64: 281, aarch64: 22, needs: Nothing, support: Full } = event::epoll_pwait,
+        (epoll: Descriptor, events: VirtualAddress, limit: i32, timeout: i32, mask: UserPointer<SignalSet>, mask_size: usize);
+    /// As `epoll_pwait`, with a finer timeout.
+    epoll_pwait2 { x86_64: 441, aarch64: 441, needs: Nothing, support: Full } = event::epoll_pwait2,
+        (epoll: Descriptor, events: VirtualAddress, limit: i32, timeout: UserPointer<TimeSpecification>,
+         mask: UserPointer<SignalSet>, mask_size: usize);
+    /// Makes an event counter. EMFILE: too many descriptors.
+    eventfd { x86_64: 284, aarch64: none, needs: Nothing, support: Full } = event::eventfd, (count: u32);
+    /// Makes an event counter. EINVAL: unknown flags. EMFILE: too many descriptors.
+    eventfd2 { x86_64: 290, aarch64: 19, needs: Nothing, support: Full } = event::eventfd2, (count: u32, flags: Flags);
+    /// Makes a timer that is a file. EINVAL: unknown clock or flags. EPERM: an alarm clock. EMFILE: too many descriptors.
+    timerfd_create { x86_64: 283, aarch64: 85, needs: Nothing, support: Partial("no alarm clocks") } = event::timerfd_create,
+        (clock: i32, flags: Flags);
+    /// Arms or disarms it. EBADF: not open. EINVAL: no timer, unknown flags, a bad time. EFAULT: memory.
+    timerfd_settime { x86_64: 286, aarch64: 86, needs: Nothing, support: Full } = event::timerfd_settime,
+        (timer: Descriptor, flags: Flags, new: UserPointer<IntervalSpecification>, old: UserPointer<IntervalSpecification>);
+    /// Shows the time left. EBADF: not open. EINVAL: no timer. EFAULT: memory.
+    timerfd_gettime { x86_64: 287, aarch64: 87, needs: Nothing, support: Full } = event::timerfd_gettime,
+        (timer: Descriptor, current: UserPointer<IntervalSpecification>);
+    /// Moves bytes from or to a pipe. EBADF: not open so. ESPIPE: an offset into a pipe. EINVAL: no pipe, one pipe twice, unknown flags.
+    /// EAGAIN: it would wait. EFAULT: memory.
+    splice { x86_64: 275, aarch64: 76, needs: Nothing, support: Partial("copies; pages are not moved") } = splice::splice,
+        (source: Descriptor, source_offset: UserPointer<i64>, target: Descriptor, target_offset: UserPointer<i64>,
+         length: usize, flags: Flags);
+    /// Copies from a pipe to another without taking. EBADF: not open so. EINVAL: not two pipes, unknown flags. EAGAIN: it would wait.
+    tee { x86_64: 276, aarch64: 77, needs: Nothing, support: Partial("copies; pages are not shared") } = splice::tee,
+        (source: Descriptor, target: Descriptor, length: usize, flags: Flags);
+    /// Copies between memory and a pipe. EBADF: no pipe. EINVAL: too many buffers, unknown flags. EAGAIN: it would wait. EFAULT: memory.
+    vmsplice { x86_64: 278, aarch64: 75, needs: Nothing, support: Partial("copies; pages are not given") } = splice::vmsplice,
+        (descriptor: Descriptor, vectors: VirtualAddress, count: usize, flags: Flags);
+    /// Copies from a file to another. EBADF: not open so. EINVAL: a source without a position, a target in append mode. EFAULT: memory.
+    sendfile { x86_64: 40, aarch64: 71, needs: Nothing, support: Full } = splice::sendfile,
+        (target: Descriptor, source: Descriptor, source_offset: UserPointer<i64>, count: usize);
 }
