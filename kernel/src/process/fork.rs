@@ -80,7 +80,7 @@ bitflags::bitflags! {
 
 impl CloneFlags {
     /// Everything that asks for a namespace.
-    const NAMESPACES: Self = Self::NEWNS
+    pub const NAMESPACES: Self = Self::NEWNS
         .union(Self::NEWCGROUP)
         .union(Self::NEWUTS)
         .union(Self::NEWIPC)

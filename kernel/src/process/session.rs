@@ -149,3 +149,74 @@ pub(super) fn found_session(process: &Arc<Process>, table: &mut TableGuard) -> R
     join_group(process, group, table);
     Ok(())
 }
+
+/// `setsid`: makes the caller's process the leader of a new session and group, without a controlling terminal.
+///
+/// # Errors
+/// `EPERM`: a group with its number exists (it leads one). `ENOMEM`.
+pub fn become_session_leader(process: &Arc<Process>) -> Result<Pid> {
+    let mut table = super::table::lock();
+    if table.group(process.pid()).is_some() {
+        return Err(Errno::EPERM);
+    }
+    let old = leave_group(process, &mut table);
+    let founded = found_session(process, &mut table);
+    if founded.is_err()
+        && let Some(old) = &old
+    {
+        join_group(process, old.clone(), &mut table);
+    }
+    drop(table);
+    drop(old);
+    founded.map(|()| process.pid())
+}
+
+/// `setpgid`: puts process `pid` (0: the caller's) into group `group` (0: one of its own number).
+///
+/// # Errors
+/// `EINVAL`: a negative number, or a thread's. `ESRCH`: neither the caller's process nor its child. `EPERM`: a session leader, another
+/// session, or no such group in it. `EACCES`: a child that has called `execve`. `ENOMEM`.
+pub fn set_group(caller: &Arc<Process>, pid: Pid, group: Pid) -> Result<()> {
+    let pid = if pid == 0 { caller.pid() } else { pid };
+    let group = if group == 0 { pid } else { group };
+    if group < 0 {
+        return Err(Errno::EINVAL);
+    }
+    let mut table = super::table::lock();
+    let process = match (table.process(pid), table.thread(pid)) {
+        (Some(process), _) => process.clone(),
+        (None, Some(_)) => return Err(Errno::EINVAL),
+        (None, None) => return Err(Errno::ESRCH),
+    };
+    let own_session = caller.family(&table).group.as_ref().map(|group| group.session().clone());
+    let session = process.family(&table).group.as_ref().map(|group| group.session().clone());
+    let (Some(own_session), Some(session)) = (own_session, session) else { return Err(Errno::ESRCH) };
+    let is_child = process.family(&table).parent.as_ref().is_some_and(|parent| Arc::ptr_eq(parent, caller));
+    if is_child {
+        if !Arc::ptr_eq(&session, &own_session) {
+            return Err(Errno::EPERM);
+        }
+        if process.has_executed() {
+            return Err(Errno::EACCES);
+        }
+    } else if !Arc::ptr_eq(&process, caller) {
+        return Err(Errno::ESRCH);
+    }
+    if session.id() == process.pid() {
+        return Err(Errno::EPERM);
+    }
+    let target = match table.group(group) {
+        Some(target) if Arc::ptr_eq(target.session(), &own_session) => target.clone(),
+        Some(_) => return Err(Errno::EPERM),
+        None if group == pid => found_group(&process, &own_session, &mut table)?,
+        None => return Err(Errno::EPERM),
+    };
+    if process.family(&table).group.as_ref().is_some_and(|present| Arc::ptr_eq(present, &target)) {
+        return Ok(());
+    }
+    let old = leave_group(&process, &mut table);
+    join_group(&process, target, &mut table);
+    drop(table);
+    drop(old);
+    Ok(())
+}

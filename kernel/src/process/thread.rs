@@ -332,6 +332,10 @@ impl Thread {
     pub fn scheduling(&self) -> SchedulingParameters {
         *self.parameters.lock()
     }
+    /// Replaces them; [`dispatch::apply_parameters`] makes them count.
+    pub fn set_scheduling(&self, parameters: SchedulingParameters) {
+        *self.parameters.lock() = parameters;
+    }
     /// CPU time and counts.
     #[must_use]
     pub fn usage(&self) -> Usage {

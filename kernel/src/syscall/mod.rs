@@ -15,6 +15,7 @@
 
 pub mod argument;
 pub mod clock;
+pub mod credential;
 pub mod dispatch;
 pub mod futex;
 pub mod limits;
@@ -36,7 +37,9 @@ pub mod poll;
 pub mod random;
 pub mod event;
 pub mod splice;
+pub mod scheduling;
 pub mod signal;
+pub mod system;
 pub mod table;
 pub mod time_values;
 pub mod timer;

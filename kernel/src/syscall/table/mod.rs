@@ -6,6 +6,7 @@
 use super::row::SystemCall;
 
 pub mod absent;
+pub mod credential;
 pub mod descriptor;
 pub mod extended_attribute;
 pub mod mount;
@@ -20,12 +21,17 @@ pub mod limits;
 pub mod memory;
 pub mod prctl;
 pub mod process;
+pub mod scheduling;
 pub mod signal;
 pub mod timer;
+pub mod system;
 
 /// The subjects, in the order in which the reference lists them.
 pub const SUBJECTS: &[(&str, &[SystemCall])] = &[
     ("Processes", process::ROWS),
+    ("Users", credential::ROWS),
+    ("Scheduling", scheduling::ROWS),
+    ("System", system::ROWS),
     ("Signals", signal::ROWS),
     ("Clocks", clock::ROWS),
     ("Limits", limits::ROWS),
