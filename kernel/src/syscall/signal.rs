@@ -1,15 +1,20 @@
 //! System calls about signals.
 
 use super::Call;
-use super::argument::{ProcessIdentifier, SignalNumber};
+use super::argument::{Descriptor, Flags, ProcessIdentifier, SignalNumber};
 use super::time_values::TimeSpecification;
 use crate::arch::Registers;
 use crate::base::{Errno, Nanoseconds, Result};
+use crate::fs::{CloseOnExec, FileDescriptor, OpenFile, OpenFlags};
 use crate::memory::user::UserPointer;
+use crate::process::pidfd;
+use crate::process::resource_limits::Resource;
+use crate::process::signal::descriptor::SignalFile;
 use crate::process::signal::send::{self, Sender};
 use crate::process::signal::{
     AlternateStack, Restart, Signal, SignalAction, SignalInformation, SignalSet, alternate_stack, code, deliver, wait,
 };
+use alloc::sync::Arc;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// The size of a set, which callers have to state.
@@ -230,4 +235,66 @@ pub fn restart_syscall(call: &mut Call<'_>) -> Result<u64> {
         }
         Restart::None => Err(Errno::EINTR),
     }
+}
+
+/// `signalfd4(2)`.
+pub fn signalfd4(
+    call: &mut Call<'_>,
+    descriptor: Descriptor,
+    set: UserPointer<SignalSet>,
+    set_size: usize,
+    flags: Flags,
+) -> Result<i32> {
+    check_set_size(set_size)?;
+    let set = set.read()?;
+    let flags = OpenFlags::from_bits(flags.0)
+        .filter(|flags| (OpenFlags::CLOSE_ON_EXEC | OpenFlags::NON_BLOCKING).contains(*flags))
+        .ok_or(Errno::EINVAL)?;
+    let files = call.thread.files();
+    if descriptor.0 != -1 {
+        let descriptor = FileDescriptor(descriptor.0);
+        let file = files.get(descriptor)?;
+        file.operations_as::<SignalFile>().ok_or(Errno::EINVAL)?.replace_set(set);
+        return Ok(descriptor.0);
+    }
+    let file = OpenFile::anonymous(Arc::new(SignalFile::new(set)), OpenFlags::READ_WRITE | flags);
+    let close = CloseOnExec::from_condition(flags.contains(OpenFlags::CLOSE_ON_EXEC));
+    files.install(file, call.process.limit(Resource::OpenFiles), close).map(|descriptor| descriptor.0)
+}
+
+/// `signalfd(2)`.
+pub fn signalfd(
+    call: &mut Call<'_>,
+    descriptor: Descriptor,
+    set: UserPointer<SignalSet>,
+    set_size: usize,
+) -> Result<i32> {
+    signalfd4(call, descriptor, set, set_size, Flags(0))
+}
+
+/// `pidfd_send_signal(2)`.
+pub fn pidfd_send_signal(
+    call: &mut Call<'_>,
+    descriptor: Descriptor,
+    signal: SignalNumber,
+    information: UserPointer<InformationArgument>,
+    flags: Flags,
+) -> Result<()> {
+    if flags.0 != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let file = call.thread.files().get(FileDescriptor(descriptor.0))?;
+    let (process, _) = pidfd::process_of(&file)?;
+    let sender = Sender::current();
+    if information.is_null() {
+        return send::send_checked(&sender, &process, signal.0, &|signal| sender.information(signal, code::SI_USER));
+    }
+    let given = information.read()?.start;
+    if given.number != signal.0 {
+        return Err(Errno::EINVAL);
+    }
+    if (given.code >= 0 || given.code == code::SI_TKILL) && process.pid() != call.process.pid() {
+        return Err(Errno::EPERM);
+    }
+    send::send_checked(&sender, &process, signal.0, &|_| given)
 }

@@ -2,7 +2,7 @@
 
 use crate::memory::user::UserPointer;
 use crate::process::signal::{SignalAction, SignalSet};
-use crate::syscall::argument::{ProcessIdentifier, SignalNumber};
+use crate::syscall::argument::{Descriptor, Flags, ProcessIdentifier, SignalNumber};
 use crate::syscall::signal::{self, InformationArgument, StackArgument};
 use crate::syscall::time_values::TimeSpecification;
 
@@ -53,4 +53,16 @@ crate::system_call_rows! {
     /// Queues a signal with information for a thread. Errors as `rt_sigqueueinfo`.
     rt_tgsigqueueinfo { x86_64: 297, aarch64: 240, needs: Conditional(&[crate::security::Capability::Kill]), support: Full } = signal::rt_tgsigqueueinfo,
         (tgid: ProcessIdentifier, tid: ProcessIdentifier, signal: SignalNumber, information: UserPointer<InformationArgument>);
+    /// Makes (descriptor -1) or changes a file from which signals are read.
+    /// EBADF: no such descriptor. EINVAL: it is another kind of file, unknown flags, or `set_size` is not 8. EMFILE, EFAULT.
+    signalfd4 { x86_64: 289, aarch64: 74, needs: Nothing, support: Full } = signal::signalfd4,
+        (descriptor: Descriptor, set: UserPointer<SignalSet>, set_size: usize, flags: Flags);
+    /// As `signalfd4` without flags.
+    signalfd { x86_64: 282, aarch64: none, needs: Nothing, support: Full } = signal::signalfd,
+        (descriptor: Descriptor, set: UserPointer<SignalSet>, set_size: usize);
+    /// Sends a signal to the process that a descriptor stands for.
+    /// EBADF: no such descriptor. EINVAL: flags, no such signal, or the information names another. ESRCH: it has been waited for.
+    /// EPERM: not allowed. EFAULT: memory.
+    pidfd_send_signal { x86_64: 424, aarch64: 424, needs: Conditional(&[crate::security::Capability::Kill]), support: Full } = signal::pidfd_send_signal,
+        (descriptor: Descriptor, signal: SignalNumber, information: UserPointer<InformationArgument>, flags: Flags);
 }
