@@ -43,6 +43,7 @@ pub fn start() -> ! {
     initialize_interrupts(choice);
     process::initialize();
     process::signal::initialize();
+    process::out_of_memory::initialize();
     process::trap::set_system_call_dispatcher(syscall::dispatch::dispatch);
     process::futex::initialize();
     device::initialize();

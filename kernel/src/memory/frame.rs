@@ -33,6 +33,18 @@ impl Frame {
     pub fn allocate_zeroed() -> Option<Self> {
         allocator::allocate_zeroed_descriptor().map(|descriptor| Self { descriptor })
     }
+    /// A frame with undefined content for user space or file data. `None` when only the kernel's reserve is left.
+    #[inline]
+    #[must_use]
+    pub fn allocate_for_user() -> Option<Self> {
+        if allocator::has_room_for_users() { Self::allocate() } else { None }
+    }
+    /// A frame full of zeros for user space or file data. `None` when only the kernel's reserve is left.
+    #[inline]
+    #[must_use]
+    pub fn allocate_zeroed_for_user() -> Option<Self> {
+        if allocator::has_room_for_users() { Self::allocate_zeroed() } else { None }
+    }
     /// A naturally aligned block of 2^`order` frames (0..=9 or 18) with undefined content.
     #[must_use]
     pub fn allocate_block(order: u8) -> Option<Self> {

@@ -499,7 +499,7 @@ impl SharedPages {
         if let Some(frame) = self.resident_page(index) {
             return Ok(frame);
         }
-        let frame = Frame::allocate_zeroed().ok_or(PageError::OutOfMemory)?;
+        let frame = Frame::allocate_zeroed_for_user().ok_or(PageError::OutOfMemory)?;
         let (present, unused) = self.pages.lock().insert(index, frame);
         drop(unused);
         present.ok_or(PageError::OutOfMemory)

@@ -34,6 +34,7 @@ pub mod context;
 pub mod exec;
 pub mod exit;
 pub mod fork;
+pub mod out_of_memory;
 pub mod pidfd;
 pub mod futex;
 pub mod resource_limits;

@@ -172,7 +172,7 @@ impl State {
                 return Ok(self.tables.map_uncounted(page, zero, leaf | PageFlags::COPY_ON_WRITE)?);
             }
             area.has_private_pages = true;
-            let frame = Frame::allocate_zeroed().ok_or(Trouble::OutOfMemory)?;
+            let frame = Frame::allocate_zeroed_for_user().ok_or(Trouble::OutOfMemory)?;
             self.tables.map(page, frame, leaf | PageFlags::WRITABLE | PageFlags::DIRTY)?;
             self.add_resident(PageAccounting::Uncounted, true, 1);
             return Ok(());
@@ -186,7 +186,7 @@ impl State {
             self.add_resident(accounting, false, 1);
         } else if writes {
             let source = object.page(index, PageIntent::Read)?;
-            let frame = Frame::allocate().ok_or(Trouble::OutOfMemory)?;
+            let frame = Frame::allocate_for_user().ok_or(Trouble::OutOfMemory)?;
             frame.copy_from(&source);
             area.has_private_pages = true;
             self.tables.map(page, frame, leaf | PageFlags::WRITABLE | PageFlags::DIRTY)?;

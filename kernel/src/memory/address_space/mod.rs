@@ -427,7 +427,7 @@ fn kind_counter(counters: &mut Counters, flags: AreaFlags) -> Option<&mut u64> {
 /// Whether memory could ever be had for `pages` more: Linux's heuristic overcommit refuses only what exceeds
 /// all memory.
 fn enough_memory(pages: u64) -> bool {
-    pages <= frame_allocator::statistics().total
+    pages <= frame_allocator::total_frames()
 }
 
 /// Whether an area with `flags` counts as committed.

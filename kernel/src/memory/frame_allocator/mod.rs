@@ -577,6 +577,21 @@ pub fn statistics() -> FrameStatistics {
     FRAMES.statistics()
 }
 
+/// Frames under the allocator's control: one load.
+#[inline]
+#[must_use]
+pub fn total_frames() -> u64 {
+    FRAMES.total.load(Ordering::Relaxed)
+}
+
+/// Whether a frame may go to user space or to file data: below the reserve only the kernel's own needs are served, so that a
+/// full machine can still log, kill and page-fault its way out. Two loads.
+#[inline]
+#[must_use]
+pub fn has_room_for_users() -> bool {
+    FRAMES.free.load(Ordering::Relaxed) > (total_frames() / 64).min(1024)
+}
+
 /// Totals of one node, without what is in caches: linear in 2 MiB groups.
 #[must_use]
 pub fn collect_node_statistics(node: u8) -> FrameStatistics {

@@ -36,7 +36,7 @@ impl<F: Format, A: TableAccess, T: Tlb> Tables<F, A, T> {
         let Decoded::Leaf(number, old) = F::decode(entry, 0) else { return Ok(Claim::Absent) };
         let flags = flags - PageFlags::UNCOUNTED;
         let (frame, claim) = if old.contains(PageFlags::UNCOUNTED) {
-            (Frame::allocate_zeroed().ok_or(MapError::OutOfMemory)?, Claim::Zeroed)
+            (Frame::allocate_zeroed_for_user().ok_or(MapError::OutOfMemory)?, Claim::Zeroed)
         } else {
             if super::super::frame_allocator::descriptor(number).is_some_and(|frame| frame.references() == 1) {
                 pointer.store(F::leaf(number, flags, 0));
@@ -44,7 +44,7 @@ impl<F: Format, A: TableAccess, T: Tlb> Tables<F, A, T> {
                 return Ok(Claim::Reused);
             }
             let source = leaf_reference::<F>(entry, 0).ok_or(MapError::OutOfMemory)?;
-            let copy = Frame::allocate().ok_or(MapError::OutOfMemory)?;
+            let copy = Frame::allocate_for_user().ok_or(MapError::OutOfMemory)?;
             copy.copy_from(&source);
             (copy, Claim::Copied(number))
         };
