@@ -92,7 +92,9 @@ pub fn build(code: &[u8], code_offset: usize, functions: &[Symbol]) -> Vec<u8> {
     let mut writer = Writer(vec![0; HEADERS]);
     let dynamic = writer.align(16);
     const DYNAMIC_ENTRIES: usize = 9;
-    writer.0.resize(dynamic + DYNAMIC_ENTRIES * 16, 0);
+    // One more, all zero, ends the table.
+    const DYNAMIC_SIZE: usize = (DYNAMIC_ENTRIES + 1) * 16;
+    writer.0.resize(dynamic + DYNAMIC_SIZE, 0);
 
     let hash_table = writer.align(8);
     let (mut buckets, mut chains) = (vec![0u32; BUCKETS], vec![0u32; count]);
@@ -135,7 +137,7 @@ pub fn build(code: &[u8], code_offset: usize, functions: &[Symbol]) -> Vec<u8> {
     let string_size = strings.0.len();
     writer.0.extend(&strings.0);
 
-    let entries = [
+    let entries: [(usize, usize); DYNAMIC_ENTRIES] = [
         (14, object_name as usize), // DT_SONAME
         (4, hash_table),            // DT_HASH
         (5, string_table),          // DT_STRTAB
@@ -162,9 +164,8 @@ pub fn build(code: &[u8], code_offset: usize, functions: &[Symbol]) -> Vec<u8> {
     header.u64(0);
     header.u32(0);
     [64, 56, 3, 64, 0, 0].into_iter().for_each(|half| header.u16(half));
-    let dynamic_size = DYNAMIC_ENTRIES * 16 + 16;
     for (kind, flags, offset, size) in
-        [(1u32, 5u32, 0usize, PAGE), (2, 4, dynamic, dynamic_size), (0x6474_e551, 4, 0, 0)]
+        [(1u32, 5u32, 0usize, PAGE), (2, 4, dynamic, DYNAMIC_SIZE), (0x6474_e551, 4, 0, 0)]
     {
         header.u32(kind);
         header.u32(flags);
@@ -220,6 +221,8 @@ mod tests {
         assert_eq!(image.len(), PAGE);
         let file = ElfBytes::<AnyEndian>::minimal_parse(&image).unwrap();
         assert_eq!(file.ehdr.e_type, abi::ET_DYN);
+        let tags: Vec<_> = file.dynamic().unwrap().unwrap().iter().map(|entry| entry.d_tag).collect();
+        assert_eq!(tags.iter().position(|&tag| tag == abi::DT_NULL), Some(tags.len() - 1), "the table has an end");
         let load: Vec<_> = file.segments().unwrap().iter().filter(|segment| segment.p_type == abi::PT_LOAD).collect();
         assert_eq!((load.len(), load[0].p_filesz, load[0].p_flags), (1, PAGE as u64, abi::PF_R | abi::PF_X));
         let (strings, size) = (dynamic_value(&file, abi::DT_STRTAB), dynamic_value(&file, abi::DT_STRSZ));
