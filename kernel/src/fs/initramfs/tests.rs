@@ -171,3 +171,20 @@ proptest! {
         let _ = unpack(&image, &world.context);
     }
 }
+
+#[test]
+fn contents_longer_than_the_window_come_through_whole() {
+    let mut state = 1u64;
+    let data: Vec<u8> = (0..300_000u32)
+        .map(|index| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            if index % 1000 < 500 { (state >> 56) as u8 } else { b'a' }
+        })
+        .collect();
+    let image = archive(&[Entry { name: "f", data: &data, ..PLAIN }]);
+    for image in [gzip(&image), image] {
+        let world = World::new();
+        assert_eq!(unpack(&image, &world.context).failure, None);
+        assert!(world.read("/f").unwrap() == data);
+    }
+}
