@@ -20,7 +20,7 @@
 //! # Who builds on whom
 //!
 //! [`frame_descriptor`] and [`frame_allocator`] (one descriptor and one bit per frame) carry [`frame::Frame`], the counted
-//! owner that everything else passes around; [`paging`] maps frames, [`heap`] cuts them up. `numa` is plain data.
+//! owner that everything else passes around; [`paging`] maps frames, [`heap`] cuts them up. [`numa`] is plain data.
 
 pub mod address_space;
 pub mod area;
@@ -28,6 +28,7 @@ pub mod frame;
 pub mod frame_allocator;
 pub mod heap;
 pub mod kernel_stack;
+pub mod numa;
 pub mod object;
 pub mod frame_descriptor;
 pub mod paging;

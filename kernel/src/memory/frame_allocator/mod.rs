@@ -19,6 +19,7 @@ pub mod map;
 pub mod region;
 
 use super::frame_descriptor::{FrameDescriptor, FrameKind};
+use super::numa::{self, NodeId};
 use super::physmap;
 use crate::arch::{Cpu, Current};
 use crate::base::FrameNumber;
@@ -232,21 +233,61 @@ impl FrameAllocator {
             let share = Current::id().0 as usize % CACHES;
             *cursor = Cursor { region: 0, group: groups * share / CACHES, is_placed: true };
         }
-        for step in 0..regions.len() {
-            let index = (cursor.region + step) % regions.len();
-            let Some(region) = regions.get(index) else { continue };
-            let from = if step == 0 { cursor.group } else { 0 };
-            // The group at hand first, whatever its hints.
-            for group in core::iter::once(from).chain(region.candidates(from)) {
+        let mut take_in = |index: usize, groups: &mut dyn Iterator<Item = usize>| {
+            let region = regions.get(index)?;
+            for group in groups {
                 let count = region.take_frames(group, want, each);
                 if count > 0 {
-                    *cursor = Cursor { region: index, group, is_placed: true };
                     self.free.fetch_sub(count.into(), Ordering::Relaxed);
-                    return count;
+                    return Some((Cursor { region: index, group, is_placed: true }, count));
+                }
+            }
+            None
+        };
+        // The group at hand first, whatever its hints.
+        let mut found = take_in(cursor.region, &mut core::iter::once(cursor.group));
+        if found.is_none() {
+            let order = self.regions_from(cursor.region);
+            found = order.into_iter().find_map(|index| {
+                let from = if index == cursor.region { cursor.group } else { 0 };
+                take_in(index, &mut regions.get(index)?.candidates(from))
+            });
+        }
+        let Some((place, count)) = found else { return 0 };
+        *cursor = place;
+        count
+    }
+
+    /// All regions, from `first` on: those of its node, then those of other nodes, nearest first, each group round-robin.
+    fn regions_from(&self, first: usize) -> ArrayVec<usize, MAXIMUM_REGIONS> {
+        let regions = self.regions();
+        let length = regions.len().max(1);
+        let mut order: ArrayVec<usize, MAXIMUM_REGIONS> =
+            (0..regions.len()).map(|step| (first + step) % length).collect();
+        if let Some(home) = regions.get(first) {
+            let topology = numa::topology();
+            // Stable: equal distances keep the round-robin order.
+            order.sort_by_key(|index| {
+                regions.get(*index).map_or(u8::MAX, |region| topology.distance(NodeId(home.node), NodeId(region.node)))
+            });
+        }
+        order
+    }
+
+    /// A free frame on `node` or, where that has none left, on the nearest one that has; with one reference.
+    pub fn allocate_on(&self, node: NodeId) -> Option<&'static FrameDescriptor> {
+        for near in numa::topology().closest(node) {
+            for region in self.regions().iter().filter(|region| region.node == near.0) {
+                for group in region.candidates(0) {
+                    let mut found = None;
+                    if region.take_frames(group, 1, &mut |frame| found = Some(frame)) > 0 {
+                        self.free.fetch_sub(1, Ordering::Relaxed);
+                        return found.inspect(|frame| frame.set_allocated());
+                    }
                 }
             }
         }
-        0
+        self.allocate()
     }
 
     /// A block of 2^`order` frames (1..=9 or 18), with one reference on its first frame.
@@ -533,6 +574,12 @@ fn check_poison(frame: &'static FrameDescriptor) {
 #[must_use]
 pub fn allocate_frame() -> Option<FrameNumber> {
     allocate_descriptor().map(FrameDescriptor::number)
+}
+
+/// Allocates a 4 KiB frame on `node`, or on the nearest node that has one; content undefined.
+#[must_use]
+pub fn allocate_frame_on(node: NodeId) -> Option<FrameNumber> {
+    FRAMES.allocate_on(node).or_else(allocate_first).map(FrameDescriptor::number)
 }
 
 /// Allocates a naturally aligned block of 2^`order` frames (0..=9 or 18), content undefined.

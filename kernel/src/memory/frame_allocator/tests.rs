@@ -161,6 +161,22 @@ fn the_last_frames_are_kept_for_the_heap() {
 }
 
 #[test]
+fn memory_comes_from_the_wanted_node_while_it_has_some() {
+    let nodes = [(range(0, 0x3000), 0), (range(0x3000, 0x2000), 1)];
+    let frames = allocator(&MemoryMap { usable: &[range(0x1000, 0x4000)], reserved: &[], limit: None, nodes: &nodes });
+    for _ in 0..700 {
+        assert!(frames.allocate_on(NodeId(0)).unwrap().number().value() < 0x3000);
+    }
+    assert_eq!(frames.allocate_on(NodeId(0)).unwrap().node(), 0);
+    // A node that is not there has what is left of all.
+    assert!(frames.allocate_on(NodeId(9)).is_some());
+    let total = frames.statistics().total;
+    assert!(frames.collect_node_statistics(1).total <= total);
+    while take(frames).is_some() {}
+    assert_eq!(frames.statistics().free, 0);
+}
+
+#[test]
 fn no_memory_is_an_error() {
     let frames = FrameAllocator::new();
     assert!(frames.allocate().is_none());
