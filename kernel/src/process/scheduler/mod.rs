@@ -380,3 +380,6 @@ impl<K: Copy + Eq> Default for Scheduler<K> {
         Self::new()
     }
 }
+
+#[cfg(test)]
+mod tests;
