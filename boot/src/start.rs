@@ -65,17 +65,16 @@ pub fn start() -> ! {
 fn install_shared_object() {
     process::exec::set_hardware_capabilities(Current::hardware_capabilities());
     let Some(image) = Current::shared_object() else { return };
-    let mut frames = Vec::new();
+    let mut code = Vec::new();
     let Some(data) = Frame::allocate_zeroed() else { return };
     // SAFETY: the frame is owned by the object below for good; programs map it without the right to write.
     unsafe { Current::set_shared_data(memory::physmap::address_of(data.number().address())) };
-    frames.push(data);
     for page in image.chunks(PAGE_SIZE) {
         let Some(frame) = Frame::allocate_zeroed() else { return };
         frame.write(0, page);
-        frames.push(frame);
+        code.push(frame);
     }
-    let object = Arc::new(KernelPages::new("[vdso]", frames));
+    let object = Arc::new(KernelPages::new(Vec::from([("[vvar]", Vec::from([data])), ("[vdso]", code)])));
     let (data_length, image_length) = (PAGE_SIZE as u64, image.len() as u64);
     process::exec::set_vdso(process::exec::Vdso { object, data_length, image_length });
 }

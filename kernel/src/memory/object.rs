@@ -15,7 +15,7 @@
 
 use super::frame::Frame;
 use super::user::{UserSlice, copy_frame_from_user, copy_frame_to_user};
-use crate::base::{Errno, FrameNumber, PAGE_SHIFT, PAGE_SIZE};
+use crate::base::{Errno, PAGE_SHIFT, PAGE_SIZE};
 use crate::sync::{LockRank, SpinLock};
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -106,6 +106,11 @@ pub trait MemoryObject: Send + Sync {
     /// What `/proc/PID/maps` shows.
     fn details(&self) -> ObjectDetails {
         ObjectDetails::default()
+    }
+
+    /// What it shows for an area that begins at page `index`: an object of several parts names each.
+    fn details_at(&self, _index: u64) -> ObjectDetails {
+        self.details()
     }
 
     /// Which counter its resident pages belong to.
@@ -576,18 +581,24 @@ impl MemoryObject for SharedPages {
     }
 }
 
-/// Frames that the kernel shows to user space under a name: the vDSO and its data page.
+/// Frames that the kernel shows to user space: the vDSO and its data page. Each run of pages has its own name.
 #[derive(Debug)]
 pub struct KernelPages {
-    name: &'static str,
+    /// Where each name begins, from the first page on.
+    names: Vec<(u64, &'static str)>,
     frames: Vec<Frame>,
 }
 
 impl KernelPages {
-    /// `frames` under `name`, which is what `/proc/PID/maps` shows.
+    /// The runs one after the other; names are what `/proc/PID/maps` shows.
     #[must_use]
-    pub fn new(name: &'static str, frames: Vec<Frame>) -> Self {
-        Self { name, frames }
+    pub fn new(runs: Vec<(&'static str, Vec<Frame>)>) -> Self {
+        let (mut names, mut frames) = (Vec::new(), Vec::new());
+        for (name, run) in runs {
+            names.push((frames.len() as u64, name));
+            frames.extend(run);
+        }
+        Self { names, frames }
     }
     /// The number of pages.
     #[must_use]
@@ -611,18 +622,13 @@ impl MemoryObject for KernelPages {
     fn identity(&self) -> u64 {
         core::ptr::from_ref(self).addr() as u64
     }
-    fn details(&self) -> ObjectDetails {
-        ObjectDetails { name: self.name.as_bytes().to_vec(), ..ObjectDetails::default() }
+    fn details_at(&self, index: u64) -> ObjectDetails {
+        let name = self.names.iter().rev().find(|(first, _)| *first <= index).map_or("", |(_, name)| name);
+        ObjectDetails { name: name.as_bytes().to_vec(), ..ObjectDetails::default() }
     }
     fn accounting(&self) -> PageAccounting {
         PageAccounting::Uncounted
     }
-}
-
-/// The frame number behind page `index` of `object`, if it is in memory: tells a private area's copies from the object's pages.
-#[must_use]
-pub fn resident_frame_number(object: &dyn MemoryObject, index: u64) -> Option<FrameNumber> {
-    object.resident_page(index).map(|frame| frame.number())
 }
 
 #[cfg(test)]

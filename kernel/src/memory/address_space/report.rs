@@ -171,7 +171,11 @@ impl State {
     fn report(&self, area: &Area, detail: Detail) -> AreaReport {
         let (offset, mut details) = match &area.backing {
             Backing::Anonymous => (0, ObjectDetails::default()),
-            Backing::Object { object, first, .. } => (first << PAGE_SHIFT, object.details()),
+            // As on Linux the kernel's own pages have no offset.
+            Backing::Object { object, first, .. } if area.flags.contains(AreaFlags::SPECIAL) => {
+                (0, object.details_at(*first))
+            }
+            Backing::Object { object, first, .. } => (first << PAGE_SHIFT, object.details_at(*first)),
         };
         if matches!(area.backing, Backing::Anonymous) {
             let (start, end) = (area.range.start, area.range.end);
