@@ -55,6 +55,9 @@ impl FileOperations for MemoryDevice {
     fn poll(&self, _file: &OpenFile, _table: &mut PollTable) -> PollEvents {
         PollEvents::ALWAYS_READY
     }
+    fn can_poll(&self) -> bool {
+        matches!(self, Self::Random | Self::UnlimitedRandom)
+    }
     fn seek(&self, _file: &OpenFile, position: u64, offset: i64, from: SeekFrom) -> Result<u64> {
         match self {
             // As on Linux: the position stays at the beginning, whatever is asked.

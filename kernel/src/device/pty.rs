@@ -106,7 +106,7 @@ impl Drop for Master {
             .ok()
             .and_then(|index| SLAVES.lock().get_mut(index).and_then(Option::take));
         drop(old);
-        super::terminal::job_control::hung_up_by_master(&self.terminal);
+        self.terminal.hang_up();
     }
 }
 

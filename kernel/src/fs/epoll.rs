@@ -173,12 +173,9 @@ impl Epoll {
     /// `EPOLL_CTL_ADD`.
     ///
     /// # Errors
-    /// `EEXIST`; `EPERM` for a file that is always ready; `EINVAL` for itself or a bad combination; `ELOOP`.
+    /// `EEXIST`; `EINVAL` for itself or a bad combination; `ELOOP`.
     pub fn add(&self, descriptor: i32, file: &Arc<OpenFile>, interest: Interest) -> Result<()> {
         static NEXT_IDENTITY: AtomicU64 = AtomicU64::new(1 << 63);
-        if matches!(file.file_type(), FileType::Regular | FileType::Directory) && file.location().is_some() {
-            return Err(Errno::EPERM);
-        }
         let inner = file.operations_as::<Self>();
         if interest.mode().contains(Mode::EXCLUSIVE) {
             const ALLOWED: u32 = 0x1 | 0x4 | 0x8 | 0x10 | 1 << 28 | 1 << 29 | 1 << 31;
@@ -368,6 +365,13 @@ impl FileOperations for Epoll {
     fn describe(&self) -> String {
         String::from("anon_inode:[eventpoll]")
     }
+}
+
+/// Whether `file` can be in a set: regular files and directories, which are always ready, cannot.
+#[must_use]
+pub fn can_watch(file: &OpenFile) -> bool {
+    let always_ready = matches!(file.file_type(), FileType::Regular | FileType::Directory) && file.location().is_some();
+    !always_ready && file.operations().can_poll()
 }
 
 /// Makes an epoll instance.

@@ -98,6 +98,10 @@ pub trait FileOperations: Any + Send + Sync {
     fn poll(&self, _file: &OpenFile, _table: &mut PollTable) -> PollEvents {
         PollEvents::ALWAYS_READY
     }
+    /// Whether there is anything to wait for; epoll refuses files without.
+    fn can_poll(&self) -> bool {
+        true
+    }
     /// A control call.
     ///
     /// # Errors

@@ -98,6 +98,9 @@ pub fn epoll_ctl(
     let interest = if operation == DELETE { None } else { Some(read_event(event)?) };
     let set = file(call, epoll)?;
     let target = file(call, descriptor)?;
+    if !epoll::can_watch(&target) {
+        return Err(Errno::EPERM);
+    }
     if Arc::ptr_eq(&set, &target) {
         return Err(Errno::EINVAL);
     }

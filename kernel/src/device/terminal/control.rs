@@ -7,6 +7,7 @@ use super::{Terminal, packet};
 use crate::base::{Errno, Result, VirtualAddress};
 use crate::memory::user::UserPointer;
 use alloc::sync::Arc;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// The requests, the same on both machines.
 pub mod request {
@@ -32,6 +33,7 @@ pub mod request {
     pub const TIOCGWINSZ: u32 = 0x5413;
     pub const TIOCSWINSZ: u32 = 0x5414;
     pub const TIOCMGET: u32 = 0x5415;
+    pub const TIOCGSERIAL: u32 = 0x541e;
     pub const FIONREAD: u32 = 0x541b;
     pub const TIOCPKT: u32 = 0x5420;
     pub const TIOCNOTTY: u32 = 0x5422;
@@ -55,6 +57,35 @@ pub mod request {
     pub const TIOCGEXCL: u32 = 0x8004_5440;
     pub const TIOCGPTPEER: u32 = 0x5441;
 }
+
+/// `struct serial_struct`, as much of it as is told: the first port, a 16550A.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+struct SerialPort {
+    kind: i32,
+    line: i32,
+    port: u32,
+    interrupt: i32,
+    flags: i32,
+    fifo_size: i32,
+    custom_divisor: i32,
+    base_baud: i32,
+    rest: [u64; 5],
+}
+
+const SERIAL_PORT: SerialPort = SerialPort {
+    kind: 4,
+    line: 0,
+    port: 0x3f8,
+    interrupt: 4,
+    flags: 0,
+    fifo_size: 16,
+    custom_divisor: 0,
+    base_baud: 115_200,
+    rest: [0; 5],
+};
+
+const _: () = assert!(size_of::<SerialPort>() == 72);
 
 /// When new settings take effect.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -137,6 +168,7 @@ pub fn ioctl(terminal: &Arc<Terminal>, side: Side, request: u32, argument: u64) 
         // Linux has had this off by default since 6.2: it lets one program type into another.
         TIOCSTI => return Err(Errno::EIO),
         TIOCMGET if !terminal.is_pty() => return put(argument, 0x1a6),
+        TIOCGSERIAL if !terminal.is_pty() => pointer(argument).write(&SERIAL_PORT)?,
         TIOCVHANGUP => {
             if !job_control::job_control().is_some_and(|control| control.is_administrator()) {
                 return Err(Errno::EPERM);

@@ -5,6 +5,8 @@
 
 use super::{Terminal, TerminalReference};
 use crate::base::{Errno, Result};
+use crate::sync::{LockRank, SpinLock};
+use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 
 /// Signals that terminals send, in Linux's numbers.
@@ -215,28 +217,43 @@ pub(super) fn session(terminal: &Arc<Terminal>, from_master: bool) -> Result<i32
     }
 }
 
-/// The leader of `session` ends: its terminal is hung up (`process` calls this at exit).
-pub fn session_leader_ends(terminal: &TerminalReference, session: i32) {
+/// Foreground groups of terminals that were hung up while their session's leader lived: they are told when it ends.
+static LEFT_BEHIND: SpinLock<BTreeMap<i32, i32>> = SpinLock::new(LockRank::FileObject, BTreeMap::new());
+
+/// A hang-up takes the terminal from `session`; its leader is told, and `foreground` is once the leader ends.
+pub(super) fn hung_up(session: i32, foreground: i32) {
     let Some(job_control) = job_control() else { return };
-    if terminal.job().0 != session {
-        return;
-    }
-    let foreground = terminal.job().1;
-    terminal.hang_up();
     if foreground != 0 {
-        job_control.signal_group(foreground, signal::HANGUP);
-        job_control.signal_group(foreground, signal::CONTINUE);
+        LEFT_BEHIND.lock().insert(session, foreground);
     }
+    job_control.signal_session_leader(session, signal::HANGUP);
+    job_control.signal_session_leader(session, signal::CONTINUE);
+    job_control.set_controlling_terminal(session, None);
 }
 
-/// A pseudo terminal's master is gone: the slave is hung up and the foreground group told.
-pub fn hung_up_by_master(terminal: &TerminalReference) {
-    let foreground = terminal.job().1;
-    terminal.hang_up();
-    if foreground != 0
-        && let Some(job_control) = job_control()
-    {
-        job_control.signal_group(foreground, signal::HANGUP);
-        job_control.signal_group(foreground, signal::CONTINUE);
+/// The leader of `session` ends (`process` calls this at exit). A serial line is hung up; a pseudo terminal only loses its session, and
+/// files open on it live on. The foreground group is told.
+pub fn session_leader_ends(terminal: Option<&TerminalReference>, session: i32) {
+    let Some(job_control) = job_control() else { return };
+    let left_behind = LEFT_BEHIND.lock().remove(&session);
+    match terminal.map(|terminal| (terminal, terminal.job())) {
+        Some((terminal, (owner, foreground))) if owner == session => {
+            if terminal.is_pty() {
+                terminal.set_job(0, 0);
+                job_control.set_controlling_terminal(session, None);
+            } else {
+                terminal.hang_up();
+                LEFT_BEHIND.lock().remove(&session);
+            }
+            if foreground != 0 {
+                job_control.signal_group(foreground, signal::HANGUP);
+            }
+        }
+        _ => {
+            if let Some(group) = left_behind {
+                job_control.signal_group(group, signal::HANGUP);
+                job_control.signal_group(group, signal::CONTINUE);
+            }
+        }
     }
 }

@@ -335,23 +335,18 @@ impl Terminal {
 
     /// Hangs up: every file open on it is dead, its session loses it, its settings are the initial ones again.
     pub fn hang_up(self: &Arc<Self>) {
-        let session = {
+        let (session, foreground) = {
             let mut state = self.state.lock();
             state.discipline = LineDiscipline::new(self.initial);
             state.held_echo.clear();
             if !self.is_pty() {
                 state.output.clear();
             }
-            state.foreground = 0;
             self.generation.fetch_add(1, Relaxed);
-            core::mem::take(&mut state.session)
+            (core::mem::take(&mut state.session), core::mem::take(&mut state.foreground))
         };
-        if session != 0
-            && let Some(job_control) = job_control::job_control()
-        {
-            job_control.signal_session_leader(session, signal::HANGUP);
-            job_control.signal_session_leader(session, signal::CONTINUE);
-            job_control.set_controlling_terminal(session, None);
+        if session != 0 {
+            job_control::hung_up(session, foreground);
         }
         self.wake_everybody();
     }

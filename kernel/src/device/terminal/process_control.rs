@@ -73,13 +73,12 @@ impl JobControl for Processes {
     }
 }
 
-/// A process ends: the terminal of a session whose leader it is is hung up.
+/// A process ends: where it leads a session, its terminal hears of it.
 fn process_ends(process: &Arc<Process>) {
     if process.session_id() == process.pid()
         && let Some(session) = process.session()
-        && let Some(terminal) = terminal_of(&session)
     {
-        job_control::session_leader_ends(&terminal, session.id());
+        job_control::session_leader_ends(terminal_of(&session).as_ref(), session.id());
     }
 }
 
