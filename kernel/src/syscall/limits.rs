@@ -5,7 +5,6 @@ use super::argument::ProcessIdentifier;
 use super::time_values::TimeValue;
 use crate::base::{Errno, Nanoseconds, Result};
 use crate::memory::user::UserPointer;
-use crate::process::exec::memory_limits;
 use crate::process::resource_limits::{Limit, Privilege, Resource};
 use crate::process::{Process, Usage, table};
 use crate::security::Capability;

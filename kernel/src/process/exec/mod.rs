@@ -415,7 +415,7 @@ fn replace(thread: &Arc<Thread>, prepared: Prepared) -> Result<TrapFrame> {
 }
 
 /// The limits of `process` that its address space enforces.
-pub(crate) fn memory_limits(process: &Process) -> MemoryLimits {
+fn memory_limits(process: &Process) -> MemoryLimits {
     let limits = process.limits.lock();
     MemoryLimits {
         address_space: limits.soft(Resource::AddressSpace),
