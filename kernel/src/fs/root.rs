@@ -13,9 +13,9 @@ use alloc::sync::Arc;
 /// `ENOSPC`, `ENOMEM`.
 pub fn mount_root() -> Result<Arc<FsContext>> {
     tmpfs::initialize();
-    let options = MountOptions { mode: Some(0o755), ..MountOptions::default() };
-    let superblock = tmpfs::superblock("rootfs", &options)?;
+    let superblock = tmpfs::superblock("rootfs", &MountOptions::default())?;
     let root = superblock.root().clone();
+    root.inode().header().set_permissions(0o755);
     let mount = Mount::new(superblock, root, String::from("rootfs"), MountFlags::empty());
     Ok(FsContext::new(MountNamespace::new(mount)))
 }

@@ -216,7 +216,7 @@ fn flags(flags: MountFlags) -> alloc::string::String {
     ];
     let mut text: alloc::string::String =
         names.iter().filter(|(flag, _)| flags.contains(*flag)).map(|(_, name)| *name).collect();
-    if !flags.intersects(MountFlags::NO_ACCESS_TIME | MountFlags::STRICT_ACCESS_TIME) {
+    if flags.contains(MountFlags::RELATIVE_ACCESS_TIME) {
         text.push_str(",relatime");
     }
     text
