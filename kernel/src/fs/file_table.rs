@@ -361,15 +361,6 @@ impl core::fmt::Debug for FileTable {
     }
 }
 
-impl Drop for FileTable {
-    fn drop(&mut self) {
-        debug_assert!(
-            self.inner.get_mut().files.iter().flatten().next().is_none() || !cfg!(target_os = "none"),
-            "a table with open files was dropped: call remove_all and close_file first"
-        );
-    }
-}
-
 /// What closing a descriptor does to its file: the kind is told, and the POSIX locks that `owner` (the identity of the process's
 /// file table) has on the file go.
 pub fn close_file(file: Arc<OpenFile>, owner: u64) {
