@@ -41,8 +41,6 @@ start-stop-daemon -S -b -m -p pid -x /bin/sleep -- 20; sleep 0.3; kill -0 $(cat 
 mkdir -p r/bin; cp /bin/busybox r/bin/; chroot r /bin/busybox sh -c 'pwd; echo /*; cd ..; pwd'; chroot r /bin/nosuch; echo $?; chroot none /x; echo $?
 #: chroot-script
 mkdir -p r/bin r/etc; cp /bin/busybox r/bin/sh; echo inside > r/etc/file; chroot r /bin/sh -c 'while read l; do echo $l; done < /etc/file; : > /new; echo $?'; ls r
-#: unshare
-unshare -u sh -c 'hostname changed; hostname'; hostname; unshare --fork --pid sh -c 'echo $$' 2>&1
 #: proc-self
 cat /proc/self/comm; tr '\0' ' ' < /proc/self/cmdline; echo; readlink /proc/self/exe; [ "$(readlink /proc/self/cwd)" = "$PWD" ]; echo $?; grep -c . /proc/self/status | sed 's/[0-9]*/lines/'; awk '/^(Name|Uid|Threads):/' /proc/self/status; ls /proc/self/fd | head -3
 #: proc-fd

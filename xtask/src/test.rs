@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use crate::booted::{self, Setup, applets, machines, sessions, user_programs};
+use crate::booted::{self, Setup, applets, conformance, machines, sessions, user_programs};
 use crate::census::{self, CensusOptions};
 use crate::docs::{self, DocsOptions};
 use crate::initramfs::Kernel;
@@ -85,7 +85,10 @@ pub fn record(options: &RecordOptions) -> Result<u8> {
     provision::emulator(options.arch)?;
     let kernel = provision::linux(options.arch)?;
     let setup = Setup { architecture: options.arch, system: Kernel::Linux, kernel };
-    let count = applets::record(&setup, options.filter.as_deref())?;
+    let mut count = applets::record(&setup, options.filter.as_deref())?;
+    if options.filter.as_deref().is_none_or(|word| word.contains("conformance")) {
+        count += conformance::record(&setup)?;
+    }
     println!("{count} cases recorded");
     Ok(0)
 }
@@ -101,6 +104,7 @@ fn run_booted(options: &TestOptions) -> Result<(usize, usize)> {
     };
     let filter = options.filter.as_deref();
     let mut jobs = applets::jobs(filter)?;
+    jobs.extend(conformance::jobs(architecture, filter)?);
     jobs.extend(user_programs::jobs(architecture, filter)?);
     let single = sessions::jobs().into_iter().chain(machines::jobs());
     jobs.extend(single.filter(|job| filter.is_none_or(|word| job.name.contains(word))));

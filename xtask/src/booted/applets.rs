@@ -56,7 +56,7 @@ fn parse(text: &str) -> Result<Vec<Case>> {
             if cases.iter().any(|case| case.name == name) {
                 bail!("two cases are named {name}");
             }
-            cases.push(Case { name: name.to_owned(), script: String::new() });
+            cases.push(Case { name: name.to_owned(), script: String::new(), limit: batch::LIMIT });
         } else if let Some(case) = cases.last_mut() {
             case.script.push_str(line);
             case.script.push('\n');
@@ -109,7 +109,7 @@ pub fn judge(expected: &(String, u32), answer: &Answer) -> Result<(), String> {
 }
 
 /// The lines where two texts differ, Linux's with a minus, ours with a plus.
-fn differences(expected: &str, found: &str) -> String {
+pub fn differences(expected: &str, found: &str) -> String {
     let (expected, found): (Vec<&str>, Vec<&str>) = (expected.lines().collect(), found.lines().collect());
     let same_start = expected.iter().zip(&found).take_while(|(left, right)| left == right).count();
     let rest = expected.len().min(found.len()) - same_start;

@@ -12,11 +12,12 @@ use crate::cpio::Archive;
 use crate::initramfs::{self, Kernel};
 use crate::qemu::TemporaryFile;
 
-/// The longest that one script may take, in seconds of the machine's clock; the host waits longer, as its clock may be
-/// ahead of a busy emulation.
-const LIMIT: u64 = 30;
+/// How many seconds a small script may take.
+pub const LIMIT: u64 = 30;
 /// How long the host waits for a machine to get to its first script.
 const BOOT_LIMIT: Duration = Duration::from_secs(60);
+/// How long it waits between two scripts, and for the end.
+const PAUSE: Duration = Duration::from_secs(30);
 /// After so many dead machines in one batch the rest of it is given up.
 const MOST_DEATHS: u32 = 5;
 
@@ -27,6 +28,8 @@ pub struct Case {
     pub name: String,
     /// The shell's input.
     pub script: String,
+    /// The longest that it may take, in seconds of the machine's clock; the host waits twice as long, as emulation may be slow.
+    pub limit: u64,
 }
 
 /// What came of a script.
@@ -81,15 +84,15 @@ fn run_once(setup: &Setup, cases: &[Case], prepare: impl Fn(&mut Archive), answe
                 return Ok(End::Died);
             }
         }
-        limit = Duration::from_secs(LIMIT);
+        limit = PAUSE;
     }
-    let _ = console.finish(Duration::from_secs(LIMIT));
+    let _ = console.finish(PAUSE);
     Ok(End::Finished)
 }
 
 fn one(console: &mut Console, case: &Case, limit: Duration) -> Result<Answer> {
     console.expect(&format!("@@@ begin {}\r\n", case.name), limit)?;
-    let output = console.expect(&format!("@@@ end {} ", case.name), Duration::from_secs(2 * LIMIT))?;
+    let output = console.expect(&format!("@@@ end {} ", case.name), Duration::from_secs(2 * case.limit))?;
     let status = console.expect("\r\n", Duration::from_secs(10))?;
     Ok(Answer::Ended { output, status: status.trim().parse().context("no status")? })
 }
@@ -100,12 +103,13 @@ fn archive(setup: &Setup, cases: &[Case], prepare: impl Fn(&mut Archive)) -> Res
     for case in cases {
         archive.file(&format!("cases/{}", case.name), 0o644, case.script.as_bytes());
     }
-    let names: Vec<&str> = cases.iter().map(|case| case.name.as_str()).collect();
+    let names: Vec<String> = cases.iter().map(|case| format!("{}:{}", case.name, case.limit)).collect();
     let runner = format!(
-        "for name in {names}; do\n\
+        "for case in {names}; do\n\
+         \tname=${{case%:*}}\n\
          \tcd /; rm -rf /tmp/case /tmp/out; mkdir /tmp/case; cd /tmp/case\n\
          \techo \"@@@ begin $name\"\n\
-         \ttimeout -s KILL {LIMIT} sh /cases/$name >/tmp/out 2>&1 </dev/null\n\
+         \ttimeout -s KILL ${{case#*:}} sh /cases/$name >/tmp/out 2>&1 </dev/null\n\
          \tstatus=$?\n\
          \tcat /tmp/out\n\
          \techo \"@@@ end $name $status\"\n\

@@ -11,7 +11,7 @@ use crate::target::Architecture;
 use crate::user_build;
 
 /// Programs that measure or that must not run on the host.
-const NOT_TESTS: &[&str] = &["at_init", "bench", "hostile"];
+const NOT_TESTS: &[&str] = &["at_init", "bench", "conformance", "hostile"];
 
 /// The job, if any program matches `filter`.
 pub fn jobs(architecture: Architecture, filter: Option<&str>) -> Result<Vec<Job>> {
@@ -36,7 +36,7 @@ fn compare(setup: &Setup, programs: &[(String, PathBuf)]) -> Result<Vec<Verdict>
     }
     let cases: Vec<Case> = programs
         .iter()
-        .map(|(name, _)| Case { name: name.clone(), script: format!("exec /usr/local/bin/{name}\n") })
+        .map(|(name, _)| Case { name: name.clone(), script: format!("exec /usr/local/bin/{name}\n"), limit: 60 })
         .collect();
     let answers = batch::run(setup, &cases, |archive| {
         for (name, content) in &files {

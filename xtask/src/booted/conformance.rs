@@ -1,0 +1,143 @@
+//! The conformance cases of `user/src/cases/`: transcripts of system calls, compared with those recorded under Debian's Linux.
+//!
+//! The program `conformance` prints `== group/name` before each transcript. Each group runs on its own, so that one that hangs
+//! takes only its group along. `cargo xtask record --filter conformance` writes `tests/conformance.txt`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+
+use super::batch::{self, Answer, Case};
+use super::{Job, Setup, Verdict, applets};
+use crate::target::Architecture;
+use crate::{user_build, workspace};
+
+/// How many seconds a group may take.
+const LIMIT: u64 = 100;
+
+fn recording() -> PathBuf {
+    workspace::root().join("tests/conformance.txt")
+}
+
+/// A group is a file of cases.
+fn groups() -> Result<Vec<Case>> {
+    let folder = workspace::root().join("user/src/cases");
+    let mut names: Vec<String> = std::fs::read_dir(folder)?
+        .flatten()
+        .filter_map(|entry| entry.path().file_stem().map(|stem| stem.to_string_lossy().into_owned()))
+        .filter(|name| name != "mod")
+        .collect();
+    names.sort();
+    let case = |name: String| Case { script: format!("exec /usr/local/bin/conformance {name}/\n"), name, limit: LIMIT };
+    Ok(names.into_iter().map(case).collect())
+}
+
+/// The jobs, one for each group with a case that matches `filter`.
+pub fn jobs(architecture: Architecture, filter: Option<&str>) -> Result<Vec<Job>> {
+    let recorded = split(&std::fs::read_to_string(recording()).unwrap_or_default());
+    let matches = |group: &str| {
+        let start = format!("{group}/");
+        let mut names = recorded.keys().filter(|name| name.starts_with(&start));
+        filter.is_none_or(|word| names.any(|name| format!("conformance/{name}").contains(word)))
+    };
+    let wanted: Vec<Case> = groups()?.into_iter().filter(|group| matches(&group.name)).collect();
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let program = program(architecture)?;
+    let job = |group: Case| {
+        let (program, recorded) = (program.clone(), recorded.clone());
+        let name = format!("conformance/{}", group.name);
+        Job::new(name.clone(), move |setup| match compare(setup, &group, &program, &recorded) {
+            Ok(verdicts) => verdicts,
+            Err(error) => vec![Verdict::of(name, Err(error))],
+        })
+    };
+    Ok(wanted.into_iter().map(job).collect())
+}
+
+fn program(architecture: Architecture) -> Result<Vec<u8>> {
+    let programs = user_build::build(architecture)?;
+    std::fs::read(programs.get("conformance").context("user/ has no conformance")?).context("cannot read conformance")
+}
+
+fn compare(setup: &Setup, group: &Case, program: &[u8], recorded: &BTreeMap<String, String>) -> Result<Vec<Verdict>> {
+    let answers = run(setup, std::slice::from_ref(group), program)?;
+    let (output, ending) = match answers.into_iter().next() {
+        Some(Answer::Ended { output, status: 0 }) => (output, String::new()),
+        Some(Answer::Ended { output, status }) => (output, format!("the program ended with {status} before it")),
+        Some(Answer::Lost(reason)) => (String::new(), reason),
+        None => bail!("no answer"),
+    };
+    let found = split(&output);
+    let start = format!("{}/", group.name);
+    let judge = |(name, expected): (&String, &String)| {
+        let result = match found.get(name) {
+            Some(transcript) if transcript == expected => Ok(()),
+            Some(transcript) => Err(applets::differences(expected, transcript)),
+            None => Err(format!("no transcript: {ending}")),
+        };
+        Verdict { name: format!("conformance/{name}"), result }
+    };
+    Ok(recorded.iter().filter(|(name, _)| name.starts_with(&start)).map(judge).collect())
+}
+
+fn run(setup: &Setup, groups: &[Case], program: &[u8]) -> Result<Vec<Answer>> {
+    batch::run(setup, groups, |archive| archive.file("usr/local/bin/conformance", 0o755, program))
+}
+
+/// Records every group under the kernel of `setup`; gives how many cases there are.
+pub fn record(setup: &Setup) -> Result<usize> {
+    let program = program(setup.architecture)?;
+    let groups = groups()?;
+    let mut text = String::new();
+    for (group, answer) in groups.iter().zip(run(setup, &groups, &program)?) {
+        match answer {
+            Answer::Ended { output, status: 0 } => text.push_str(&output),
+            other => bail!("the group {} did not end well: {other:?}", group.name),
+        }
+    }
+    let file = recording();
+    std::fs::write(&file, &text).with_context(|| format!("cannot write {}", file.display()))?;
+    println!("{}", file.display());
+    Ok(split(&text).len())
+}
+
+/// Transcripts by case.
+fn split(text: &str) -> BTreeMap<String, String> {
+    let mut transcripts: BTreeMap<String, String> = BTreeMap::new();
+    let mut name = "";
+    for line in text.lines() {
+        if let Some(next) = line.strip_prefix("== ") {
+            name = next;
+            transcripts.insert(name.to_owned(), String::new());
+        } else if let Some(transcript) = transcripts.get_mut(name) {
+            transcript.push_str(line);
+            transcript.push('\n');
+        }
+    }
+    transcripts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transcripts_are_split() {
+        let found = split("== a/b\none\ntwo\n== a/c\n== d/e\nthree\n");
+        assert_eq!(found["a/b"], "one\ntwo\n");
+        assert_eq!(found["a/c"], "");
+        assert_eq!(found.len(), 3);
+    }
+
+    #[test]
+    fn every_group_is_recorded() {
+        let recorded = split(&std::fs::read_to_string(recording()).unwrap());
+        for group in groups().unwrap() {
+            let start = format!("{}/", group.name);
+            assert!(recorded.keys().any(|name| name.starts_with(&start)), "{} is not recorded", group.name);
+        }
+    }
+}
