@@ -185,8 +185,13 @@ impl Table {
     fn render(&self) -> String {
         let mut text = String::from("| operation | Ashlar | Linux 6.1 | ratio |\n|---|---:|---:|---:|\n");
         for (name, ours, theirs) in &self.rows {
-            let _ =
-                writeln!(text, "| {name} | {} | {} | {:.2} |", grouped(*ours), grouped(*theirs), ratio(*ours, *theirs));
+            let _ = writeln!(
+                text,
+                "| {name} | {} | {} | {} |",
+                grouped(*ours),
+                grouped(*theirs),
+                digits(ratio(*ours, *theirs))
+            );
         }
         let _ = writeln!(text, "| **geometric mean** | | | **{:.2}** |", self.geometric_mean());
         let (ours, theirs) = (self.ours, self.theirs);
@@ -207,6 +212,11 @@ impl Table {
         );
         text
     }
+}
+
+/// A ratio with as many digits as say something.
+fn digits(ratio: f64) -> String {
+    if ratio < 0.1 { format!("{ratio:.4}") } else { format!("{ratio:.2}") }
 }
 
 /// `1234567` as `1,234,567`.
