@@ -35,6 +35,7 @@ pub mod row;
 pub mod pipe;
 pub mod poll;
 pub mod random;
+pub mod log;
 pub mod event;
 pub mod splice;
 pub mod scheduling;

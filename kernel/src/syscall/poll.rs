@@ -61,7 +61,9 @@ fn poll_until(
     }
     let mut descriptors = address.read_vector(count as usize)?;
     let table = call.thread.files();
-    let files: Files = descriptors.iter().map(|entry| table.get(FileDescriptor(entry.descriptor)).ok()).collect();
+    let mut files = Files::new();
+    files.try_reserve(descriptors.len()).map_err(|_| Errno::ENOMEM)?;
+    files.extend(descriptors.iter().map(|entry| table.get(FileDescriptor(entry.descriptor)).ok()));
     drop(table);
     let ready = select::wait(deadline, |table| {
         let mut ready = 0;

@@ -1,13 +1,14 @@
-//! Pipes, waiting on many files, event objects, random numbers.
+//! Pipes, waiting on many files, event objects, random numbers, the kernel log.
 
 use crate::base::VirtualAddress;
 use crate::memory::user::UserPointer;
 use crate::process::signal::SignalSet;
+use crate::security::Capability;
 use crate::syscall::argument::{Descriptor, Flags};
 use crate::syscall::event::{self, IntervalSpecification};
 use crate::syscall::poll::{PollDescriptor, SignalSetArgument};
 use crate::syscall::time_values::{TimeSpecification, TimeValue};
-use crate::syscall::{pipe, poll, random, splice};
+use crate::syscall::{log, pipe, poll, random, splice};
 
 crate::system_call_rows! {
     /// Makes a pipe. EMFILE: too many descriptors. EFAULT: memory.
@@ -78,4 +79,8 @@ crate::system_call_rows! {
     /// Copies from a file to another. EBADF: not open so. EINVAL: a source without a position, a target in append mode. EFAULT: memory.
     sendfile { x86_64: 40, aarch64: 71, needs: Nothing, support: Full } = splice::sendfile,
         (target: Descriptor, source: Descriptor, source_offset: UserPointer<i64>, count: usize);
+    /// Reads and controls the kernel log. EPERM: without CAP_SYSLOG, for all but reading everything and the size.
+    /// EINVAL: unknown action, no buffer, a bad level. EFAULT: memory.
+    syslog { x86_64: 103, aarch64: 116, needs: Conditional(&[Capability::Syslog, Capability::SysAdmin]), support: Full } = log::syslog,
+        (action: i32, buffer: VirtualAddress, length: i32);
 }
