@@ -7,7 +7,7 @@
 //! | [`FrameKind`] | `owner` | `index` |
 //! |---|---|---|
 //! | `Free`, `Kernel` | - | - |
-//! | `PageTable` | - | entries in use |
+//! | `PageTable` | groups of entries that may be in use, one bit for eight | entries in use |
 //! | `Heap` | the slab's header | size class |
 //! | `Anonymous`, `File` | the memory object (reverse mapping) | page number in it |
 //!

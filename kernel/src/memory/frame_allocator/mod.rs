@@ -636,7 +636,9 @@ pub fn total_frames() -> u64 {
 #[inline]
 #[must_use]
 pub fn has_room_for_users() -> bool {
-    FRAMES.free.load(Ordering::Relaxed) > (total_frames() / 64).min(1024)
+    let total = total_frames();
+    // Zero before the first allocation starts the emulated memory.
+    total == 0 || FRAMES.free.load(Ordering::Relaxed) > (total / 64).min(1024)
 }
 
 /// Totals of one node, without what is in caches: linear in 2 MiB groups.

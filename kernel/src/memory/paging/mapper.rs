@@ -14,9 +14,11 @@
 
 use super::super::frame::Frame;
 use super::super::frame_allocator::descriptor;
-use super::super::frame_descriptor::FrameKind;
+use super::super::frame_descriptor::{FrameDescriptor, FrameKind};
 use super::access::{EntryPointer, Physmap, TableAccess};
-use super::format::{Decoded, ENTRIES, Format, Half, TOP_LEVEL, level_shift, level_size, level_span, size_level};
+use super::format::{
+    Decoded, ENTRIES, Format, Half, TOP_LEVEL, level_index, level_shift, level_size, level_span, size_level,
+};
 use super::tlb::{Batch, Tlb};
 use super::{Leaf, MapError, PageFlags, PageSize};
 use crate::base::{FrameNumber, PhysicalAddress, VirtualAddress};
@@ -81,14 +83,18 @@ impl<F: Format, A: TableAccess, T: Tlb> Mapper<F, A, T> {
         self.access.entry(table, level, address)
     }
 
-    /// Changes the count of entries in use of `table`.
+    /// Changes the count of entries in use of `table`, where the entry for `address` came or went.
     #[inline]
-    pub(super) fn count(&self, table: FrameNumber, level: u8, change: i64) {
+    pub(super) fn count(&self, table: FrameNumber, level: u8, address: VirtualAddress, change: i64) {
         if self.half == Half::User
-            && level < TOP_LEVEL
             && let Some(descriptor) = descriptor(table)
         {
-            descriptor.set_index(descriptor.index().wrapping_add_signed(change));
+            if change > 0 {
+                mark_used(descriptor, level_index(address, level));
+            }
+            if level < TOP_LEVEL {
+                descriptor.set_index(descriptor.index().wrapping_add_signed(change));
+            }
         }
     }
 
@@ -171,7 +177,7 @@ impl<F: Format, A: TableAccess, T: Tlb> Mapper<F, A, T> {
         let table = new_table()?;
         let entry = F::table(table.into_raw(), self.half);
         pointer.store(entry);
-        self.count(parent, level, 1);
+        self.count(parent, level, address, 1);
         Ok(entry)
     }
 
@@ -194,12 +200,8 @@ impl<F: Format, A: TableAccess, T: Tlb> Mapper<F, A, T> {
         }
         let copy = new_table()?;
         let copy_number = copy.number();
-        let used = source.index();
         let mut found = 0;
-        for index in 0..ENTRIES as u64 {
-            if found == used {
-                break;
-            }
+        for index in possibly_used(source.owner()) {
             let at = VirtualAddress::new(index << level_shift(level - 1));
             let old = Physmap.entry(shared, level - 1, at);
             let value = old.load();
@@ -211,6 +213,7 @@ impl<F: Format, A: TableAccess, T: Tlb> Mapper<F, A, T> {
             Physmap.entry(copy_number, level - 1, at).store(forked);
         }
         copy.descriptor().set_index(found);
+        copy.descriptor().set_owner(source.owner());
         let own = F::table(copy.into_raw(), Half::User);
         self.replace(pointer, own, address);
         release_table::<F>(shared, level - 1);
@@ -236,6 +239,7 @@ impl<F: Format, A: TableAccess, T: Tlb> Mapper<F, A, T> {
             Physmap.entry(table.number(), level - 1, at).store(leaf);
         }
         table.descriptor().set_index(ENTRIES as u64);
+        table.descriptor().set_owner(u64::MAX);
         let own = F::table(table.into_raw(), self.half);
         self.replace(pointer, own, address);
         Ok(own)
@@ -259,7 +263,7 @@ impl<F: Format, A: TableAccess, T: Tlb> Mapper<F, A, T> {
             return Err(MapError::AlreadyMapped);
         }
         pointer.store(entry);
-        self.count(table, level, 1);
+        self.count(table, level, page, 1);
         Ok(())
     }
 
@@ -310,7 +314,7 @@ impl<F: Format, A: TableAccess, T: Tlb> Mapper<F, A, T> {
     pub(super) fn clear(&self, table: FrameNumber, level: u8, page: VirtualAddress, batch: &mut Batch<T>) -> u64 {
         let old = self.access.entry(table, level, page).swap(0);
         if old != 0 {
-            self.count(table, level, -1);
+            self.count(table, level, page, -1);
             discard::<F, T>(old, level, page, batch);
         }
         old
@@ -343,7 +347,7 @@ impl<F: Format, A: TableAccess, T: Tlb> Mapper<F, A, T> {
         batch: &mut Batch<T>,
     ) {
         pointer.store(0);
-        self.count(parent, level, -1);
+        self.count(parent, level, address, -1);
         if let Some(table) = table_frame(F::frame(entry)) {
             batch.defer_table::<F>(table, level - 1, address);
         }
@@ -394,7 +398,29 @@ pub(super) fn new_table() -> Result<Frame, MapError> {
     let table = Frame::allocate_zeroed().ok_or(MapError::OutOfMemory)?;
     table.descriptor().set_kind(FrameKind::PageTable);
     table.descriptor().set_index(0);
+    table.descriptor().set_owner(0);
     Ok(table)
+}
+
+/// Entries in a group, of which a table's descriptor (`owner`) has one bit: set with the first entry, cleared with the table.
+/// Copying and releasing a table with a few entries looks at those groups only.
+const GROUP: usize = ENTRIES / 64;
+
+/// Marks the group of entry `index`.
+#[inline]
+fn mark_used(table: &FrameDescriptor, index: usize) {
+    table.set_owner(table.owner() | 1 << (index / GROUP));
+}
+
+/// The indexes of the entries in the marked groups.
+pub(super) fn possibly_used(groups: u64) -> impl Iterator<Item = u64> {
+    let mut groups = groups;
+    core::iter::from_fn(move || {
+        let group = (groups != 0).then(|| u64::from(groups.trailing_zeros()))?;
+        groups &= groups - 1;
+        Some(group * GROUP as u64..(group + 1) * GROUP as u64)
+    })
+    .flatten()
 }
 
 /// Puts what a removed entry referred to into `batch`.
@@ -434,17 +460,12 @@ fn fork_entry<F: Format>(old: EntryPointer, value: u64, level: u8) -> u64 {
 /// Drops a reference to the table `number` of `level`; with the last one everything in it is released, and it is freed as zeros.
 pub(super) fn release_table<F: Format>(number: FrameNumber, level: u8) {
     let Some(table) = table_frame(number).and_then(Frame::into_last) else { return };
-    let mut left = table.descriptor().index();
-    for index in 0..ENTRIES as u64 {
-        if left == 0 {
-            break;
-        }
+    for index in possibly_used(table.descriptor().owner()) {
         let pointer = Physmap.entry(number, level, VirtualAddress::new(index << level_shift(level)));
         let entry = pointer.load();
         if entry == 0 {
             continue;
         }
-        left -= 1;
         pointer.store(0);
         if F::is_table(entry, level) {
             release_table::<F>(F::frame(entry), level - 1);

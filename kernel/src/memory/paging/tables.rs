@@ -4,7 +4,8 @@ use super::super::frame::Frame;
 use super::access::TableAccess;
 use super::format::{Decoded, ENTRIES, Format, Half, TOP_LEVEL, level_shift, level_size, level_span};
 use super::mapper::{
-    Absent, Mapper, USER_LIMIT, discard, leaf_frame, leaf_reference, new_table, release_table, table_frame,
+    Absent, Mapper, USER_LIMIT, discard, leaf_frame, leaf_reference, new_table, possibly_used, release_table,
+    table_frame,
 };
 use super::tlb::{Batch, Tlb};
 use super::{Entry, Leaf, MapError, PageFlags, kernel};
@@ -44,7 +45,10 @@ impl<F: Format, A: TableAccess, T: Tlb> Tables<F, A, T> {
     /// Empty tables that are reached through `access(root)`. `None` when memory is out.
     #[must_use]
     pub fn with(access: impl FnOnce(FrameNumber) -> A, tlb: T) -> Option<Self> {
-        let root = kernel::new_root::<F>()?.into_raw();
+        let root = kernel::new_root::<F>()?;
+        // Of the top table's groups only the user half's are marked.
+        root.descriptor().set_owner(0);
+        let root = root.into_raw();
         let access = access(root);
         Some(Self { walker: Mapper::new(root, Half::User, access, tlb) })
     }
@@ -135,7 +139,7 @@ impl<F: Format, A: TableAccess, T: Tlb> Tables<F, A, T> {
         } else {
             pointer.swap(entry)
         };
-        self.walker.count(table, 0, i64::from(entry != 0) - i64::from(old != 0));
+        self.walker.count(table, 0, page, i64::from(entry != 0) - i64::from(old != 0));
         if old != 0 {
             discard::<F, T>(old, 0, page, batch);
         }
@@ -320,8 +324,11 @@ impl<F: Format, A: TableAccess, T: Tlb> Tables<F, A, T> {
         A: From<FrameNumber>,
     {
         let child = Self::with(A::from, self.tlb().clone())?;
-        let user_entries = (USER_LIMIT >> level_shift(TOP_LEVEL)).min(ENTRIES as u64);
-        for index in 0..user_entries {
+        let groups = used_groups(self.walker.root());
+        if let Some(root) = super::super::frame_allocator::descriptor(child.walker.root()) {
+            root.set_owner(groups);
+        }
+        for index in possibly_used(groups) {
             let at = VirtualAddress::new(index << level_shift(TOP_LEVEL));
             let pointer = self.walker.entry_pointer(self.walker.root(), TOP_LEVEL, at);
             let entry = pointer.load();
@@ -349,8 +356,7 @@ impl<F: Format, A: TableAccess, T: Tlb> Tables<F, A, T> {
 impl<F: Format, A: TableAccess, T: Tlb> Drop for Tables<F, A, T> {
     fn drop(&mut self) {
         let root = self.walker.root();
-        let user_entries = (USER_LIMIT >> level_shift(TOP_LEVEL)).min(ENTRIES as u64);
-        for index in 0..user_entries {
+        for index in possibly_used(used_groups(root)) {
             let at = VirtualAddress::new(index << level_shift(TOP_LEVEL));
             let pointer = super::access::Physmap.entry(root, TOP_LEVEL, at);
             let entry = pointer.load();
@@ -363,6 +369,11 @@ impl<F: Format, A: TableAccess, T: Tlb> Drop for Tables<F, A, T> {
             kernel::free_root::<F>(root);
         }
     }
+}
+
+/// The groups of a table that may hold entries (of the user half).
+fn used_groups(table: FrameNumber) -> u64 {
+    super::super::frame_allocator::descriptor(table).map_or(0, |table| table.owner())
 }
 
 fn leaf_of<F: Format>(entry: u64, level: u8, is_shared: bool) -> Option<Leaf> {
@@ -433,7 +444,7 @@ impl<F: Format, A: TableAccess, T: Tlb> LeafSlot<'_, F, A, T> {
     /// Empties the entry without dropping its reference. Gives what stood there last.
     fn release(&mut self) -> u64 {
         let last = self.walker.entry_pointer(self.table, self.level, self.page).swap(0);
-        self.walker.count(self.table, self.level, -1);
+        self.walker.count(self.table, self.level, self.page, -1);
         self.batch.invalidate(self.page);
         last
     }
@@ -457,7 +468,7 @@ impl<F: Format, A: TableAccess, T: Tlb> LeafSlot<'_, F, A, T> {
             self.batch.flush();
             pointer.store(entry);
         }
-        self.walker.count(self.table, self.level, i64::from(entry != 0) - i64::from(old != 0));
+        self.walker.count(self.table, self.level, self.page, i64::from(entry != 0) - i64::from(old != 0));
         if old != 0 {
             discard::<F, T>(old, self.level, self.page, self.batch);
         }
@@ -549,18 +560,13 @@ fn inspect_table<F: Format, A: TableAccess, T: Tlb>(
 
 /// 4 KiB pages of leaves in `[start, end)` of a table that is looked at only.
 fn count_pages<F: Format>(table: FrameNumber, level: u8) -> u64 {
-    let used = super::super::frame_allocator::descriptor(table).map_or(0, |descriptor| descriptor.index());
-    let (mut pages, mut found) = (0, 0);
-    for index in 0..ENTRIES as u64 {
-        if found == used {
-            break;
-        }
+    let mut pages = 0;
+    for index in possibly_used(used_groups(table)) {
         let at = VirtualAddress::new(index << level_shift(level));
         let entry = super::access::Physmap.entry(table, level, at).load();
         if entry == 0 {
             continue;
         }
-        found += 1;
         pages += match F::decode(entry, level) {
             Decoded::Table(child) => count_pages::<F>(child, level - 1),
             Decoded::Leaf(..) => level_span(level) >> level_shift(0),
@@ -595,7 +601,7 @@ fn unmap_table<F: Format, A: TableAccess, T: Tlb>(
                 // Nobody's translations but this space's go away; what is below stays with the other sharers.
                 *pages += count_pages::<F>(F::frame(entry), level - 1);
                 pointer.store(0);
-                walker.count(table, level, -1);
+                walker.count(table, level, at, -1);
                 batch.invalidate_all();
                 batch.flush();
                 release_table::<F>(F::frame(entry), level - 1);
@@ -614,7 +620,7 @@ fn unmap_table<F: Format, A: TableAccess, T: Tlb>(
             unmap_table(walker, F::frame(entry), level - 1, address, next, batch, pages)?;
         } else {
             let old = pointer.swap(0);
-            walker.count(table, level, -1);
+            walker.count(table, level, at, -1);
             if let Decoded::Leaf(..) = F::decode(old, level) {
                 *pages += level_span(level) >> level_shift(0);
                 batch.invalidate(at);
