@@ -174,6 +174,9 @@ fn remove_thread(thread: &Arc<Thread>, process: &Arc<Process>, table: &mut Table
     [listed, entered]
 }
 
+/// For `ru_maxrss`.
+pub(super) const KIBIBYTES_PER_PAGE: u64 = crate::base::PAGE_SIZE as u64 / 1024;
+
 fn end_process(thread: &Arc<Thread>, process: &Arc<Process>, status: ExitStatus) {
     if process.pid() == 1 {
         end_of_init(status);
@@ -186,8 +189,13 @@ fn end_process(thread: &Arc<Thread>, process: &Arc<Process>, status: ExitStatus)
         dispatch::release_address_space(thread);
     }
     // SAFETY: the caller is the last thread.
-    let space = unsafe { process.replace_address_space(None) };
-    drop(space);
+    if let Some(space) = unsafe { process.replace_address_space(None) } {
+        let resident = space.peak_resident() * KIBIBYTES_PER_PAGE;
+        let mut usage = process.ended_threads.lock();
+        usage.maximum_resident = usage.maximum_resident.max(resident);
+        drop(usage);
+        drop(space);
+    }
     process.set_program(None);
     thread.set_charge(None);
 

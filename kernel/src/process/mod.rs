@@ -407,7 +407,9 @@ impl Process {
     /// CPU time and counts of all its threads, ended and alive.
     #[must_use]
     pub fn usage(&self) -> Usage {
+        let resident = self.address_space().map_or(0, |space| space.peak_resident());
         let mut sum = *self.ended_threads.lock();
+        sum.maximum_resident = sum.maximum_resident.max(resident * exit::KIBIBYTES_PER_PAGE);
         let table = table::lock();
         self.family(&table).threads.iter().for_each(|thread| sum.add(&thread.usage()));
         sum

@@ -113,6 +113,12 @@ impl AddressSpace {
         state.areas.iter().map(|area| state.report(area, detail)).collect()
     }
 
+    /// The most pages that were resident at a time.
+    #[must_use]
+    pub fn peak_resident(&self) -> u64 {
+        self.lock().counters.peak_resident
+    }
+
     /// The counters.
     #[must_use]
     pub fn statistics(&self) -> Statistics {

@@ -100,24 +100,24 @@ impl Strings {
         let mut at = address;
         loop {
             let from = self.bytes.len();
-            self.bytes.try_reserve(piece).map_err(|_| Errno::ENOMEM)?;
-            self.bytes.resize(from + piece, 0);
+            // Never more than what is allowed, so that the limit is reached before memory ends.
+            let left = usize::try_from(*room).unwrap_or(usize::MAX).saturating_sub(from - start);
+            let length = piece.min(left).min(STRING_MAXIMUM - (from - start));
+            if length == 0 {
+                return Err(Errno::E2BIG);
+            }
+            if self.bytes.try_reserve(length).is_err() {
+                self.bytes.try_reserve_exact(length).map_err(|_| Errno::ENOMEM)?;
+            }
+            self.bytes.resize(from + length, 0);
             let target = self.bytes.get_mut(from..).unwrap_or(&mut []);
-            let found = read_c_string_into(at, target)?;
-            if let Some(length) = found {
-                self.bytes.truncate(from + length + 1);
-                let length = self.bytes.len() - start;
-                if length > STRING_MAXIMUM {
-                    return Err(Errno::E2BIG);
-                }
-                take(room, length)?;
+            if let Some(found) = read_c_string_into(at, target)? {
+                self.bytes.truncate(from + found + 1);
+                take(room, self.bytes.len() - start)?;
                 self.count += 1;
                 return Ok(());
             }
-            if self.bytes.len() - start >= STRING_MAXIMUM || (self.bytes.len() - start) as u64 > *room {
-                return Err(Errno::E2BIG);
-            }
-            at = at.offset(piece as u64);
+            at = at.offset(length as u64);
             piece = PAGE_SIZE;
         }
     }

@@ -11,7 +11,7 @@ use crate::base::{Errno, PAGE_SIZE, Result, VirtualAddress};
 use alloc::vec::Vec;
 use elf::abi;
 use elf::endian::LittleEndian;
-use elf::file::{Class, FileHeader, parse_ident};
+use elf::file::{Class, FileHeader};
 use elf::parse::ParseAt;
 use elf::segment::ProgramHeader;
 
@@ -52,12 +52,12 @@ impl Header {
     /// # Errors
     /// `ENOEXEC`: no ELF file, for another machine, neither program nor library, or with program headers of another size or number.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
-        let ident = bytes.get(..abi::EI_NIDENT).ok_or(Errno::ENOEXEC)?;
         let tail = bytes.get(abi::EI_NIDENT..HEADER_SIZE).ok_or(Errno::ENOEXEC)?;
-        let ident = parse_ident::<LittleEndian>(ident).map_err(|_| Errno::ENOEXEC)?;
-        if ident.1 != Class::ELF64 {
+        if !bytes.starts_with(&abi::ELFMAGIC) {
             return Err(Errno::ENOEXEC);
         }
+        // As on Linux, the machine decides: the class and byte order that the file claims are not looked at.
+        let ident = (LittleEndian, Class::ELF64, 0, 0);
         let header = FileHeader::parse_tail(ident, tail).map_err(|_| Errno::ENOEXEC)?;
         let placement = match header.e_type {
             abi::ET_EXEC => Placement::Fixed,
@@ -289,8 +289,7 @@ mod tests {
         for length in 0..HEADER_SIZE {
             assert_eq!(Header::parse(&header(2, 1)[..length]), Err(Errno::ENOEXEC), "truncated to {length}");
         }
-        for (at, value) in [(0, 0x7e), (4, 1), (5, 2), (16, 1), (16, 4), (18, 183), (18, 3), (54, 32), (56, 0), (57, 1)]
-        {
+        for (at, value) in [(0, 0x7e), (16, 1), (16, 4), (18, 183), (18, 3), (54, 32), (56, 0), (57, 1)] {
             let mut bytes = header(2, 1);
             bytes[at] = value;
             assert_eq!(Header::parse(&bytes), Err(Errno::ENOEXEC), "byte {at} = {value}");

@@ -53,14 +53,17 @@ pub fn read_exactly(file: &OpenFile, offset: u64, length: usize) -> Result<Vec<u
 /// Reads a file's program headers, from its first bytes where they are there.
 ///
 /// # Errors
-/// `ENOEXEC` for what is no program; `EIO` for a file that ends before its headers do.
+/// `ENOEXEC` for what is no program, or ends before its headers do.
 pub fn read_image(file: &OpenFile, head: &[u8]) -> Result<Image> {
     let header = Header::parse(head)?;
     let start = usize::try_from(header.table_offset).unwrap_or(usize::MAX);
     match head.get(start..start.saturating_add(header.table_size())) {
         Some(table) => Image::parse(&header, table),
         None if header.table_offset > i64::MAX.cast_unsigned() => Err(Errno::ENOEXEC),
-        None => Image::parse(&header, &read_exactly(file, header.table_offset, header.table_size())?),
+        None => {
+            let table = read_exactly(file, header.table_offset, header.table_size()).map_err(|_| Errno::ENOEXEC)?;
+            Image::parse(&header, &table)
+        }
     }
 }
 

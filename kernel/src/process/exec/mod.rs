@@ -391,7 +391,7 @@ fn replace(thread: &Arc<Thread>, prepared: Prepared) -> Result<TrapFrame> {
     let stack = Stack::build(&contents, auxiliary)?;
     space.set_layout(layout(image, bias, heap_base, &places, &stack, process));
     let executable = if image.executable_stack { Executable::Yes } else { Executable::No };
-    load::map_stack(&space, places.stack_end, stack.bytes.len() as u64, executable)?;
+    load::map_stack(&space, places.stack_end, places.stack_end.value() - stack.pointer.value(), executable)?;
     let loaded = load::map_image(&space, &prepared.file, image, base)?;
     let mut start = entry;
     let mut interpreter_loaded = None;
@@ -409,7 +409,14 @@ fn replace(thread: &Arc<Thread>, prepared: Prepared) -> Result<TrapFrame> {
     if let Some(loaded) = interpreter_loaded {
         loaded.zero_tails();
     }
-    UserSlice::new(stack.pointer, stack.bytes.len()).write(&stack.bytes)?;
+    for (address, bytes) in [
+        (stack.pointer, stack.bytes.as_slice()),
+        (stack.arguments.start, prepared.arguments.bytes()),
+        (stack.environment.start, prepared.environment.bytes()),
+        (stack.environment.end, stack.tail.as_slice()),
+    ] {
+        UserSlice::new(address, bytes.len()).write(bytes)?;
+    }
     settle(thread, prepared, stack.auxiliary)?;
     Ok(TrapFrame::for_program(VirtualAddress::new(start), stack.pointer))
 }

@@ -83,8 +83,10 @@ pub struct Contents<'a> {
 /// The stack's contents and where its parts are.
 #[derive(Debug)]
 pub struct Stack {
-    /// The contents, from the stack pointer to the end.
+    /// The contents from the stack pointer up to the strings, for which `arguments` and `environment` say where they go.
     pub bytes: Vec<u8>,
+    /// What follows the environment strings, up to the stack's end.
+    pub tail: Vec<u8>,
     /// The stack pointer.
     pub pointer: VirtualAddress,
     /// Where the argument strings are.
@@ -111,7 +113,7 @@ impl Stack {
         auxiliary.extend([[AT_RANDOM, random], [AT_EXECFN, path], [AT_PLATFORM, platform], [AT_NULL, 0]]);
         let words = 1 + contents.arguments.count() + 1 + contents.environment.count() + 1 + 2 * auxiliary.len();
         let pointer = (random - 8 * words as u64) & !15;
-        let length = usize::try_from(end - pointer).map_err(|_| Errno::ENOMEM)?;
+        let length = usize::try_from(arguments - pointer).map_err(|_| Errno::ENOMEM)?;
         let mut bytes = Vec::new();
         bytes.try_reserve_exact(length).map_err(|_| Errno::ENOMEM)?;
         let push = |bytes: &mut Vec<u8>, word: u64| bytes.extend_from_slice(&word.to_le_bytes());
@@ -135,14 +137,16 @@ impl Stack {
         };
         place(&mut bytes, random, &contents.random);
         place(&mut bytes, platform, contents.platform);
-        place(&mut bytes, arguments, contents.arguments.bytes());
-        bytes.extend_from_slice(contents.environment.bytes());
-        bytes.extend_from_slice(contents.path);
         bytes.resize(length, 0);
+        let mut tail = Vec::new();
+        tail.try_reserve_exact(contents.path.len() + 9).map_err(|_| Errno::ENOMEM)?;
+        tail.extend_from_slice(contents.path);
+        tail.resize(contents.path.len() + 9, 0);
         let range =
             |start: u64, end: u64| VirtualRange { start: VirtualAddress::new(start), end: VirtualAddress::new(end) };
         Ok(Self {
             bytes,
+            tail,
             pointer: VirtualAddress::new(pointer),
             arguments: range(arguments, environment),
             environment: range(environment, path),
@@ -176,10 +180,12 @@ mod tests {
             };
             let stack = Stack::build(&contents, vec![[AT_PAGESZ, 4096]]).unwrap();
             let start = stack.pointer.value();
-            assert_eq!((start % 16, start + stack.bytes.len() as u64), (0, 0x7fff_0000_0000));
-            let word = |index: usize| u64::from_le_bytes(stack.bytes[8 * index..][..8].try_into().unwrap());
+            assert_eq!(start + stack.bytes.len() as u64, stack.arguments.start.value());
+            let whole = [&stack.bytes, arguments.bytes(), environment.bytes(), &stack.tail].concat();
+            assert_eq!((start % 16, start + whole.len() as u64), (0, 0x7fff_0000_0000));
+            let word = |index: usize| u64::from_le_bytes(whole[8 * index..][..8].try_into().unwrap());
             let text = |address: u64| {
-                let bytes = &stack.bytes[(address - start) as usize..];
+                let bytes = &whole[(address - start) as usize..];
                 std::str::from_utf8(bytes.split(|byte| *byte == 0).next().unwrap()).unwrap()
             };
             assert_eq!(word(0), 3);
@@ -193,7 +199,7 @@ mod tests {
                 ("/bin/ls", "x86_64", 4096)
             );
             let random = (value(AT_RANDOM) - start) as usize;
-            assert_eq!(stack.bytes[random..random + 16], [0xab; 16]);
+            assert_eq!(whole[random..random + 16], [0xab; 16]);
             assert_eq!((stack.arguments.start.value(), stack.arguments.length()), (word(1), 7));
             assert_eq!((stack.environment.start.value(), stack.environment.length()), (word(5), 14));
         }
