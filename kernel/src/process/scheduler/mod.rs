@@ -273,7 +273,7 @@ impl<K: Copy + Eq> Scheduler<K> {
         if tick >= self.next_aging {
             self.next_aging = tick + AGING_PERIOD;
             if let Some(slot) = self.queue.longest_waiting()
-                && self.queue.entity(slot).is_some_and(|entity| entity.ready_since + AGING_PERIOD <= tick)
+                && self.queue.entity(slot).is_some_and(|entity| entity.ready_since + AGING_PERIOD <= tick + 1)
             {
                 self.granted = Some(slot);
                 preempt = Preempt::Yes;
