@@ -46,7 +46,7 @@ fn panic(information: &core::panic::PanicInfo<'_>) -> ! {
     }
     let frame = Current::frame_pointer();
     let here = ashlar_kernel::base::VirtualAddress::new(panic as *const () as usize as u64);
-    if Current::local().preemption_count() == 0 && !Current::local().in_interrupt() {
+    if process::trap::bug_is_survivable() {
         log::error!("kernel bug: {information}");
         kernel_log::backtrace::show(here, frame);
         DEPTH.store(0, Relaxed);

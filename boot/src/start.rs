@@ -157,7 +157,7 @@ fn init() {
     unpack(&context);
     let thread = process::current_thread();
     thread.set_file_system(Some(context));
-    thread.replace_files(Some(Arc::new(FileTable::new())));
+    let _ = thread.replace_files(Some(Arc::new(FileTable::new())));
     open_console();
     run_first_program();
 }

@@ -83,6 +83,38 @@ impl BootInformation {
     }
 }
 
+impl BootInformation {
+    /// One past the last byte of usable memory.
+    #[must_use]
+    pub fn usable_end(&self) -> u64 {
+        let usable = self.memory_regions.iter().filter(|region| region.kind == MemoryKind::Usable);
+        usable.map(|region| region.start.value().saturating_add(region.length)).max().unwrap_or(0)
+    }
+
+    /// The lowest place for `size` bytes (a multiple of the page size) in whole free pages of usable memory below `limit`.
+    #[must_use]
+    pub fn find_room(&self, size: u64, limit: u64) -> Option<PhysicalRange> {
+        const PAGE: u64 = crate::base::PAGE_SIZE as u64;
+        let mut found: Option<u64> = None;
+        for region in self.memory_regions.iter().filter(|region| region.kind == MemoryKind::Usable) {
+            let end = region.start.value().checked_add(region.length)?.min(limit);
+            let mut start = region.start.value().checked_next_multiple_of(PAGE)?;
+            // Each turn passes a reserved range, so it ends.
+            while let Some(taken) = self
+                .reserved
+                .iter()
+                .find(|taken| taken.start.value() < start.saturating_add(size) && start < taken.end.value())
+            {
+                start = taken.end.value().checked_next_multiple_of(PAGE)?;
+            }
+            if start.checked_add(size)? <= end && found.is_none_or(|other| start < other) {
+                found = Some(start);
+            }
+        }
+        found.map(|start| PhysicalRange { start: PhysicalAddress::new(start), end: PhysicalAddress::new(start + size) })
+    }
+}
+
 impl Default for BootInformation {
     fn default() -> Self {
         Self::new()
@@ -100,4 +132,32 @@ pub fn set_boot_information(information: BootInformation) {
 #[must_use]
 pub fn boot_information() -> &'static BootInformation {
     INFORMATION.call_once(BootInformation::new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn range(start: u64, end: u64) -> PhysicalRange {
+        PhysicalRange { start: PhysicalAddress::new(start), end: PhysicalAddress::new(end) }
+    }
+
+    #[test]
+    fn room_is_found_between_what_is_taken() {
+        let mut information = BootInformation::new();
+        for (start, length, kind) in [
+            (0x10_0000, 0x10_0000, MemoryKind::Usable),
+            (0, 0x8_0000, MemoryKind::Usable),
+            (0x8_0000, 0x8_0000, MemoryKind::Reserved),
+        ] {
+            information.memory_regions.push(MemoryRegion { start: PhysicalAddress::new(start), length, kind });
+        }
+        information.reserved.push(range(0, 0x1_0000));
+        information.reserved.push(range(0x1_2000, 0x7_f800));
+        assert_eq!(information.usable_end(), 0x20_0000);
+        assert_eq!(information.find_room(0x2000, u64::MAX), Some(range(0x1_0000, 0x1_2000)));
+        assert_eq!(information.find_room(0x3000, u64::MAX), Some(range(0x10_0000, 0x10_3000)));
+        assert_eq!(information.find_room(0x3000, 0x10_2000), None);
+        assert_eq!(information.find_room(0x20_0000, u64::MAX), None);
+    }
 }

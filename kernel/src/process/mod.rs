@@ -36,6 +36,7 @@ pub mod exit;
 pub mod fork;
 pub mod out_of_memory;
 pub mod pidfd;
+pub mod provoke;
 pub mod futex;
 pub mod resource_limits;
 pub mod scheduler;

@@ -160,15 +160,21 @@ fn force(thread: &Arc<Thread>, signal: u32, code: i32, address: crate::base::Vir
     thread.process().signals.force(&thread.signals, signal, SignalInformation::fault(signal, code, address));
 }
 
+/// Whether a bug that happens now costs one process only.
+#[must_use]
+pub fn bug_is_survivable() -> bool {
+    let local = Current::local();
+    local.preemption_count() == 0
+        && !local.in_interrupt()
+        && try_current_thread().is_some_and(|thread| thread.is_user() && thread.process().pid() != 1)
+}
+
 /// Ends the running thread's process after a bug in the kernel, if the kernel can go on without it: the bug happened in a
 /// thread's context, under no spinlock, and not in the first process. Returns otherwise.
 pub fn end_process_after_bug() {
-    let local = Current::local();
-    if local.preemption_count() != 0 || local.in_interrupt() {
-        return;
-    }
-    let Some(thread) = try_current_thread() else { return };
-    if thread.is_user() && thread.process().pid() != 1 {
+    if bug_is_survivable()
+        && let Some(thread) = try_current_thread()
+    {
         log::error!("{thread:?}: its process is ended");
         drop(thread);
         Current::enable_interrupts();

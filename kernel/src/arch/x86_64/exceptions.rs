@@ -14,7 +14,7 @@ use super::interrupts::{
     OVERFLOW, PAGE_FAULT, SPURIOUS_VECTOR, TIMER_VECTOR,
 };
 use super::trap_frame::TrapFrame;
-use super::{X86_64, interrupt_controller, mmu, user_access};
+use super::{X86_64, entry, interrupt_controller, mmu, user_access};
 use crate::arch::{AccessKind, Cpu, Exception, Mmu, PageFault, Registers, TrapHandler, trap_handler};
 use crate::base::VirtualAddress;
 use arrayvec::ArrayString;
@@ -235,9 +235,12 @@ pub(super) extern "sysv64" fn paranoid_trap(frame: &mut TrapFrame) {
             let address = mmu::fault_address().value();
             // A push below the stack's last page faults, and so does the push of that fault's own frame.
             let overflow = address.abs_diff(frame.rsp) <= 4096;
-            let text = if overflow { "kernel stack overflow (double fault)" } else { "double fault" };
             match trap_handler() {
-                Some(handler) => handler.kernel_bug(frame, text),
+                Some(_) if overflow && X86_64::local().kernel_stack().value() != 0 => {
+                    // SAFETY: what the stack holds ends with its thread; the frame is on the double fault's own stack.
+                    unsafe { entry::abandon_stack(frame, report_overflow) }
+                }
+                Some(handler) => handler.kernel_bug(frame, "double fault"),
                 None => early_trap(frame),
             }
         }
@@ -245,6 +248,14 @@ pub(super) extern "sysv64" fn paranoid_trap(frame: &mut TrapFrame) {
             Some(handler) => handler.kernel_bug(frame, "machine check"),
             None => early_trap(frame),
         },
+    }
+}
+
+/// The end of a thread whose kernel stack was too small, on that stack's other end.
+extern "sysv64" fn report_overflow(frame: &TrapFrame) -> ! {
+    match trap_handler() {
+        Some(handler) => handler.kernel_bug(frame, "kernel stack overflow"),
+        None => early_trap(frame),
     }
 }
 

@@ -45,7 +45,7 @@ pub fn size() -> usize {
 }
 
 /// Sets XCR0 and measures the area. CR4.OSXSAVE is set where [`Features::XSAVE`] is there.
-pub(super) fn initialize() {
+pub fn initialize() {
     if !features::has(Features::XSAVE) {
         return;
     }

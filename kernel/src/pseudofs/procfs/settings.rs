@@ -4,7 +4,7 @@ use crate::base::{Errno, Result};
 use crate::fs::inode::Inode;
 use crate::fs::pseudo::{self, Attributes, FixedDirectory, PseudoFile, Text};
 use crate::fs::types::DeviceNumber;
-use crate::process::{call_trace, uts};
+use crate::process::{call_trace, provoke, uts};
 use crate::pseudofs::{append, parse_number, trimmed};
 use crate::security::random;
 use alloc::sync::Arc;
@@ -62,6 +62,7 @@ impl Builder {
             .with("hostname", self.file(number, "hostname", 0o644, Name::Host))
             .with("domainname", self.file(number, "domainname", 0o644, Name::Domain))
             .with("printk", self.file(number, "printk", 0o644, ConsoleLevels))
+            .with("ashlar_provoke", self.file(number, "ashlar_provoke", 0o200, Provoke))
             .with("ashlar_trace", self.file(number, "ashlar_trace", 0o644, Trace))
             .with("pid_max", text("pid_max", "32768"))
             .with("threads-max", text("threads-max", "32768"))
@@ -153,6 +154,20 @@ impl PseudoFile for Trace {
     fn write(&self, _offset: u64, bytes: &[u8]) -> Result<()> {
         let word = core::str::from_utf8(trimmed(bytes)).map_err(|_| Errno::EINVAL)?;
         call_trace::set(call_trace::parse(word).ok_or(Errno::EINVAL)?);
+        Ok(())
+    }
+}
+
+/// `kernel.ashlar_provoke`: writing a word commits the bug that it names.
+struct Provoke;
+
+impl PseudoFile for Provoke {
+    fn read(&self, _text: &mut Vec<u8>) -> Result<()> {
+        Err(Errno::EACCES)
+    }
+    fn write(&self, _offset: u64, bytes: &[u8]) -> Result<()> {
+        let word = core::str::from_utf8(trimmed(bytes)).map_err(|_| Errno::EINVAL)?;
+        provoke::commit(provoke::Bug::parse(word).ok_or(Errno::EINVAL)?);
         Ok(())
     }
 }

@@ -57,16 +57,20 @@ mod early {
         }
         entry::enable_system_calls();
         let image = tables::image_range();
-        match start_information::parse(start, image, &read_physical) {
-            Ok(information) => set_boot_information(information),
+        let parsed = start_information::parse(start, image, &read_physical);
+        // SAFETY: nothing uses the identity mapping any more, and the image's sections are as the linker script says.
+        unsafe { tables::protect() };
+        match parsed {
+            Ok(mut information) => {
+                tables::extend_physmap(&mut information);
+                set_boot_information(information);
+            }
             Err(error) => {
                 // Without a memory map nothing can be done but to say so.
                 crate::arch::x86_64::X86_64::write_console(error.text().as_bytes());
                 <crate::arch::x86_64::X86_64 as crate::arch::Cpu>::halt();
             }
         }
-        // SAFETY: nothing uses the identity mapping any more, and the image's sections are as the linker script says.
-        unsafe { tables::protect() };
         set_control_registers();
         extended_state::initialize();
     }

@@ -11,12 +11,13 @@
 
 #![allow(unsafe_code, reason = "writes page tables")]
 
-use crate::arch::boot_information::PhysicalRange;
+use crate::arch::boot_information::{BootInformation, PhysicalRange};
 use crate::arch::x86_64::features::{self, Features};
-use crate::arch::x86_64::mmu::KERNEL_BASE;
+use crate::arch::x86_64::mmu::{KERNEL_BASE, physmap};
 use crate::arch::{Mmu, x86_64::X86_64};
 use crate::base::PhysicalAddress;
 use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// A page table that the CPU and this file share.
 #[repr(C, align(4096))]
@@ -123,10 +124,51 @@ pub fn image_range() -> PhysicalRange {
     PhysicalRange { start: PhysicalAddress::new(start), end: PhysicalAddress::new(end.next_multiple_of(4096)) }
 }
 
+/// Physical memory that physmap covers on CPUs without 1 GiB pages.
+static MAPPED: AtomicU64 = AtomicU64::new(4 << 30);
+const GIGABYTE: u64 = 1 << 30;
+/// Physical memory that one P4 slot can map.
+const SLOT: u64 = 512 * GIGABYTE;
+
 /// One past the last byte of physical memory that physmap covers.
 #[must_use]
 pub fn mapped_memory() -> u64 {
-    if features::has(Features::GIGABYTE_PAGES) { 512 << 30 } else { 4 << 30 }
+    if features::has(Features::GIGABYTE_PAGES) { SLOT } else { MAPPED.load(Relaxed) }
+}
+
+/// Makes physmap cover all usable memory where the CPU has no 1 GiB pages: the tables are taken from `information`'s usable
+/// memory and added to what is reserved. Memory that stays uncovered is dropped from the map.
+pub fn extend_physmap(information: &mut BootInformation) {
+    let wanted = information.usable_end().min(SLOT);
+    if wanted > mapped_memory() {
+        let first = mapped_memory() / GIGABYTE;
+        let tables = wanted.div_ceil(GIGABYTE) - first;
+        if let Some(room) = information.find_room(tables * 4096, mapped_memory())
+            && information.reserved.try_push(room).is_ok()
+        {
+            let no_execute = if features::has(Features::NX) { NO_EXECUTE } else { 0 };
+            for (index, gigabyte) in (first..first + tables).enumerate() {
+                let table = room.start.offset(index as u64 * 4096);
+                let words = physmap(table).value() as *mut u64;
+                for entry in 0..512u64 {
+                    let address = gigabyte * GIGABYTE + (entry << 21);
+                    // SAFETY: the table's frame is usable memory that is now reserved, and physmap covers it.
+                    unsafe {
+                        words
+                            .add(entry as usize)
+                            .write_volatile(address | PRESENT | WRITABLE | LARGE | GLOBAL | no_execute);
+                    }
+                }
+                // SAFETY: the new part of physmap maps memory that nothing else uses by that address.
+                unsafe { PHYSMAP_P3.set(gigabyte as usize, table.value() | PRESENT | WRITABLE | no_execute) };
+            }
+            MAPPED.store((first + tables) * GIGABYTE, Relaxed);
+        }
+    }
+    let covered = mapped_memory();
+    for region in &mut information.memory_regions {
+        region.length = region.length.min(covered.saturating_sub(region.start.value()));
+    }
 }
 
 /// Gives the image its permissions, makes physmap no-execute, and takes the identity mapping away.
