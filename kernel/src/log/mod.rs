@@ -48,7 +48,7 @@ pub const DEFAULT_CONSOLE_LEVEL: u8 = 7;
 /// The console level of `quiet`.
 pub const QUIET_CONSOLE_LEVEL: u8 = 4;
 /// The longest message; the rest of a longer one is lost.
-pub const MAXIMUM_MESSAGE: usize = 480;
+pub const MAXIMUM_MESSAGE: usize = 976;
 
 static RING: SpinLock<Ring, InterruptsDisabled> = SpinLock::new(LockRank::Log, Ring::new());
 static CONSOLE_LEVEL: AtomicU8 = AtomicU8::new(DEFAULT_CONSOLE_LEVEL);
@@ -142,8 +142,20 @@ fn show(time: crate::base::Nanoseconds, message: &[u8]) {
 }
 
 /// Calls `each` with the first message whose sequence number is at least `sequence`. `None` when there is none yet.
+/// The message is a copy, so `each` may allocate and log.
 pub fn read<T>(sequence: u64, each: impl FnOnce(Record<'_>) -> T) -> Option<T> {
-    RING.lock().read(sequence).map(each)
+    let mut copy = [0; MAXIMUM_MESSAGE];
+    let (number, time, priority, source, length) = {
+        let ring = RING.lock();
+        let record = ring.read(sequence)?;
+        let length = record.message.len().min(copy.len());
+        if let (Some(target), Some(message)) = (copy.get_mut(..length), record.message.get(..length)) {
+            target.copy_from_slice(message);
+        }
+        (record.sequence, record.time, record.priority, record.source, length)
+    };
+    let message = copy.get(..length).unwrap_or_default();
+    Some(each(Record { sequence: number, time, priority, source, message }))
 }
 
 /// The sequence numbers of the oldest message still kept and of the next to come.
@@ -163,12 +175,13 @@ pub fn show_last(count: u64) {
     }
 }
 
-/// Frees the log's lock by force, for the panic path.
+/// Frees the log's lock by force and forgets which locks this CPU holds, for the panic path.
 ///
 /// # Safety
 /// As [`SpinLock::force_unlock`].
 #[allow(unsafe_code, reason = "passes the obligation on")]
 pub unsafe fn force_unlock() {
+    crate::sync::rank::forget_held();
     // SAFETY: the caller's promise.
     unsafe { RING.force_unlock() };
 }

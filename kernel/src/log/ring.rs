@@ -169,7 +169,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_ring_is_a_queue_that_forgets_from_the_front(lengths in proptest::collection::vec(0usize..600, 1..400)) {
+        fn the_ring_is_a_queue_that_forgets_from_the_front(lengths in proptest::collection::vec(0usize..1200, 1..400)) {
             let mut ring = Ring::new();
             let mut model: VecDeque<Vec<u8>> = VecDeque::new();
             for (index, length) in lengths.iter().enumerate() {

@@ -77,6 +77,13 @@ pub(super) fn release(rank: LockRank) {
     }
 }
 
+/// Forgets what this CPU holds. For the panic path alone, which takes the log's lock whatever was held.
+pub fn forget_held() {
+    if let Some(held) = held() {
+        held.store(0, Relaxed);
+    }
+}
+
 /// Panics in debug builds when this CPU holds a spinlock: called by everything that may sleep.
 #[track_caller]
 #[expect(clippy::panic, reason = "sleeping under a spinlock is a kernel bug, found in debug builds only")]
