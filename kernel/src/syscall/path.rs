@@ -123,6 +123,9 @@ fn normalise(flags: u32, permissions: u32) -> Result<(OpenFlags, u32)> {
         }
         flags.remove(OpenFlags::CREATE);
     }
+    if flags.contains(OpenFlags::CREATE | OpenFlags::DIRECTORY) {
+        return Err(Errno::EINVAL);
+    }
     if flags.contains(OpenFlags::PATH) {
         let kept = OpenFlags::DIRECTORY | OpenFlags::NO_FOLLOW | OpenFlags::PATH | OpenFlags::CLOSE_ON_EXEC;
         flags = flags.intersection(kept);
