@@ -5,7 +5,7 @@
 
 #![allow(unsafe_code, reason = "control registers")]
 
-use super::{X86_64, features};
+use super::{X86_64, features, page_copy};
 use crate::arch::Mmu;
 use crate::base::{PhysicalAddress, VirtualAddress};
 use core::arch::asm;
@@ -49,6 +49,16 @@ impl Mmu for X86_64 {
     fn invalidate_page(address: VirtualAddress) {
         // SAFETY: forgetting a translation is always sound. Not `nomem`: it orders accesses to the page.
         unsafe { asm!("invlpg [{}]", in(reg) address.value(), options(nostack, preserves_flags)) };
+    }
+    #[inline]
+    unsafe fn zero_page(page: VirtualAddress) {
+        // SAFETY: the caller's promise.
+        unsafe { page_copy::zero(page) };
+    }
+    #[inline]
+    unsafe fn copy_page(target: VirtualAddress, source: VirtualAddress) {
+        // SAFETY: the caller's promise.
+        unsafe { page_copy::copy(target, source) };
     }
     #[inline]
     fn invalidate_all() {

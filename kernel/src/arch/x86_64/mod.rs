@@ -51,6 +51,7 @@ pub mod io_apic;
 pub mod local_apic;
 pub mod mmu;
 pub mod model_specific;
+mod page_copy;
 pub mod pic;
 pub mod pit;
 pub mod port;
