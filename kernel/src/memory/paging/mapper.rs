@@ -98,6 +98,25 @@ impl<F: Format, A: TableAccess, T: Tlb> Mapper<F, A, T> {
         }
     }
 
+    /// Where to look next when the entry of `level` for `address` is empty: at the next entry, `next`, or, when the whole group of
+    /// entries was never in use, at the next group that was; at most at `end`.
+    #[inline]
+    pub(super) fn skip(&self, table: FrameNumber, level: u8, address: u64, next: u64, end: u64) -> u64 {
+        if self.half == Half::Kernel {
+            return next;
+        }
+        let groups = descriptor(table).map_or(u64::MAX, FrameDescriptor::owner);
+        let rest = groups >> (level_index(VirtualAddress::new(address), level) / GROUP);
+        if rest & 1 != 0 {
+            return next;
+        }
+        let group_span = level_span(level) * GROUP as u64;
+        let group_start = address & !(group_span - 1);
+        let distance = if rest == 0 { 64 } else { u64::from(rest.trailing_zeros()) };
+        // Past the table's end with distance 64: the end of the range is inside the table, or the table's own.
+        group_start.saturating_add(distance * group_span).clamp(next, end)
+    }
+
     /// Whether a table of the user half has no entry in use.
     pub(super) fn is_unused(&self, table: FrameNumber) -> bool {
         self.half == Half::User && descriptor(table).is_some_and(|descriptor| descriptor.index() == 0)

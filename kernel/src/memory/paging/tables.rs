@@ -503,7 +503,7 @@ fn visit_table<F: Format, A: TableAccess, T: Tlb>(
         let pointer = walker.entry_pointer(table, level, at);
         let mut entry = pointer.load();
         if entry == 0 {
-            address = next;
+            address = walker.skip(table, level, address, next, end);
             continue;
         }
         if level > 0 && !F::is_table(entry, level) && !covers_entry(address, next, level) {
@@ -552,6 +552,9 @@ fn inspect_table<F: Format, A: TableAccess, T: Tlb>(
         } else if entry != 0 {
             let first = VirtualAddress::new(address & !(level_span(level) - 1));
             visit(first, entry_of::<F>(entry, level, is_shared))?;
+        } else {
+            address = walker.skip(table, level, address, next, end);
+            continue;
         }
         address = next;
     }
@@ -592,7 +595,7 @@ fn unmap_table<F: Format, A: TableAccess, T: Tlb>(
         let pointer = walker.entry_pointer(table, level, at);
         let mut entry = pointer.load();
         if entry == 0 {
-            address = next;
+            address = walker.skip(table, level, address, next, end);
             continue;
         }
         let is_whole = covers_entry(address, next, level);
