@@ -5,7 +5,7 @@
 //! straight to the hardware. Until the first interrupt arrives the thread also looks by itself now and then, so that input works on a
 //! machine whose serial interrupt does not.
 
-use super::terminal::file::{MayControl, TerminalFile};
+use super::terminal::file::{OpenedAs, TerminalFile};
 use super::terminal::termios::Termios;
 use super::terminal::{Backend, SerialLine, Terminal, TerminalReference, job_control};
 use crate::arch::{Current, SerialConsole, TimerHardware};
@@ -93,7 +93,7 @@ struct SerialOpener;
 
 impl DeviceOpen for SerialOpener {
     fn open(&self, request: &DeviceOpenRequest<'_>) -> Result<Arc<dyn FileOperations>> {
-        Ok(TerminalFile::open(terminal(), request.flags, MayControl::Yes)?)
+        Ok(TerminalFile::open(terminal(), request.flags, OpenedAs::Itself)?)
     }
 }
 
@@ -102,7 +102,7 @@ struct ConsoleOpener;
 
 impl DeviceOpen for ConsoleOpener {
     fn open(&self, request: &DeviceOpenRequest<'_>) -> Result<Arc<dyn FileOperations>> {
-        Ok(TerminalFile::open(terminal(), request.flags, MayControl::No)?)
+        Ok(TerminalFile::open(terminal(), request.flags, OpenedAs::Console)?)
     }
 }
 
@@ -112,7 +112,7 @@ struct ControllingOpener;
 impl DeviceOpen for ControllingOpener {
     fn open(&self, request: &DeviceOpenRequest<'_>) -> Result<Arc<dyn FileOperations>> {
         let known = job_control::job_control().and_then(|control| control.controlling_terminal());
-        Ok(TerminalFile::open(&known.ok_or(Errno::ENXIO)?, request.flags, MayControl::No)?)
+        Ok(TerminalFile::open(&known.ok_or(Errno::ENXIO)?, request.flags, OpenedAs::Controlling)?)
     }
 }
 

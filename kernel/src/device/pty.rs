@@ -4,7 +4,7 @@
 //! `TIOCGPTPEER`) by its number. When the master is closed the slave is hung up and its number is free again.
 
 use super::terminal::control::{self, request};
-use super::terminal::file::{MayControl, Side, TerminalFile};
+use super::terminal::file::{OpenedAs, Side, TerminalFile};
 use super::terminal::termios::Termios;
 use super::terminal::{Backend, Terminal, TerminalReference};
 use crate::base::{Errno, Result};
@@ -94,7 +94,7 @@ impl Master {
     /// # Errors
     /// As [`TerminalFile::open`].
     pub fn open_peer(&self, flags: OpenFlags) -> Result<Arc<OpenFile>> {
-        let file = TerminalFile::open(&self.terminal, flags, MayControl::Yes)?;
+        let file = TerminalFile::open(&self.terminal, flags, OpenedAs::Itself)?;
         Ok(OpenFile::anonymous(file, flags))
     }
 }
@@ -152,7 +152,7 @@ impl DeviceOpen for SlaveOpener {
     fn open(&self, request: &DeviceOpenRequest<'_>) -> Result<Arc<dyn FileOperations>> {
         // A number without a terminal is EIO, as on Linux.
         let slave = slave(request.number.minor).ok_or(Errno::EIO)?;
-        Ok(TerminalFile::open(&slave.terminal, request.flags, MayControl::Yes)?)
+        Ok(TerminalFile::open(&slave.terminal, request.flags, OpenedAs::Itself)?)
     }
 }
 

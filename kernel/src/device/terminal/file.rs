@@ -33,7 +33,7 @@ impl TerminalFile {
     ///
     /// # Errors
     /// `EIO` for a slave that is locked or has lost its master, `EBUSY` for one that is used exclusively.
-    pub fn open(terminal: &TerminalReference, flags: OpenFlags, controlling: MayControl) -> Result<Arc<Self>> {
+    pub fn open(terminal: &TerminalReference, flags: OpenFlags, opened_as: OpenedAs) -> Result<Arc<Self>> {
         let administrator = job_control::job_control().is_none_or(|control| control.is_administrator());
         terminal.with_state(|state| {
             if state.locked || state.master_closed {
@@ -47,10 +47,11 @@ impl TerminalFile {
             Ok(())
         })?;
         let reads = !flags.contains(OpenFlags::WRITE_ONLY);
-        if controlling == MayControl::Yes && reads && !flags.contains(OpenFlags::NO_CONTROLLING_TERMINAL) {
+        if opened_as == OpenedAs::Itself && reads && !flags.contains(OpenFlags::NO_CONTROLLING_TERMINAL) {
             job_control::opened(terminal);
         }
-        Ok(Arc::new(Self { terminal: terminal.clone(), generation: terminal.generation() }))
+        let generation = if opened_as == OpenedAs::Console { Generation::PERMANENT } else { terminal.generation() };
+        Ok(Arc::new(Self { terminal: terminal.clone(), generation }))
     }
 
     /// The terminal.
@@ -60,13 +61,15 @@ impl TerminalFile {
     }
 }
 
-/// Whether opening may make it the controlling terminal (`/dev/console` never does).
+/// By which device file a terminal is opened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum MayControl {
-    /// It may.
-    Yes,
-    /// It does not.
-    No,
+pub enum OpenedAs {
+    /// Its own: it may become the controlling terminal.
+    Itself,
+    /// `/dev/tty`: it is the controlling terminal.
+    Controlling,
+    /// `/dev/console`: it does not become the controlling terminal, and a hang-up does not reach the file, so that init keeps its voice.
+    Console,
 }
 
 impl Drop for TerminalFile {
@@ -111,7 +114,7 @@ impl FileOperations for TerminalFile {
         format!("/dev/{}", self.terminal.name())
     }
     fn reopen(&self, flags: OpenFlags) -> Result<Arc<dyn FileOperations>> {
-        Ok(Self::open(&self.terminal, flags, MayControl::Yes)?)
+        Ok(Self::open(&self.terminal, flags, OpenedAs::Itself)?)
     }
 }
 
@@ -127,7 +130,7 @@ impl Terminal {
     /// # Errors
     /// As [`TerminalFile::open`].
     pub fn open_file(self: &Arc<Self>) -> Result<Arc<OpenFile>> {
-        let file = TerminalFile::open(self, OpenFlags::READ_WRITE, MayControl::No)?;
+        let file = TerminalFile::open(self, OpenFlags::READ_WRITE, OpenedAs::Console)?;
         Ok(OpenFile::anonymous(file, OpenFlags::READ_WRITE))
     }
 }

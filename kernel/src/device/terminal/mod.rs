@@ -333,11 +333,13 @@ impl Terminal {
         self.writing.wake();
     }
 
-    /// Hangs up: every file open on it is dead, its session loses it, its settings are the initial ones again.
+    /// Hangs up: every file open on it (but the console's) is dead, its session loses it; a pseudo terminal's settings are the initial ones again.
     pub fn hang_up(self: &Arc<Self>) {
         let (session, foreground) = {
             let mut state = self.state.lock();
-            state.discipline = LineDiscipline::new(self.initial);
+            // A serial line keeps its settings, as on Linux: what speed it runs at is not the session's affair.
+            let settings = if self.is_pty() { self.initial } else { *state.discipline.termios() };
+            state.discipline = LineDiscipline::new(settings);
             state.held_echo.clear();
             if !self.is_pty() {
                 state.output.clear();

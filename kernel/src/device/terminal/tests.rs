@@ -1,6 +1,6 @@
 //! Terminals as programs see them: pseudo terminals with a fake session behind them.
 
-use super::file::{MayControl, TerminalFile};
+use super::file::{OpenedAs, TerminalFile};
 use super::job_control::{JobControl, set_job_control};
 use super::termios::{LocalFlags, Special};
 use super::*;
@@ -163,7 +163,10 @@ fn closing_the_master_hangs_up() {
     assert_eq!(sent(), [(10, signal::HANGUP), (10, signal::CONTINUE)]);
     assert_eq!((read(&slave, 10), write(&slave, b"x")), (Ok(vec![]), Err(Errno::EIO)));
     assert!(poll(&slave).contains(PollEvents::HUP));
-    assert_eq!(TerminalFile::open(&terminal(&slave), OpenFlags::READ_WRITE, MayControl::No).err(), Some(Errno::EIO));
+    assert_eq!(
+        TerminalFile::open(&terminal(&slave), OpenFlags::READ_WRITE, OpenedAs::Controlling).err(),
+        Some(Errno::EIO)
+    );
 }
 
 #[test]
@@ -222,4 +225,22 @@ fn stopped_output_keeps_writers_and_echo_back() {
     assert_eq!(write(&slave, b"out"), Err(Errno::EAGAIN));
     write(&master, b"\x11").unwrap();
     assert_eq!(read(&master, 10), Ok(b"abc".to_vec()));
+}
+
+#[test]
+fn the_console_outlives_a_hang_up() {
+    struct Nowhere;
+    impl SerialLine for Nowhere {
+        fn transmit(&self, _bytes: &[u8]) {}
+    }
+    let terminal =
+        Terminal::new(String::from("test"), DeviceNumber::new(4, 65), Termios::serial(), Backend::Serial(&Nowhere));
+    let open = |opened_as| {
+        let file = TerminalFile::open(&terminal, OpenFlags::READ_WRITE, opened_as).unwrap();
+        OpenFile::anonymous(file, OpenFlags::READ_WRITE | OpenFlags::NON_BLOCKING)
+    };
+    let (console, line) = (open(OpenedAs::Console), open(OpenedAs::Controlling));
+    terminal.hang_up();
+    assert_eq!((write(&console, b"x"), write(&line, b"x")), (Ok(1), Err(Errno::EIO)));
+    assert_eq!((read(&console, 1), read(&line, 1)), (Err(Errno::EAGAIN), Ok(vec![])));
 }

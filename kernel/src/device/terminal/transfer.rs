@@ -27,18 +27,23 @@ enum Found {
 
 /// Which files a hang-up has killed: those opened in an earlier generation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Generation(pub(super) u32);
+pub struct Generation(Option<u32>);
+
+impl Generation {
+    /// Of a file that no hang-up reaches.
+    pub const PERMANENT: Self = Self(None);
+}
 
 impl Terminal {
     /// The present generation, for a file being opened.
     pub fn generation(&self) -> Generation {
-        Generation(self.generation.load(Relaxed))
+        Generation(Some(self.generation.load(Relaxed)))
     }
 
     /// Whether a file of that generation was hung up.
     #[inline]
     pub fn is_hung_up(&self, generation: Generation) -> bool {
-        self.generation() != generation
+        generation.0.is_some_and(|opened| opened != self.generation.load(Relaxed))
     }
 
     /// One attempt of a slave's read into `chunk`.
