@@ -73,16 +73,19 @@ pub fn end_current(status: ExitStatus) -> ! {
         let thread = current_thread();
         let process = thread.process().clone();
         give_up_resources(&thread);
-        let is_last = process.live_threads.fetch_sub(1, AcqRel) == 1;
-        if is_last {
-            let status = process.group_exit().unwrap_or(status);
-            end_process(&thread, &process, status);
-        } else {
-            let mut table = table::lock();
+        let mut table = table::lock();
+        // One decision for all: whoever finds itself alone ends the process. Others are out of every list, and have let go of the
+        // address space, before that one can look.
+        if process.family(&table).threads.len() > 1 {
+            thread.space_root.store(0, Relaxed);
             let removed = remove_thread(&thread, &process, &mut table);
             drop(table);
             drop(removed);
             process.end_event.wake_all();
+        } else {
+            drop(table);
+            let status = process.group_exit().unwrap_or(status);
+            end_process(&thread, &process, status);
         }
     }
     dispatch::leave_for_good()
@@ -166,6 +169,7 @@ fn remove_thread(thread: &Arc<Thread>, process: &Arc<Process>, table: &mut Table
     let threads = &mut process.family_mut(table).threads;
     let position = threads.iter().position(|other| Arc::ptr_eq(other, thread));
     let listed = position.map(|position| threads.remove(position));
+    process.live_threads.fetch_sub(1, AcqRel);
     let change = process.signals.detach(&thread.signals);
     let entered = table.remove_thread(thread.tid());
     if let Some(change) = change {

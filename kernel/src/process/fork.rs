@@ -8,7 +8,7 @@ use super::scheduler::{SCHED_OTHER, dispatch};
 use super::signal::{InheritStack, Signal};
 use super::table;
 use super::thread::{Parts, Start, enter_thread};
-use super::{Pid, Process, Thread, enter_process, exit};
+use super::{Pid, Process, Relatives, Thread, enter_process, exit};
 use crate::arch::{ContextSwitch, Current, ExtendedStateOperations, Registers, TrapFrame};
 use crate::base::{Errno, Result, VirtualAddress};
 use crate::memory::user::UserPointer;
@@ -343,7 +343,8 @@ fn publish(
             } else {
                 parent.clone()
             };
-            enter_process(process, Some(&parent), &mut table)?;
+            let relatives = Relatives { parent: &parent, group_of: caller.process() };
+            enter_process(process, Some(relatives), &mut table)?;
         }
         enter_thread(thread, &mut table)
     })();

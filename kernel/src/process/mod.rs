@@ -473,24 +473,34 @@ pub fn create_process(parent: Option<&Arc<Process>>) -> Result<Arc<Process>> {
     let id = table.reserve_number().ok_or(Errno::EAGAIN)?;
     drop(table);
     let process = Arc::new(Process::new(id, signals, limits));
-    enter_process(&process, parent, &mut table::lock())?;
+    enter_process(&process, parent.map(|parent| Relatives { parent, group_of: parent }), &mut table::lock())?;
     Ok(process)
 }
 
-/// Puts a process whose number is reserved into the table, among its parent's children and into its parent's group.
-fn enter_process(process: &Arc<Process>, parent: Option<&Arc<Process>>, table: &mut TableGuard) -> Result<()> {
+/// Where a new process belongs.
+#[derive(Clone, Copy)]
+struct Relatives<'a> {
+    /// Its parent.
+    parent: &'a Arc<Process>,
+    /// The process whose group it joins: that of its maker, which is not always its parent.
+    group_of: &'a Arc<Process>,
+}
+
+/// Puts a process whose number is reserved into the table, among its parent's children and into its maker's group. Without
+/// relatives it founds a session.
+fn enter_process(process: &Arc<Process>, relatives: Option<Relatives<'_>>, table: &mut TableGuard) -> Result<()> {
     if !table.insert_process(process.id, process.clone()) {
         table.release_number(process.id);
         return Err(Errno::ENOMEM);
     }
-    let Some(parent) = parent else {
+    let Some(Relatives { parent, group_of }) = relatives else {
         return session::found_session(process, table);
     };
     process.parent_id.store(parent.id, Relaxed);
     let siblings = &mut parent.family_mut(table).children;
     let index = siblings.len();
     siblings.push(process.clone());
-    let group = parent.family(table).group.clone();
+    let group = group_of.family(table).group.clone();
     let family = process.family_mut(table);
     family.index_in_parent = index;
     family.parent = Some(parent.clone());
