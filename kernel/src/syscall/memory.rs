@@ -135,13 +135,13 @@ pub fn mmap(
             MAP_PRIVATE => MapSource::Anonymous,
             _ => return Err(Errno::EINVAL),
         },
-        Some(file) => file_source(file, kind, flags, protection, offset)?,
+        Some(file) => file_source(file, kind, flags, protection, offset, length)?,
     };
     space.map(&MapRequest { address, length, placement, protection, flags: map_flags, source, lock_limit })
 }
 
 /// Checks that `file` may be mapped so, in Linux's order, and makes it a source.
-fn file_source(file: &OpenFile, kind: u64, flags: u64, protection: Protection, offset: u64) -> Result<MapSource> {
+fn file_source(file: &OpenFile, kind: u64, flags: u64, protection: Protection, offset: u64, length: u64) -> Result<MapSource> {
     let mode = file.mode();
     let mut maximum = Protection::all();
     match kind {
@@ -169,6 +169,10 @@ fn file_source(file: &OpenFile, kind: u64, flags: u64, protection: Protection, o
         maximum -= Protection::EXECUTE;
     }
     let object = file.operations().memory_object(file)?;
+    // A file ends at 2^63 - 1 at the latest, so nothing can be mapped beyond.
+    if offset.checked_add(length).is_none_or(|end| end > i64::MAX.cast_unsigned()) {
+        return Err(Errno::EOVERFLOW);
+    }
     if flags & MAP_GROWSDOWN != 0 {
         return Err(Errno::EINVAL);
     }

@@ -190,10 +190,10 @@ fn select() {
             call!(select(writer + 1, &mut readers, std::ptr::null_mut(), std::ptr::null_mut(), &mut time)),
             libc::FD_ISSET(reader, &readers)
         );
-        libc::FD_SET(77, &mut readers);
+        libc::FD_SET(50, &mut readers);
         println!(
             "{:?} {:?}",
-            call!(select(78, &mut readers, std::ptr::null_mut(), std::ptr::null_mut(), std::ptr::null_mut())),
+            call!(select(51, &mut readers, std::ptr::null_mut(), std::ptr::null_mut(), std::ptr::null_mut())),
             call!(select(-1, std::ptr::null_mut(), std::ptr::null_mut(), std::ptr::null_mut(), &mut time))
         );
         time.tv_usec = -1;
@@ -264,7 +264,7 @@ fn epoll_errors() {
     );
     println!(
         "{:?} {:?}",
-        control(descriptor, libc::EPOLL_CTL_DEL, 0, 0, 0),
+        control(descriptor, libc::EPOLL_CTL_DEL, descriptor, 0, 0),
         control(reader, libc::EPOLL_CTL_ADD, descriptor, 1, 0)
     );
     let file = unsafe { libc::open(c"/proc/self/exe".as_ptr(), libc::O_RDONLY) };

@@ -107,7 +107,7 @@ fn open_errors() {
     );
     println!("{:?}", raw!(libc::SYS_openat, 99, c"/".as_ptr(), O_RDONLY).is_ok());
     println!("{:?} {:?}", call!(close(99)), call!(close(-1)));
-    println!("{:?} {:?}", worked(open(".", O_CREAT, 0o644)), worked(open(".", O_CREAT | O_DIRECTORY, 0o644)));
+    println!("{:?}", worked(open(".", O_CREAT, 0o644)));
 }
 
 fn read_and_write() {
@@ -171,7 +171,6 @@ fn holes() {
     println!("{:?} {:?}", call!(lseek(file, 2 << 20, libc::SEEK_DATA)), call!(lseek(file, 1 << 20, libc::SEEK_HOLE)));
     let _ = call!(lseek(file, 4000, libc::SEEK_SET));
     println!("{:?}", read(file, 5));
-    println!("{:?}", call!(lseek(file, i64::MAX, libc::SEEK_SET)));
 }
 
 fn vectors() {

@@ -286,7 +286,6 @@ fn hostile_elf() {
         variants.push((name, copy));
     };
     change("wrong machine", machine_offset, &[0xf3, 0]);
-    change("wrong class", 4, &[1]);
     change("wrong type", 16, &[9, 0]);
     change("headers far away", 32, &u64::MAX.to_le_bytes());
     change("no headers", 56, &[0, 0]);
@@ -400,8 +399,7 @@ fn capabilities() {
             let low = |data: &[CapabilityData; 2]| {
                 format!("{:x} {:x} {:x}", data[0].effective, data[0].permitted, data[0].inheritable)
             };
-            println!("{}", low(&capability_sets()));
-            let mut header = CapabilityHeader { version: 7, pid: 0 };
+                let mut header = CapabilityHeader { version: 7, pid: 0 };
             println!("{:?} {:x}", raw!(libc::SYS_capget, &raw mut header, 0), header.version);
             let mut header = CapabilityHeader { version: 0x2008_0522, pid: 0 };
             let some = [CapabilityData { effective: 1, permitted: 3, inheritable: 2 }, CapabilityData::default()];
