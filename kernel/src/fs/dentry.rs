@@ -142,18 +142,6 @@ impl ChildTable {
             Some((*sequence, &entry.name, &entry.dentry))
         })
     }
-
-    /// Checks the table's invariants; for tests.
-    #[cfg(test)]
-    fn validate(&self) {
-        assert_eq!(self.entries.len(), self.sequences.len());
-        assert_eq!(self.entries.iter().flatten().count(), self.index.len());
-        assert!(self.sequences.is_sorted());
-        for entry in self.entries.iter().flatten() {
-            assert_eq!(entry.hash, name::hash(entry.name.as_bytes()));
-            assert!(self.get(entry.name.as_bytes(), entry.hash).is_some());
-        }
-    }
 }
 
 fn hash_at(entries: &[Option<Entry>], slot: u32) -> u64 {

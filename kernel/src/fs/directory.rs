@@ -231,10 +231,9 @@ pub fn rename(
         }
     }
     let moves_directory = source.inode().header().is_directory();
-    if !moves_directory {
-        if trailing == TrailingSlash::Present || (!exchange && new_trailing == TrailingSlash::Present) {
-            return Err(Errno::ENOTDIR);
-        }
+    if !moves_directory && (trailing == TrailingSlash::Present || (!exchange && new_trailing == TrailingSlash::Present))
+    {
+        return Err(Errno::ENOTDIR);
     }
     // The source must not be an ancestor of where it goes, nor the target of where it comes from.
     if moves_directory && source.is_ancestor_of(&to.dentry) {

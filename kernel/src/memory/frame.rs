@@ -260,7 +260,7 @@ mod tests {
         assert_eq!(frame.write(4090, b"0123456789"), 6);
         let mut bytes = [0; 10];
         assert_eq!(frame.read(4088, &mut bytes), 8);
-        assert_eq!(&bytes, b"\0\0012345\0\0");
+        assert_eq!(&bytes, b"\0\x00012345\0\0");
         assert_eq!(frame.read(4096, &mut bytes), 0);
         assert_eq!(frame.write(usize::MAX, b"x"), 0);
         frame.zero(4091, 100);

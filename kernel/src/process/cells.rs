@@ -30,7 +30,6 @@ impl<T> TableCell<T> {
     }
     /// The value, to change. The guard is borrowed exclusively, so that only one cell at a time is open for change.
     #[inline]
-    #[expect(clippy::mut_from_ref, reason = "the exclusive borrow of the one guard makes it exclusive")]
     pub fn get_mut<'a>(&'a self, _guard: &'a mut TableGuard) -> &'a mut T {
         // SAFETY: there is one guard at a time, and it is borrowed exclusively for the result's life.
         unsafe { &mut *self.0.get() }

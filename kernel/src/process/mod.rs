@@ -323,7 +323,6 @@ impl Process {
     }
     /// Its relations, to change.
     #[inline]
-    #[expect(clippy::mut_from_ref, reason = "the exclusive borrow of the one guard makes it exclusive")]
     pub fn family_mut<'a>(&'a self, table: &'a mut TableGuard) -> &'a mut Family {
         self.family.get_mut(table)
     }
@@ -528,7 +527,7 @@ pub fn initialize() {
 pub fn start_init(function: fn()) -> Result<Arc<Process>> {
     let process = create_process(None)?;
     process.signals.set_unkillable();
-    let memory = crate::memory::frame_allocator::statistics().total as u64 * crate::base::PAGE_SIZE as u64;
+    let memory = crate::memory::frame_allocator::statistics().total * crate::base::PAGE_SIZE as u64;
     *process.limits.lock() = ResourceLimits::for_machine(memory);
     let thread = create_thread(&process, Start::Kernel(function))?;
     thread.set_name(b"init");

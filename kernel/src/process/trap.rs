@@ -113,7 +113,6 @@ impl TrapHandler for Traps {
                 super::fork::write_child_tid(&thread);
             }
             let fate = signal::deliver(frame);
-            drop(thread);
             match fate {
                 Fate::UserMode => {}
                 Fate::EndProcess(status) => exit::exit_group(status),
@@ -176,7 +175,6 @@ pub fn end_process_after_bug() {
         && let Some(thread) = try_current_thread()
     {
         log::error!("{thread:?}: its process is ended");
-        drop(thread);
         Current::enable_interrupts();
         exit::exit_group(ExitStatus::killed(Signal::SIGSEGV.number()))
     }

@@ -4,7 +4,7 @@ use super::Call;
 use super::time_values::{TimeSpecification, TimeValue};
 use crate::base::{Errno, Nanoseconds, Result, VirtualAddress};
 use crate::memory::user::UserPointer;
-use crate::process::clock::{ABSOLUTE, Clock, CpuTime};
+use crate::process::clock::{ABSOLUTE, Clock};
 use crate::process::signal::Restart;
 use crate::security::Capability;
 use crate::sync::{Interruptible, WakeReason, parking};

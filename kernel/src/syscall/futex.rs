@@ -53,10 +53,7 @@ pub fn futex(
     let second_value = timeout.value() as u32;
     match command {
         operation::WAIT => {
-            let deadline = match read_time(timeout)? {
-                Some(length) => Some(crate::time::monotonic().saturating_add(length)),
-                None => None,
-            };
+            let deadline = read_time(timeout)?.map(|length| crate::time::monotonic().saturating_add(length));
             wait(call, address, sharing, value, MATCH_ANY, deadline, code.0)
         }
         operation::WAIT_BITSET if third != 0 => {

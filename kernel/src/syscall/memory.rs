@@ -141,7 +141,14 @@ pub fn mmap(
 }
 
 /// Checks that `file` may be mapped so, in Linux's order, and makes it a source.
-fn file_source(file: &OpenFile, kind: u64, flags: u64, protection: Protection, offset: u64, length: u64) -> Result<MapSource> {
+fn file_source(
+    file: &OpenFile,
+    kind: u64,
+    flags: u64,
+    protection: Protection,
+    offset: u64,
+    length: u64,
+) -> Result<MapSource> {
     let mode = file.mode();
     let mut maximum = Protection::all();
     match kind {

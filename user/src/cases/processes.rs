@@ -399,7 +399,7 @@ fn capabilities() {
             let low = |data: &[CapabilityData; 2]| {
                 format!("{:x} {:x} {:x}", data[0].effective, data[0].permitted, data[0].inheritable)
             };
-                let mut header = CapabilityHeader { version: 7, pid: 0 };
+            let mut header = CapabilityHeader { version: 7, pid: 0 };
             println!("{:?} {:x}", raw!(libc::SYS_capget, &raw mut header, 0), header.version);
             let mut header = CapabilityHeader { version: 0x2008_0522, pid: 0 };
             let some = [CapabilityData { effective: 1, permitted: 3, inheritable: 2 }, CapabilityData::default()];

@@ -87,7 +87,7 @@ fn handler_runs() {
 extern "C" fn fault(signal: i32, information: *mut libc::siginfo_t, _context: *mut libc::c_void) {
     let information = unsafe { &*information };
     let address = unsafe { information.si_addr() } as usize;
-    let shown = if address < 0x100000 || address >= 1 << 47 {
+    let shown = if !(0x10_0000..1 << 47).contains(&address) {
         format!("{address:#x}")
     } else {
         format!("page offset {:#x}", address & 0xfff)
@@ -492,11 +492,11 @@ fn registers_survive() {
     let mut hash = 1u64;
     let mut floating = 1.0f64;
     let mut rounds = 0u32;
-    while COUNT.load(SeqCst) < 5 || rounds % 1000 != 0 {
+    while COUNT.load(SeqCst) < 5 || !rounds.is_multiple_of(1000) {
         hash = hash.rotate_left(7).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ u64::from(rounds % 1000);
         floating = floating * 1.000_1 + f64::from(rounds % 1000);
         rounds += 1;
-        if rounds % 1000 == 0 {
+        if rounds.is_multiple_of(1000) {
             let (expected_hash, expected_floating) = reference();
             assert!(
                 hash == expected_hash && floating.to_bits() == expected_floating.to_bits(),

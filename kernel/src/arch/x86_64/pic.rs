@@ -16,7 +16,7 @@ const READ_IN_SERVICE: u8 = 0x0b;
 const CASCADE: u8 = 2;
 
 /// One bit per line that is masked.
-static MASK: AtomicU16 = AtomicU16::new(0xffff & !(1 << CASCADE));
+static MASK: AtomicU16 = AtomicU16::new(!(1 << CASCADE));
 
 /// Which controllers an end of interrupt for `line` goes to: first, second.
 #[must_use]

@@ -112,7 +112,7 @@ fn damage_is_named_as_linux_names_it_and_what_came_before_stays() {
     for (image, failure) in [
         (b"garbage".to_vec(), "invalid magic at start of compressed archive"),
         (b"0707070000".repeat(20), "incorrect cpio method used: use -H newc option"),
-        (b"0707010000".repeat(1), "unexpected end of archive"),
+        (b"0707010000".to_vec(), "unexpected end of archive"),
         ([0xfd, 0x37, 0x7a].to_vec(), "compression method not configured"),
         ([0x1f, 0x8b, 9, 0, 0, 0, 0, 0, 0, 0, 0].to_vec(), "Not a gzip file"),
         (gzip(&good)[..200].to_vec(), "uncompression error"),

@@ -184,7 +184,9 @@ pub fn map_contiguous_lpae<A: TableAccess, T: Tlb>(
     frame: FrameNumber,
     flags: PageFlags,
 ) -> Result<(), MapError> {
-    if page.value() % (CONTIGUOUS_PAGES * PAGE_SIZE as u64) != 0 || frame.value() % CONTIGUOUS_PAGES != 0 {
+    if !page.value().is_multiple_of(CONTIGUOUS_PAGES * PAGE_SIZE as u64)
+        || !frame.value().is_multiple_of(CONTIGUOUS_PAGES)
+    {
         return Err(MapError::Unaligned);
     }
     for index in 0..CONTIGUOUS_PAGES {

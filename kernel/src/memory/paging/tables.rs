@@ -349,7 +349,7 @@ impl<F: Format, A: TableAccess, T: Tlb> Tables<F, A, T> {
     /// How many frames hold the tables themselves (`VmPTE`), shared ones included. Linear in them.
     #[must_use]
     pub fn table_count(&self) -> u64 {
-        count_tables(&self.walker, self.walker.root(), TOP_LEVEL)
+        count_tables::<F>(self.walker.root(), TOP_LEVEL)
     }
 }
 
@@ -637,7 +637,7 @@ fn unmap_table<F: Format, A: TableAccess, T: Tlb>(
     Ok(())
 }
 
-fn count_tables<F: Format, A: TableAccess, T: Tlb>(walker: &Mapper<F, A, T>, table: FrameNumber, level: u8) -> u64 {
+fn count_tables<F: Format>(table: FrameNumber, level: u8) -> u64 {
     let entries = if level == TOP_LEVEL { USER_LIMIT >> level_shift(level) } else { ENTRIES as u64 };
     let mut count = 1;
     if level == 0 {
@@ -647,7 +647,7 @@ fn count_tables<F: Format, A: TableAccess, T: Tlb>(walker: &Mapper<F, A, T>, tab
         let at = VirtualAddress::new(index << level_shift(level));
         let entry = super::access::Physmap.entry(table, level, at).load();
         if F::is_table(entry, level) {
-            count += count_tables(walker, F::frame(entry), level - 1);
+            count += count_tables::<F>(F::frame(entry), level - 1);
         }
     }
     count

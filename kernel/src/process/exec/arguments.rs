@@ -14,7 +14,7 @@ const NEVER_EXCEEDED: u64 = 6 << 20;
 /// What strings and their pointers may take with a stack limited to `stack` bytes.
 #[must_use]
 pub fn size_limit(stack: u64) -> u64 {
-    (stack / 4).min(NEVER_EXCEEDED).max(ALWAYS_ALLOWED)
+    (stack / 4).clamp(ALWAYS_ALLOWED, NEVER_EXCEEDED)
 }
 
 /// Strings, each with its NUL, one after the other.

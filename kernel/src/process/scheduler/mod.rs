@@ -262,12 +262,13 @@ impl<K: Copy + Eq> Scheduler<K> {
             preempt = Preempt::Yes;
         }
         let tick = self.tick;
-        if let Some(entity) = self.current.and_then(|current| self.queue.entity_mut(current)) {
-            if entity.policy != Policy::Fifo && preempt == Preempt::No {
-                entity.slice = entity.slice.saturating_sub(1);
-                if entity.slice == 0 {
-                    preempt = Preempt::Yes;
-                }
+        if let Some(entity) = self.current.and_then(|current| self.queue.entity_mut(current))
+            && entity.policy != Policy::Fifo
+            && preempt == Preempt::No
+        {
+            entity.slice = entity.slice.saturating_sub(1);
+            if entity.slice == 0 {
+                preempt = Preempt::Yes;
             }
         }
         if tick >= self.next_aging {

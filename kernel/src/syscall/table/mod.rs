@@ -64,7 +64,7 @@ const fn count() -> usize {
 pub static TABLE: [SystemCall; count()] = ALL;
 
 /// All rows, for const evaluation.
-pub(super) const ALL: [SystemCall; count()] = {
+pub(super) static ALL: [SystemCall; count()] = {
     let mut all = [SUBJECTS[0].1[0]; count()];
     let mut next = 0;
     let mut subject = 0;

@@ -237,11 +237,11 @@ mod tests {
             let (index, symbol) = table.find(name.as_bytes(), &symbols, &strings).unwrap().unwrap();
             assert_eq!(symbol.st_value, offset as u64, "{name}");
             assert!(!symbol.is_undefined());
-            let versions = dynamic_value(&file, i64::from(abi::DT_VERSYM));
+            let versions = dynamic_value(&file, abi::DT_VERSYM);
             assert_eq!(image[versions + 2 * index..versions + 2 * index + 2], [2, 0], "{name}");
         }
         assert!(table.find(b"nothing", &symbols, &strings).unwrap().is_none());
-        let definitions = dynamic_value(&file, i64::from(abi::DT_VERDEF));
+        let definitions = dynamic_value(&file, abi::DT_VERDEF);
         let definitions = VerDefIterator::new(file.ehdr.endianness, Class::ELF64, 2, definitions, &image).map(
             |(definition, names)| {
                 let name = names.into_iter().next().unwrap().vda_name as usize;
