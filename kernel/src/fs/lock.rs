@@ -355,7 +355,7 @@ mod tests {
         assert_eq!(note_waiting(e, c), Err(Errno::EDEADLK));
         forget_waiting(c);
         assert_eq!(note_waiting(e, c), Ok(()));
-        [c, d, e].map(forget_waiting);
+        [c, d, e].into_iter().for_each(forget_waiting);
     }
 
     proptest::proptest! {

@@ -249,7 +249,7 @@ fn attack(number: i64, count: u64, mut random: Random, made: *mut u64) {
         }
         let mut arguments = [0u64; 6];
         for argument in &mut arguments {
-            *argument = if random.next() % 8 == 0 { random.next() } else { random.pick(&pool) };
+            *argument = if random.next().is_multiple_of(8) { random.next() } else { random.pick(&pool) };
         }
         if let [first, ..] = &mut arguments
             && [libc::SYS_clone].contains(&number)

@@ -255,10 +255,10 @@ proptest! {
         let mut levels = BTreeMap::new();
         for _ in 0..20 * bound {
             cpu.tick();
-            for thread in 0..count {
+            for (thread, description) in threads.iter().enumerate() {
                 prop_assert!(cpu.now() - cpu.served[thread] <= bound + 1);
                 levels.insert(thread, cpu.level(thread));
-                prop_assert!(cpu.level(thread) <= threads[thread].0);
+                prop_assert!(cpu.level(thread) <= description.0);
             }
         }
         prop_assert!(cpu.ticks_run.iter().all(|ticks| *ticks > 0));
