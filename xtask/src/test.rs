@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use crate::booted::{self, Setup, applets, conformance, machines, sessions, user_programs};
+use crate::booted::{self, Setup, applets, conformance, endurance, machines, sessions, user_programs};
 use crate::census::{self, CensusOptions};
 use crate::docs::{self, DocsOptions};
 use crate::initramfs::Kernel;
@@ -39,6 +39,12 @@ pub struct TestOptions {
     /// Run the booted tests under Debian's Linux instead, to show that they are right
     #[arg(long, conflicts_with = "release")]
     linux: bool,
+    /// Boot that often, one after the other, with a load in each
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    boots: u32,
+    /// How many hostile calls to make of each system call
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    hostile_calls: u32,
     /// How many machines run at the same time
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]
     jobs: u8,
@@ -106,7 +112,8 @@ fn run_booted(options: &TestOptions) -> Result<(usize, usize)> {
     let mut jobs = applets::jobs(filter)?;
     jobs.extend(conformance::jobs(architecture, filter)?);
     jobs.extend(user_programs::jobs(architecture, filter)?);
-    let single = sessions::jobs().into_iter().chain(machines::jobs());
+    let endurance = [endurance::hostile(architecture, options.hostile_calls)?, endurance::boots(options.boots)];
+    let single = endurance.into_iter().chain(sessions::jobs()).chain(machines::jobs());
     jobs.extend(single.filter(|job| filter.is_none_or(|word| job.name.contains(word))));
     if jobs.is_empty() {
         bail!("no booted test has {:?} in its name", filter.unwrap_or_default());

@@ -3,7 +3,8 @@
 //! A [`Job`] boots one or more machines and gives a [`Verdict`] per thing tested; jobs run side by side. Three kinds of job exist:
 //! *batches* run many small scripts in one machine and compare what they print ([`batch`]): the applet cases against
 //! Linux's recording ([`applets`]), as the conformance cases ([`conformance`]), our own programs against the host's Linux ([`user_programs`]); *sessions* type
-//! at a shell ([`sessions`]); *machines* boot every board with every way to end ([`machines`]).
+//! at a shell ([`sessions`]); *machines* boot every board with every way to end ([`machines`]);
+//! *endurance* boots again and again, and makes hundreds of thousands of bad calls ([`endurance`]).
 //!
 //! Every job also runs on Debian's Linux in the same QEMU ([`Setup::system`]), which shows that the test itself is right.
 
@@ -11,6 +12,7 @@ pub mod applets;
 pub mod batch;
 pub mod conformance;
 pub mod console;
+pub mod endurance;
 pub mod machines;
 pub mod sessions;
 pub mod user_programs;
