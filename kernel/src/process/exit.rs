@@ -383,3 +383,19 @@ fn end_of_init(status: ExitStatus) {
 pub fn kill_process(process: &Arc<Process>) {
     super::signal::send_from_kernel(process, Signal::SIGKILL);
 }
+
+/// What the end of a process's last thread does to its relations, for a process without threads.
+#[cfg(test)]
+pub(super) fn end_without_threads(process: &Arc<Process>, status: ExitStatus) {
+    let mut leftovers = Leftovers::default();
+    let mut table = table::lock();
+    leave_children(process, &mut table, &mut leftovers);
+    orphan_own_group(process, &mut table);
+    process.family_mut(&mut table).lifecycle = Lifecycle::Zombie(status);
+    notify_parent(process, status, &mut table, &mut leftovers);
+    drop(table);
+    leftovers.wake();
+}
+
+#[cfg(test)]
+mod tests;
