@@ -144,10 +144,17 @@ impl WaitQueue {
         }
     }
 
-    /// Wakes all. Cheap when nobody waits.
+    /// Wakes all that wait now. Cheap when nobody waits.
+    ///
+    /// A thread that is woken may run at once, find its condition false and queue up again: it is not woken a second time, or the two
+    /// would go on for ever.
     #[inline]
     pub fn wake_all(&self) {
-        while self.wake_one() {}
+        fence(Ordering::SeqCst);
+        let mut left = self.count.load(Ordering::Relaxed);
+        while left != 0 && self.wake_first() {
+            left -= 1;
+        }
     }
 
     /// Whether nobody waits.

@@ -155,9 +155,8 @@ pub fn clock_nanosleep(
     remaining: UserPointer<TimeSpecification>,
 ) -> Result<()> {
     let clock = Clock::from_number(number)?;
-    match clock {
-        clock if clock.to_monotonic(Nanoseconds::ZERO).is_none() => return Err(Errno::EOPNOTSUPP),
-        _ => {}
+    if clock.to_monotonic(Nanoseconds::ZERO).is_none() {
+        return Err(Errno::EOPNOTSUPP);
     }
     let length = length.read()?.to_nanoseconds()?;
     if flags & ABSOLUTE != 0 {

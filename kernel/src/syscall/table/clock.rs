@@ -30,8 +30,8 @@ crate::system_call_rows! {
     /// Shows a clock's smallest step. EINVAL: no such clock, process or thread. EFAULT: memory.
     clock_getres { x86_64: 229, aarch64: 114, needs: Nothing, support: Partial("no alarm clocks, no clocks behind descriptors") } = clock::clock_getres,
         (clock: i32, resolution: UserPointer<TimeSpecification>);
-    /// Sleeps on a clock, for a length of time or (flag 1) until a point. EINTR: a signal's handler ran. EINVAL: no such clock, the
-    /// caller's own CPU time, or out of range. EOPNOTSUPP: a clock that cannot be slept on. EFAULT: memory.
+    /// Sleeps on a clock, for a length of time or (flag 1) until a point. EINTR: a signal's handler ran. EINVAL: no such clock, or
+    /// out of range. EOPNOTSUPP: a clock that cannot be slept on. EFAULT: memory.
     clock_nanosleep { x86_64: 230, aarch64: 115, needs: Nothing, support: Partial("not on CPU-time and alarm clocks") } = clock::clock_nanosleep,
         (clock: i32, flags: i32, length: UserPointer<TimeSpecification>, remaining: UserPointer<TimeSpecification>);
     /// As `adjtimex` for a clock. EOPNOTSUPP: not realtime.
