@@ -122,6 +122,8 @@ pub struct Walk<'a> {
     /// The root in place of the context's, for `IN_ROOT` and `BENEATH`.
     jail: Option<Location>,
     links: u32,
+    /// The walk stands at the root already, because its path begins with a slash: the first pass need not go there.
+    starts_at_root: bool,
 }
 
 impl<'a> Walker<'a> {
@@ -170,11 +172,11 @@ impl<'a> Walk<'a> {
     pub fn new(walker: Walker<'a>, base: Option<&Location>, path: &[u8], flags: LookupFlags) -> Result<Self> {
         let confined = flags.intersects(LookupFlags::BENEATH | LookupFlags::IN_ROOT);
         if !confined && path.first() == Some(&b'/') {
-            return Ok(Self { walker, flags, at: walker.context.root(), jail: None, links: 0 });
+            return Ok(Self { walker, flags, at: walker.context.root(), jail: None, links: 0, starts_at_root: true });
         }
         let at = base.cloned().unwrap_or_else(|| walker.context.working_directory());
         let jail = confined.then(|| at.clone());
-        Ok(Self { walker, flags, at, jail, links: 0 })
+        Ok(Self { walker, flags, at, jail, links: 0, starts_at_root: false })
     }
 
     /// Where the walk stands.
@@ -260,7 +262,7 @@ impl<'a> Walk<'a> {
 
     fn pass(&mut self, path: &[u8], until: Until) -> Result<Step> {
         let mut rest = path;
-        if rest.first() == Some(&b'/') {
+        if rest.first() == Some(&b'/') && !core::mem::take(&mut self.starts_at_root) {
             if self.flags.contains(LookupFlags::BENEATH) {
                 return Err(Errno::EXDEV);
             }
