@@ -63,9 +63,9 @@ pub fn run(options: &BenchOptions) -> Result<u8> {
     provision::emulator(architecture)?;
     let linux_kernel = provision::linux(architecture)?;
     let programs = user_build::build(architecture)?;
-    let setup = |system, kernel: &PathBuf| Setup { architecture, system, kernel: kernel.clone() };
+    let setup = |system, kernel: &PathBuf| Setup { architecture, system, kernel: kernel.clone(), cpu: None };
     let (their_rows, their_boot) = remembered(&setup(Kernel::Linux, &linux_kernel), &programs)?;
-    let ashlar = setup(Kernel::Ashlar, &kernel_build::build(architecture, Profile::Release)?);
+    let ashlar = setup(Kernel::Ashlar, &kernel_build::build(architecture, Profile::Release)?.bootable);
     let our_rows = step("Measuring Ashlar", || operations(&ashlar, &programs))?;
     let our_boot = step("Measuring Ashlar's boot", || boot(&ashlar, &programs))?;
     let theirs: BTreeMap<String, u64> = their_rows.into_iter().collect();

@@ -107,19 +107,22 @@ pub fn for_job(architecture: Architecture, kernel: Kernel, job: &Job, terminal: 
             program_action(&words)
         }
     };
-    archive.file("init", 0o755, init_script(kernel, &action, terminal).as_bytes());
+    archive.file("init", 0o755, init_script(architecture, kernel, &action, terminal).as_bytes());
     Ok(archive.finish())
 }
 
 /// `/init`: mounts what programs expect, then acts and ends with the action's status.
-pub fn init_script(kernel: Kernel, action: &str, terminal: &Terminal) -> String {
+pub fn init_script(architecture: Architecture, kernel: Kernel, action: &str, terminal: &Terminal) -> String {
     let size = match terminal.size {
         Some((columns, rows)) => format!("stty cols {columns} rows {rows} 2>/dev/null\n"),
         None => String::new(),
     };
     let end = match kernel {
-        Kernel::Ashlar => "exit $?\n",
-        Kernel::Linux => "printf \"\\\\$(printf %o $?)\" >/dev/ttyS1\npoweroff -f\n",
+        Kernel::Ashlar => "exit $?\n".to_owned(),
+        Kernel::Linux => {
+            let line = architecture.linux_status_line();
+            format!("printf \"\\\\$(printf %o $?)\" >/dev/{line}\npoweroff -f\n")
+        }
     };
     format!(
         "#!/bin/sh\n\

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::provision::rust::{CoreLibrary, core_library, linker};
 use crate::target::{Architecture, Profile};
-use crate::{symbols, usage, workspace};
+use crate::{image, symbols, workspace};
 
 /// A `cargo` command that compiles for the bare machine: the caller adds what to compile.
 ///
@@ -35,11 +35,17 @@ pub fn cargo(action: &str, architecture: Architecture) -> Result<Command> {
     Ok(command)
 }
 
-/// Builds the kernel and gives the file to boot, `target/ashlar/ARCHITECTURE/ashlar`.
-pub fn build(architecture: Architecture, profile: Profile) -> Result<PathBuf> {
-    if architecture != Architecture::X86_64 {
-        usage!("the kernel is not there yet for {}; --arch x86_64 is", architecture.name());
-    }
+/// The files of a kernel.
+#[derive(Debug)]
+pub struct Built {
+    /// ELF with symbols, for debuggers: `target/ashlar/ARCHITECTURE/ashlar`.
+    pub program: PathBuf,
+    /// What a boot loader takes: the same file, or the raw `Image` beside it.
+    pub bootable: PathBuf,
+}
+
+/// Builds the kernel.
+pub fn build(architecture: Architecture, profile: Profile) -> Result<Built> {
     let mut command = cargo("build", architecture)?;
     command.args(["--package", "ashlar"]);
     if profile == Profile::Release {
@@ -50,35 +56,49 @@ pub fn build(architecture: Architecture, profile: Profile) -> Result<PathBuf> {
         bail!("the kernel does not build");
     }
     let built = workspace::target().join(architecture.bare_target()).join(profile.folder()).join("ashlar");
-    let product = product(architecture, profile)?;
-    install(&built, &product)?;
-    if profile == Profile::Release {
-        // The plain name is whatever was built last.
-        std::fs::copy(&product, workspace::products(architecture)?.join("ashlar"))?;
-    }
-    Ok(product)
-}
-
-/// The file to boot: `ashlar`, or `ashlar-release` beside it so that measuring and testing do not overwrite each other.
-fn product(architecture: Architecture, profile: Profile) -> Result<PathBuf> {
-    let name = match profile {
-        Profile::Debug => "ashlar",
-        Profile::Release => "ashlar-release",
+    let folder = workspace::products(architecture)?;
+    let products = |suffix: &str| Built {
+        program: folder.join(format!("ashlar{suffix}")),
+        bootable: folder.join(format!("{}{suffix}", architecture.boot_file())),
     };
-    Ok(workspace::products(architecture)?.join(name))
+    match profile {
+        Profile::Debug => {
+            let products = products("");
+            install(&built, &products)?;
+            Ok(products)
+        }
+        // Files of its own, so that measuring and testing do not overwrite each other; the plain names are whatever was built last.
+        Profile::Release => {
+            let (products, plain) = (products("-release"), products(""));
+            if !is_newer(&products.bootable, &built) {
+                install(&built, &products)?;
+            }
+            std::fs::copy(&products.program, plain.program)?;
+            std::fs::copy(&products.bootable, plain.bootable)?;
+            Ok(products)
+        }
+    }
 }
 
-/// Copies the linked kernel with its symbols embedded, unless that was done already.
-fn install(built: &Path, product: &Path) -> Result<()> {
+fn is_newer(product: &Path, source: &Path) -> bool {
     let modified = |path: &Path| std::fs::metadata(path).and_then(|data| data.modified()).ok();
-    let fresh = matches!((modified(built), modified(product)), (Some(from), Some(to)) if from < to);
-    if fresh && product.file_name() != Some("ashlar".as_ref()) {
-        return Ok(());
+    matches!((modified(source), modified(product)), (Some(from), Some(to)) if from < to)
+}
+
+/// Makes the products from the linked kernel: its symbols embedded, and laid out flat where the machine boots that.
+fn install(linked: &Path, products: &Built) -> Result<()> {
+    let kernel = std::fs::read(linked).with_context(|| format!("cannot read {}", linked.display()))?;
+    let kernel = symbols::embed(kernel)?;
+    replace(&products.program, &kernel)?;
+    if products.bootable != products.program {
+        replace(&products.bootable, &image::flat(&kernel)?)?;
     }
-    let image = std::fs::read(built).with_context(|| format!("cannot read {}", built.display()))?;
-    let image = symbols::embed(image)?;
-    // A rename, so that a QEMU that is starting never sees half a file.
-    let partial = product.with_extension(format!("{}.partial", std::process::id()));
-    std::fs::write(&partial, image).with_context(|| format!("cannot write {}", partial.display()))?;
-    std::fs::rename(&partial, product).with_context(|| format!("cannot write {}", product.display()))
+    Ok(())
+}
+
+/// Writes beside and renames, so that a QEMU that is starting never sees half a file.
+fn replace(file: &Path, content: &[u8]) -> Result<()> {
+    let partial = file.with_extension(format!("{}.partial", std::process::id()));
+    std::fs::write(&partial, content).with_context(|| format!("cannot write {}", partial.display()))?;
+    std::fs::rename(&partial, file).with_context(|| format!("cannot write {}", file.display()))
 }

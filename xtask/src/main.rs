@@ -10,6 +10,7 @@ mod cpio;
 mod docs;
 mod elf;
 mod failure;
+mod image;
 mod initramfs;
 mod kernel_build;
 mod layers;
@@ -43,7 +44,7 @@ struct Tool {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Build the kernel: target/ashlar/ARCH/ashlar
+    /// Build the kernel: target/ashlar/ARCH/ashlar, and target/ashlar/aarch64/Image
     Build(BuildOptions),
     /// Boot the kernel in QEMU with a shell, or to run one program
     #[command(after_help = "Examples:\n  \
@@ -111,10 +112,8 @@ fn dispatch(command: Command) -> Result<u8> {
         Command::Build(options) => {
             let profile = if options.release { Profile::Release } else { Profile::Debug };
             let kernel = kernel_build::build(options.arch, profile)?;
-            eprintln!("{}", kernel.display());
-            if Architecture::host() == Some(options.arch) {
-                user_build::build(options.arch)?;
-            }
+            eprintln!("{}", kernel.bootable.display());
+            user_build::build(options.arch)?;
             Ok(0)
         }
         Command::Run(options) => run::run(&options),

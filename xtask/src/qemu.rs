@@ -1,9 +1,14 @@
 //! Starting QEMU and learning how the machine ended.
 //!
-//! With `ashlar.exit=qemu` on its command line the kernel writes the status of process 1 as one byte to port 0xe9, which
-//! QEMU puts into a file, and then to `isa-debug-exit` at port 0x501, which ends QEMU with `(value << 1) | 1`: too few bits
-//! for a status on its own. Under Linux `/init` writes
-//! the byte itself, to a second serial line, and switches the machine off. A panic writes [`PANICKED`] to the second only.
+//! With `ashlar.exit=qemu` on its command line the kernel tells QEMU the status of process 1 twice: as one byte that QEMU puts
+//! into a file, then as a number that ends QEMU. A panic tells the number only, [`PANICKED`].
+//!
+//! | | byte to the file | number that ends QEMU |
+//! |---|---|---|
+//! | x86_64 | port 0xe9 | `isa-debug-exit` at port 0x501: QEMU's status is `(number << 1) \| 1`, too few bits on its own |
+//! | aarch64 | semihosting call 0x03 (`SYS_WRITEC`, the byte's address in x1) | semihosting call 0x20 (`SYS_EXIT_EXTENDED`, x1: address of `0x20026, number`) |
+//!
+//! Under Linux `/init` writes the byte itself, to a second serial line, and switches the machine off.
 
 use std::ffi::OsString;
 use std::io::{Read, Write};
@@ -17,7 +22,7 @@ use crate::initramfs::Kernel;
 use crate::provision;
 use crate::target::{Architecture, Machine};
 
-/// What a panicking kernel writes to `isa-debug-exit`.
+/// The number that a panicking kernel ends QEMU with.
 pub const PANICKED: i32 = 0x7f;
 
 /// How time passes in the machine.
@@ -26,7 +31,7 @@ pub enum Clock {
     /// With the host's.
     #[default]
     Real,
-    /// One nanosecond per instruction, the same in each run.
+    /// With the instructions executed, the same in each run: one tick of the counter that programs can read per instruction.
     Counted,
 }
 
@@ -137,6 +142,7 @@ impl Drop for TemporaryFile {
 pub struct Emulator {
     /// The QEMU process.
     pub child: Child,
+    architecture: Architecture,
     status_file: TemporaryFile,
     /// Whether QEMU said anything on its standard error; taken when it has ended.
     complaint: Option<std::thread::JoinHandle<bool>>,
@@ -155,10 +161,12 @@ impl Configuration {
         let mut words: Vec<OsString> = Vec::new();
         let mut add = |list: &[&str]| words.extend(list.iter().map(OsString::from));
         add(&["-nodefaults", "-no-user-config", "-display", "none"]);
-        add(&["-machine", &format!("{}{}", self.machine.name(), self.machine_properties)]);
-        let (accelerator, best) = match self.accelerator {
-            Accelerator::Emulated => ("tcg", "max"),
-            Accelerator::Kvm => ("kvm", "host"),
+        add(&["-machine", &format!("{}{}", self.machine.name(), self.properties())]);
+        let (accelerator, best) = match (self.accelerator, self.architecture) {
+            (Accelerator::Kvm, _) => ("kvm", "host"),
+            (Accelerator::Emulated, Architecture::X86_64) => ("tcg", "max"),
+            // Pointer authentication by the algorithm of the architecture halves the speed of emulation.
+            (Accelerator::Emulated, Architecture::Aarch64) => ("tcg", "max,pauth-impdef=on"),
         };
         add(&["-accel", accelerator, "-cpu", self.cpu.as_deref().unwrap_or(best)]);
         add(&["-smp", &self.cpus.to_string(), "-m", &self.memory]);
@@ -175,22 +183,41 @@ impl Configuration {
             Serial::Pipes => add(&["-chardev", "stdio,id=serial,signal=off", "-serial", "chardev:serial"]),
         }
         add(&["-chardev", &format!("file,id=status,path={}", status_file.display())]);
-        match self.system {
-            Kernel::Ashlar => {
+        match (self.system, self.architecture) {
+            (Kernel::Ashlar, Architecture::X86_64) => {
                 add(&["-device", "isa-debugcon,iobase=0xe9,chardev=status"]);
                 add(&["-device", "isa-debug-exit,iobase=0x501,iosize=4"]);
             }
-            Kernel::Linux => add(&["-serial", "chardev:status"]),
+            (Kernel::Ashlar, Architecture::Aarch64) => {
+                add(&["-semihosting-config", "enable=on,target=native,chardev=status"]);
+            }
+            (Kernel::Linux, Architecture::X86_64) => add(&["-serial", "chardev:status"]),
+            (Kernel::Linux, Architecture::Aarch64) => add(&["-device", "pci-serial,chardev=status"]),
         }
         add(&["-no-reboot"]);
         if self.clock == Clock::Counted {
-            add(&["-icount", "shift=0,sleep=off"]);
+            // A time-stamp counter of 1 GHz and a generic timer of 62.5 MHz: both tick once per instruction.
+            let shift = match self.architecture {
+                Architecture::X86_64 => 0,
+                Architecture::Aarch64 => 4,
+            };
+            add(&["-icount", &format!("shift={shift},sleep=off")]);
         }
         if self.debugger == Debugger::Wait {
             add(&["-S", "-gdb", "tcp:127.0.0.1:1234"]);
         }
         words.extend(self.extra.iter().map(OsString::from));
         words
+    }
+
+    /// The board's properties, with the interrupt controller that has no limit of eight processors unless another is asked for.
+    fn properties(&self) -> String {
+        let chosen = self.machine_properties.contains("gic-version=");
+        match (self.machine, self.accelerator) {
+            (Machine::Virt, Accelerator::Emulated) if !chosen => format!(",gic-version=3{}", self.machine_properties),
+            (Machine::Virt, Accelerator::Kvm) if !chosen => format!(",gic-version=host{}", self.machine_properties),
+            _ => self.machine_properties.clone(),
+        }
     }
 
     /// Starts the machine.
@@ -215,7 +242,7 @@ impl Configuration {
             }
             !text.is_empty()
         });
-        Ok(Emulator { child, status_file, complaint: Some(complaint) })
+        Ok(Emulator { child, architecture: self.architecture, status_file, complaint: Some(complaint) })
     }
 }
 
@@ -244,19 +271,25 @@ impl Emulator {
         };
         let report = std::fs::read(self.status_file.path()).unwrap_or_default();
         let complained = self.complaint.take().is_none_or(|thread| thread.join().unwrap_or(true));
-        Ok((decode(status, report.last().copied(), complained)?, report))
+        Ok((decode(self.architecture, status, report.last().copied(), complained)?, report))
     }
 }
 
 /// What QEMU's exit status means, given the byte that the kernel left and whether QEMU complained.
-fn decode(status: ExitStatus, byte: Option<u8>, complained: bool) -> Result<Outcome> {
-    match (status.code(), byte) {
-        (Some(0), None) => Ok(Outcome::PoweredOff),
-        (Some(code), Some(byte)) if code == 0 || code & 1 == 1 => Ok(Outcome::Exited(byte)),
-        (Some(code), None) if code == (PANICKED << 1) | 1 => Ok(Outcome::Panicked),
-        (Some(1), None) if complained => bail!("QEMU did not start"),
-        (Some(code), None) if code & 1 == 1 => Ok(Outcome::Exited(u8::try_from(code >> 1).unwrap_or(u8::MAX))),
+fn decode(architecture: Architecture, status: ExitStatus, byte: Option<u8>, complained: bool) -> Result<Outcome> {
+    // The number that the kernel ended QEMU with, if it did.
+    let number = match (architecture, status.code()) {
+        (_, Some(0)) => None,
+        (Architecture::X86_64, Some(code)) if code & 1 == 1 => Some(code >> 1),
+        (Architecture::Aarch64, Some(code)) => Some(code),
         _ => bail!("QEMU ended unexpectedly ({status})"),
+    };
+    match (number, byte) {
+        (_, Some(byte)) => Ok(Outcome::Exited(byte)),
+        (None, None) => Ok(Outcome::PoweredOff),
+        (Some(PANICKED), None) => Ok(Outcome::Panicked),
+        (Some(_), None) if complained && status.code() == Some(1) => bail!("QEMU did not start"),
+        (Some(number), None) => Ok(Outcome::Exited(u8::try_from(number).unwrap_or(u8::MAX))),
     }
 }
 
@@ -268,13 +301,55 @@ mod tests {
 
     #[test]
     fn every_status_survives() {
+        let ended = |architecture, code: i32, byte| decode(architecture, ExitStatus::from_raw(code << 8), byte, false);
         for value in 0..=255_u8 {
-            let exit = ((i32::from(value) << 1) | 1) & 0xff;
-            let outcome = decode(ExitStatus::from_raw(exit << 8), Some(value), false);
-            assert_eq!(outcome.unwrap(), Outcome::Exited(value));
+            let pc = ended(Architecture::X86_64, ((i32::from(value) << 1) | 1) & 0xff, Some(value));
+            assert_eq!(pc.unwrap(), Outcome::Exited(value));
+            let arm = ended(Architecture::Aarch64, i32::from(value), Some(value));
+            assert_eq!(arm.unwrap(), Outcome::Exited(value));
         }
-        assert!(decode(ExitStatus::from_raw(1 << 8), None, true).is_err());
-        assert_eq!(decode(ExitStatus::from_raw(0xff << 8), None, false).unwrap(), Outcome::Panicked);
-        assert_eq!(decode(ExitStatus::from_raw(0), None, false).unwrap(), Outcome::PoweredOff);
+        for (architecture, panicked) in [(Architecture::X86_64, 0xff), (Architecture::Aarch64, PANICKED)] {
+            assert_eq!(ended(architecture, panicked, None).unwrap(), Outcome::Panicked);
+            assert_eq!(ended(architecture, 0, None).unwrap(), Outcome::PoweredOff);
+            assert!(decode(architecture, ExitStatus::from_raw(1 << 8), None, true).is_err());
+            assert!(decode(architecture, ExitStatus::from_raw(9), None, false).is_err());
+        }
+    }
+
+    #[test]
+    fn arguments_follow_the_architecture() {
+        let configuration = |architecture: Architecture| Configuration {
+            architecture,
+            machine: architecture.board(),
+            machine_properties: String::new(),
+            cpu: None,
+            cpus: 1,
+            memory: "256M".to_owned(),
+            system: Kernel::Ashlar,
+            kernel: PathBuf::from("kernel"),
+            initrd: PathBuf::from("initrd"),
+            append: String::new(),
+            accelerator: Accelerator::Emulated,
+            clock: Clock::Counted,
+            debugger: Debugger::None,
+            serial: Serial::Pipes,
+            extra: Vec::new(),
+        };
+        let words = |configuration: &Configuration| {
+            let words = configuration.arguments(Path::new("status"));
+            words.iter().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+        };
+        let pc = words(&configuration(Architecture::X86_64));
+        assert!(pc.contains("-machine q35 ") && pc.contains("shift=0,") && pc.contains("isa-debug-exit"));
+        let mut arm = configuration(Architecture::Aarch64);
+        let text = words(&arm);
+        assert!(text.contains("-machine virt,gic-version=3 ") && text.contains("shift=4,"));
+        assert!(text.contains("-semihosting-config") && text.contains("-cpu max,pauth-impdef=on"));
+        ",gic-version=2".clone_into(&mut arm.machine_properties);
+        arm.cpu = Some("cortex-a72".to_owned());
+        arm.system = Kernel::Linux;
+        let text = words(&arm);
+        assert!(text.contains("-machine virt,gic-version=2 ") && text.contains("-cpu cortex-a72"));
+        assert!(text.contains("pci-serial") && !text.contains("semihosting"));
     }
 }

@@ -9,8 +9,8 @@ use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetat
 
 use crate::initramfs::{self, Job, Kernel, Terminal};
 use crate::qemu::{Accelerator, Clock, Configuration, Debugger, Outcome, Serial, TemporaryFile};
-use crate::target::{Architecture, Machine, Profile};
-use crate::{kernel_build, provision, usage};
+use crate::target::{Architecture, Board, Profile};
+use crate::{kernel_build, provision, usage, workspace};
 
 /// What `run` ends with when the kernel panicked.
 const STATUS_PANICKED: u8 = 255;
@@ -30,9 +30,12 @@ pub struct RunOptions {
     /// Memory, with K, M or G
     #[arg(long, value_name = "SIZE", default_value = "512M", value_parser = parse_memory)]
     memory: String,
-    /// Board that QEMU models
-    #[arg(long, value_enum, default_value_t)]
-    machine: Machine,
+    /// Board that QEMU models: q35 (the default), pc or microvm; for aarch64 virt. With QEMU's properties: virt,gic-version=2
+    #[arg(long, value_name = "NAME", value_parser = Board::parse)]
+    machine: Option<Board>,
+    /// Processor that QEMU models, in its own words: max (the default), Haswell; for aarch64 cortex-a72, neoverse-n1
+    #[arg(long, value_name = "MODEL")]
+    cpu: Option<String>,
     /// Boot this initramfs (cpio "newc", plain or gzip) instead of the one with busybox
     #[arg(long, value_name = "FILE", conflicts_with = "program")]
     initrd: Option<PathBuf>,
@@ -111,21 +114,25 @@ pub fn run(options: &RunOptions) -> Result<u8> {
             initramfs::for_job(architecture, system, &job, &terminal())?
         }
     };
+    let board = board(options)?;
+    if options.kvm && Architecture::host() != Some(architecture) {
+        usage!("--kvm: this host's processor cannot execute {}", architecture.name());
+    }
     if options.kvm && std::fs::File::options().read(true).write(true).open("/dev/kvm").is_err() {
         usage!("--kvm: /dev/kvm is not there or not yours to open; without --kvm the machine is emulated");
     }
     provision::emulator(architecture)?;
     let profile = if options.release { Profile::Release } else { Profile::Debug };
     let kernel = match system {
-        Kernel::Ashlar => kernel_build::build(architecture, profile)?,
+        Kernel::Ashlar => kernel_build::build(architecture, profile)?.bootable,
         Kernel::Linux => provision::linux(architecture)?,
     };
     let initrd = TemporaryFile::new("initramfs.cpio", &content).context("cannot keep the initramfs")?;
     let configuration = Configuration {
         architecture,
-        machine: options.machine,
-        machine_properties: String::new(),
-        cpu: None,
+        machine: board.machine,
+        machine_properties: board.properties,
+        cpu: options.cpu.clone(),
         cpus: options.cpus,
         memory: options.memory.clone(),
         system,
@@ -139,7 +146,8 @@ pub fn run(options: &RunOptions) -> Result<u8> {
         extra: Vec::new(),
     };
     if options.gdb {
-        eprintln!("xtask: waiting for `gdb {} -ex 'target remote :1234'`", configuration.kernel.display());
+        let program = workspace::products(architecture)?.join("ashlar");
+        eprintln!("xtask: waiting for `gdb {} -ex 'target remote :1234'`", program.display());
     }
     if interactive && options.initrd.is_none() {
         eprintln!("xtask: `exit` ends the machine; Ctrl-A X kills it, Ctrl-A C is QEMU's monitor");
@@ -158,6 +166,22 @@ pub fn run(options: &RunOptions) -> Result<u8> {
             eprintln!("xtask: time is up");
             Ok(STATUS_TIMED_OUT)
         }
+    }
+}
+
+/// The board that was asked for, which must be one of the architecture.
+fn board(options: &RunOptions) -> Result<Board> {
+    let architecture = options.arch;
+    match &options.machine {
+        None => Ok(Board { machine: architecture.board(), properties: String::new() }),
+        Some(board) if board.machine.architecture() == architecture => Ok(board.clone()),
+        Some(board) => usage!(
+            "--machine {}: that board is of {}; this is {}, with {}",
+            board.machine.name(),
+            board.machine.architecture().name(),
+            architecture.name(),
+            architecture.board().name()
+        ),
     }
 }
 

@@ -18,8 +18,8 @@ use object::{Endianness, Object, ObjectSection, ObjectSymbol, SymbolKind, elf};
 
 /// The section that the linker script reserves.
 const SECTION: &str = ".ashlar.symbols";
-/// The address that symbol addresses are counted from: the start of the kernel's image slot.
-const IMAGE_BASE: u64 = 0xffff_ff00_0000_0000;
+/// The linker script's symbol for the address that symbol addresses are counted from.
+const BASE: &str = "KERNEL_BASE";
 /// The bytes before the first entry.
 const HEADER_SIZE: usize = 24;
 
@@ -55,10 +55,11 @@ pub fn embed(mut image: Vec<u8>) -> Result<Vec<u8>> {
 fn table_of(image: &[u8]) -> Result<Option<(u64, Vec<u8>)>> {
     let file = object::File::parse(image).context("the kernel is no ELF file")?;
     let Some(section) = file.section_by_name(SECTION) else { return Ok(None) };
+    let base = file.symbols().find(|symbol| symbol.name() == Ok(BASE)).map(|symbol| symbol.address());
+    let base = base.with_context(|| format!("linker script: {BASE} is not defined"))?;
     let mut functions = BTreeMap::new();
     for symbol in file.symbols().filter(|symbol| symbol.kind() == SymbolKind::Text && symbol.is_definition()) {
-        let Some(offset) = symbol.address().checked_sub(IMAGE_BASE).and_then(|offset| u32::try_from(offset).ok())
-        else {
+        let Some(offset) = symbol.address().checked_sub(base).and_then(|offset| u32::try_from(offset).ok()) else {
             continue;
         };
         let name = format!("{:#}", rustc_demangle::demangle(symbol.name().unwrap_or("?")));

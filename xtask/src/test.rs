@@ -21,6 +21,9 @@ pub struct TestOptions {
     /// Machine architecture of the booted tests
     #[arg(long, value_enum, default_value_t)]
     arch: Architecture,
+    /// Processor model of the booted tests, in QEMU's own words; those that are about a model keep theirs
+    #[arg(long, value_name = "MODEL")]
+    cpu: Option<String>,
     /// Only the checks of the sources: format, clippy, layers, unsafe census, documents
     #[arg(long)]
     checks: bool,
@@ -90,7 +93,7 @@ pub fn run(options: &TestOptions) -> Result<u8> {
 pub fn record(options: &RecordOptions) -> Result<u8> {
     provision::emulator(options.arch)?;
     let kernel = provision::linux(options.arch)?;
-    let setup = Setup { architecture: options.arch, system: Kernel::Linux, kernel };
+    let setup = Setup { architecture: options.arch, system: Kernel::Linux, kernel, cpu: None };
     let mut count = applets::record(&setup, options.filter.as_deref())?;
     if options.filter.as_deref().is_none_or(|word| word.contains("conformance")) {
         count += conformance::record(&setup)?;
@@ -106,7 +109,7 @@ fn run_booted(options: &TestOptions) -> Result<(usize, usize)> {
     let (system, kernel) = if options.linux {
         (Kernel::Linux, provision::linux(architecture)?)
     } else {
-        (Kernel::Ashlar, kernel_build::build(architecture, profile)?)
+        (Kernel::Ashlar, kernel_build::build(architecture, profile)?.bootable)
     };
     let filter = options.filter.as_deref();
     let mut jobs = applets::jobs(filter)?;
@@ -118,7 +121,7 @@ fn run_booted(options: &TestOptions) -> Result<(usize, usize)> {
     if jobs.is_empty() {
         bail!("no booted test has {:?} in its name", filter.unwrap_or_default());
     }
-    let setup = Setup { architecture, system, kernel };
+    let setup = Setup { architecture, system, kernel, cpu: options.cpu.clone() };
     Ok(booted::run(&setup, jobs, usize::from(options.jobs), filter))
 }
 

@@ -120,7 +120,7 @@ fn archive(setup: &Setup, cases: &[Case], prepare: impl Fn(&mut Archive)) -> Res
     let tty = setup.architecture.serial_console();
     let action =
         format!("dmesg -n 1 2>/dev/null\nexport LC_ALL=C\nsetsid -c sh /run-cases </dev/{tty} >/dev/{tty} 2>&1");
-    let script = initramfs::init_script(setup.system, &action, &Setup::terminal());
+    let script = initramfs::init_script(setup.architecture, setup.system, &action, &Setup::terminal());
     archive.file("init", 0o755, script.as_bytes());
     prepare(&mut archive);
     Ok(archive.finish())

@@ -161,8 +161,11 @@ fn damaged(setup: &Setup) -> Result<()> {
 fn command_line(setup: &Setup) -> Result<()> {
     let mut archive = initramfs::base(setup.architecture)?;
     let end = match setup.system {
-        Kernel::Ashlar => "exit 0",
-        Kernel::Linux => "printf '\\0' > /dev/ttyS1; mount -t devtmpfs d /dev; printf '\\0' > /dev/ttyS1; poweroff -f",
+        Kernel::Ashlar => "exit 0".to_owned(),
+        Kernel::Linux => {
+            let line = setup.architecture.linux_status_line();
+            format!("mount -t devtmpfs d /dev; printf '\\0' > /dev/{line}; poweroff -f")
+        }
     };
     let script = format!("#!/bin/sh\necho MARK\necho \"$0|$*|$colour|$unset\"\n{end}\n");
     archive.file("other-init", 0o755, script.as_bytes());

@@ -26,7 +26,7 @@ use anyhow::Result;
 
 use crate::initramfs::{Kernel, Terminal};
 use crate::qemu::{Accelerator, Clock, Configuration, Debugger, Serial};
-use crate::target::{Architecture, Machine};
+use crate::target::Architecture;
 
 /// What every job needs to boot machines.
 #[derive(Clone, Debug)]
@@ -37,6 +37,8 @@ pub struct Setup {
     pub system: Kernel,
     /// Its file.
     pub kernel: PathBuf,
+    /// The processor model, where a job does not ask for one itself; `None` is the best.
+    pub cpu: Option<String>,
 }
 
 /// How one thing tested went.
@@ -89,9 +91,9 @@ impl Setup {
         };
         Configuration {
             architecture: self.architecture,
-            machine: Machine::Q35,
+            machine: self.architecture.board(),
             machine_properties: String::new(),
-            cpu: None,
+            cpu: self.cpu.clone(),
             cpus: 1,
             memory: "256M".to_owned(),
             system: self.system,
