@@ -12,6 +12,7 @@
 
 pub mod cases;
 pub mod checks;
+pub mod counter;
 pub mod runner;
 
 pub use checks::*;

@@ -8,26 +8,27 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 use crate::target::Architecture;
-use crate::{usage, workspace};
+use crate::{provision, workspace};
 
 /// Builds them all, optimised; gives name and file of each.
 pub fn build(architecture: Architecture) -> Result<BTreeMap<String, PathBuf>> {
-    if Architecture::host() != Some(architecture) {
-        usage!("the programs of user/ are built on the architecture that they run on, not for {}", architecture.name());
-    }
     let target = architecture.linux_target();
     // A target folder of their own, because the flags would make cargo rebuild what the host's programs share.
     let folder = workspace::target().join("user");
-    let variable = format!("CARGO_TARGET_{}_RUSTFLAGS", target.to_uppercase().replace('-', "_"));
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command
         .current_dir(workspace::root())
         .args(["build", "--release", "--package", "ashlar-user", "--bins", "--target", target, "--target-dir"])
         .arg(&folder)
-        .env(variable, "-Ctarget-feature=+crt-static -Cstrip=symbols")
         // Fat link-time optimisation is for the kernel; these are many and small.
         .env("CARGO_PROFILE_RELEASE_LTO", "off")
         .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
+    let mut flags = vec!["-Ctarget-feature=+crt-static".to_owned(), "-Cstrip=symbols".to_owned()];
+    if Architecture::host() != Some(architecture) {
+        cross_compile(&mut command, &mut flags, architecture)?;
+    }
+    // Flags may hold spaces, where paths do; a target being named, they are not for build scripts.
+    command.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
     if !std::io::stderr().is_terminal() {
         command.arg("--quiet");
     }
@@ -44,4 +45,19 @@ pub fn build(architecture: Architecture) -> Result<BTreeMap<String, PathBuf>> {
         }
     }
     Ok(programs)
+}
+
+/// What is needed besides where the host's own compiler and C library do not make programs for the architecture.
+fn cross_compile(command: &mut Command, flags: &mut Vec<String>, architecture: Architecture) -> Result<()> {
+    let toolchain = provision::cross::standard_library(architecture)?;
+    if let Some(compiler) = toolchain.compiler {
+        command.env("RUSTC", compiler);
+    }
+    if let Some(sysroot) = toolchain.sysroot {
+        flags.push(format!("--sysroot={}", sysroot.display()));
+    }
+    flags.push(format!("-Clinker={}", provision::rust::linker()?.display()));
+    flags.push("-Clinker-flavor=ld.lld".to_owned());
+    flags.extend(provision::cross::c_library(architecture)?.iter().map(|word| format!("-Clink-arg={word}")));
+    Ok(())
 }

@@ -1,8 +1,9 @@
-//! Counts what operations of the kernel cost. Under QEMU's `-icount shift=0` the time-stamp counter is the number of instructions
+//! Counts what operations of the kernel cost. Under QEMU's `-icount` the machine's counter is the number of instructions
 //! executed, so each row is exact and the same in each run. Prints `row NAME INSTRUCTIONS` lines; `cargo xtask bench` runs it on Ashlar and on Linux.
 
-#![allow(unsafe_code, reason = "system calls through libc and the time-stamp counter")]
+#![allow(unsafe_code, reason = "system calls through libc")]
 
+use ashlar_user::counter::now;
 use std::hint::black_box;
 use std::process::ExitCode;
 use std::ptr::null_mut;
@@ -11,12 +12,6 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 const PAGE: usize = 4096;
 const BOTH: i32 = libc::PROT_READ | libc::PROT_WRITE;
 const PRIVATE: i32 = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-
-/// Instructions executed by the machine so far.
-fn now() -> u64 {
-    // SAFETY: reading the counter has no effect.
-    unsafe { core::arch::x86_64::_rdtsc() }
-}
 
 /// What `work` costs on average over `count` rounds after a tenth as many unmeasured ones, less the loop's own cost.
 fn measure(count: u64, mut work: impl FnMut()) -> u64 {

@@ -1,4 +1,5 @@
-//! The programs of `user/`, each run on the host's Linux first and then on the booted kernel: both must say the same.
+//! The programs of `user/`, each run on the host's Linux first and then on the booted kernel: both must say the same, whatever the
+//! architectures of the two are.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -13,6 +14,13 @@ use crate::user_build;
 /// Programs that measure or that must not run on the host.
 const NOT_TESTS: &[&str] = &["at_init", "bench", "conformance", "hostile"];
 
+/// One of them: for the machine, and for this host.
+struct Program {
+    name: String,
+    guest: PathBuf,
+    host: PathBuf,
+}
+
 /// The job, if any program matches `filter`.
 pub fn jobs(architecture: Architecture, filter: Option<&str>) -> Result<Vec<Job>> {
     let mut programs = user_build::build(architecture)?;
@@ -22,29 +30,41 @@ pub fn jobs(architecture: Architecture, filter: Option<&str>) -> Result<Vec<Job>
     if programs.is_empty() {
         return Ok(Vec::new());
     }
-    let programs: Vec<(String, PathBuf)> = programs.into_iter().collect();
+    let native = match Architecture::host() {
+        Some(host) if host != architecture => user_build::build(host)?,
+        _ => programs.clone(),
+    };
+    let programs = programs.into_iter().filter_map(|(name, guest)| {
+        let host = native.get(&name)?.clone();
+        Some(Program { name, guest, host })
+    });
+    let programs: Vec<Program> = programs.collect();
     Ok(vec![Job::new("user", move |setup| match compare(setup, &programs) {
         Ok(verdicts) => verdicts,
         Err(error) => vec![Verdict::of("user", Err(error))],
     })])
 }
 
-fn compare(setup: &Setup, programs: &[(String, PathBuf)]) -> Result<Vec<Verdict>> {
+fn compare(setup: &Setup, programs: &[Program]) -> Result<Vec<Verdict>> {
     let mut files = Vec::new();
-    for (name, path) in programs {
-        files.push((name.clone(), std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?));
+    for Program { name, guest, .. } in programs {
+        files.push((name.clone(), std::fs::read(guest).with_context(|| format!("cannot read {}", guest.display()))?));
     }
     let cases: Vec<Case> = programs
         .iter()
-        .map(|(name, _)| Case { name: name.clone(), script: format!("exec /usr/local/bin/{name}\n"), limit: 60 })
+        .map(|Program { name, .. }| Case {
+            name: name.clone(),
+            script: format!("exec /usr/local/bin/{name}\n"),
+            limit: 60,
+        })
         .collect();
     let answers = batch::run(setup, &cases, |archive| {
         for (name, content) in &files {
             archive.file(&format!("usr/local/bin/{name}"), 0o755, content);
         }
     })?;
-    let verdicts = programs.iter().zip(answers).map(|((name, path), answer)| {
-        let result = match on_host(path) {
+    let verdicts = programs.iter().zip(answers).map(|(Program { name, host, .. }, answer)| {
+        let result = match on_host(host) {
             Ok(expected) => applets::judge(&expected, &answer),
             Err(error) => Err(format!("on the host's Linux: {error:#}")),
         };

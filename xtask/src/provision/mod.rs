@@ -4,6 +4,7 @@
 //! unpacks it privately ([`apt::unpack`]) or fails with the exact command that the user has to type.
 
 pub mod apt;
+pub mod cross;
 pub mod rust;
 
 use std::path::{Path, PathBuf};

@@ -34,8 +34,7 @@ pub fn core_library(architecture: Architecture) -> Result<CoreLibrary> {
         return Ok(found);
     }
     let target = architecture.bare_target();
-    let may_install = std::env::var_os("RUSTUP_AUTO_INSTALL").is_none_or(|value| value != "0");
-    if may_install && apt::find_program("rustup").is_some() {
+    if rustup_may_install() {
         step(&format!("Installing Rust's core library for {target}"), || {
             quietly(Command::new("rustup").args(["target", "add", target]))
         })?;
@@ -57,6 +56,23 @@ fn find_core_library(architecture: Architecture) -> Option<CoreLibrary> {
         .into_iter()
         .find(|compiler| has_sources(compiler))
         .map(|compiler| CoreLibrary::FromSource { compiler: compiler.into() })
+}
+
+/// Whether `rustup` is there and its user lets it install.
+pub fn rustup_may_install() -> bool {
+    std::env::var_os("RUSTUP_AUTO_INSTALL").is_none_or(|value| value != "0") && apt::find_program("rustup").is_some()
+}
+
+/// The system's own compiler, installed for `purpose` if need be.
+pub fn system_compiler(purpose: &str) -> Result<PathBuf> {
+    const PLACE: &str = "/usr/bin/rustc";
+    if !is_new_enough(PLACE) {
+        apt::install(&source_packages(), purpose)?;
+    }
+    if !is_new_enough(PLACE) {
+        bail!("{PLACE} is older than {}.{}: rustup is needed for {purpose}", MINIMUM.0, MINIMUM.1);
+    }
+    Ok(PLACE.into())
 }
 
 /// What `compiler` answers to a question, if it is there and knows.
