@@ -14,13 +14,16 @@ use crate::progress::show;
 use crate::target::{Architecture, Profile};
 use crate::{kernel_build, layers, provision, workspace};
 
+/// The architectures that are tested unless one is asked for.
+const ARCHITECTURES: &[Architecture] = &[Architecture::X86_64];
+
 /// What to test.
 #[derive(Args, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch on the command line")]
 pub struct TestOptions {
-    /// Machine architecture of the booted tests
-    #[arg(long, value_enum, default_value_t)]
-    arch: Architecture,
+    /// Only this machine architecture; without, each that is tested
+    #[arg(long, value_enum)]
+    arch: Option<Architecture>,
     /// Processor model of the booted tests, in QEMU's own words; those that are about a model keep theirs
     #[arg(long, value_name = "MODEL")]
     cpu: Option<String>,
@@ -68,17 +71,26 @@ pub struct RecordOptions {
 pub fn run(options: &TestOptions) -> Result<u8> {
     let narrowed = options.booted || options.filter.is_some() || options.linux;
     let everything = !(options.checks || options.hosted || narrowed);
+    let architectures = options.arch.map_or(ARCHITECTURES.to_vec(), |architecture| vec![architecture]);
     let mut failures = Vec::new();
     if everything || options.checks {
-        failures.extend(checks(options.arch)?);
+        failures.extend(checks(&architectures)?);
     }
     if everything || options.hosted {
         failures.extend(check("unit tests", cargo(&["test", "--lib", "--bins", "--quiet"])));
     }
     if everything || narrowed {
-        let (passed, failed) = run_booted(options)?;
-        if failed > 0 {
-            failures.push("booted tests".to_owned());
+        let (mut passed, mut failed) = (0, 0);
+        for architecture in &architectures {
+            println!("booted tests on {}", architecture.name());
+            let counts = run_booted(options, *architecture)?;
+            if counts.1 > 0 {
+                failures.push(format!("booted tests on {}", architecture.name()));
+            }
+            (passed, failed) = (passed + counts.0, failed + counts.1);
+        }
+        if passed + failed == 0 {
+            bail!("no booted test has {:?} in its name", options.filter.as_deref().unwrap_or_default());
         }
         println!("\n{passed} passed, {failed} failed");
     }
@@ -93,7 +105,7 @@ pub fn run(options: &TestOptions) -> Result<u8> {
 pub fn record(options: &RecordOptions) -> Result<u8> {
     provision::emulator(options.arch)?;
     let kernel = provision::linux(options.arch)?;
-    let setup = Setup { architecture: options.arch, system: Kernel::Linux, kernel, cpu: None };
+    let setup = Setup::new(options.arch, Kernel::Linux, kernel);
     let mut count = applets::record(&setup, options.filter.as_deref())?;
     if options.filter.as_deref().is_none_or(|word| word.contains("conformance")) {
         count += conformance::record(&setup)?;
@@ -102,8 +114,8 @@ pub fn record(options: &RecordOptions) -> Result<u8> {
     Ok(0)
 }
 
-fn run_booted(options: &TestOptions) -> Result<(usize, usize)> {
-    let architecture = options.arch;
+/// Runs the booted tests; gives how many passed and failed.
+fn run_booted(options: &TestOptions, architecture: Architecture) -> Result<(usize, usize)> {
     provision::emulator(architecture)?;
     let profile = if options.release { Profile::Release } else { Profile::Debug };
     let (system, kernel) = if options.linux {
@@ -112,26 +124,40 @@ fn run_booted(options: &TestOptions) -> Result<(usize, usize)> {
         (Kernel::Ashlar, kernel_build::build(architecture, profile)?.bootable)
     };
     let filter = options.filter.as_deref();
+    let mut jobs = jobs(options, architecture, filter)?;
+    // A processor that was asked for takes the place of all variations.
+    for variation in machines::variations(architecture).iter().filter(|_| options.cpu.is_none()) {
+        let inner = filter.map(|word| word.strip_prefix(variation.name).unwrap_or(word).trim_start_matches('/'));
+        let mut again = self::jobs(options, architecture, inner)?;
+        again.retain(|job| variation.has(&job.name));
+        jobs.extend(again.into_iter().map(|job| job.varied(variation)));
+    }
+    let mut setup = Setup::new(architecture, system, kernel);
+    setup.cpu.clone_from(&options.cpu);
+    Ok(booted::run(&setup, jobs, usize::from(options.jobs), filter))
+}
+
+/// The jobs that `filter` leaves.
+fn jobs(options: &TestOptions, architecture: Architecture, filter: Option<&str>) -> Result<Vec<booted::Job>> {
     let mut jobs = applets::jobs(filter)?;
     jobs.extend(conformance::jobs(architecture, filter)?);
     jobs.extend(user_programs::jobs(architecture, filter)?);
     let endurance = [endurance::hostile(architecture, options.hostile_calls)?, endurance::boots(options.boots)];
-    let single = endurance.into_iter().chain(sessions::jobs()).chain(machines::jobs());
+    let single = endurance.into_iter().chain(sessions::jobs()).chain(machines::jobs(architecture));
     jobs.extend(single.filter(|job| filter.is_none_or(|word| job.name.contains(word))));
-    if jobs.is_empty() {
-        bail!("no booted test has {:?} in its name", filter.unwrap_or_default());
-    }
-    let setup = Setup { architecture, system, kernel, cpu: options.cpu.clone() };
-    Ok(booted::run(&setup, jobs, usize::from(options.jobs), filter))
+    Ok(jobs)
 }
 
 /// The checks of the sources; gives the names of those that failed.
-fn checks(architecture: Architecture) -> Result<Vec<String>> {
+fn checks(architectures: &[Architecture]) -> Result<Vec<String>> {
     let mut failures = Vec::new();
     failures.extend(check("format", cargo(&["fmt", "--all", "--check"])));
     let clippy = ["clippy", "--workspace", "--all-targets", "--quiet", "--", "-Dwarnings"];
     failures.extend(check("clippy on the host", cargo(&clippy)));
-    failures.extend(check("clippy on the bare machine", bare_clippy(architecture)?));
+    for architecture in architectures {
+        let name = format!("clippy on bare {}", architecture.name());
+        failures.extend(check(&name, bare_clippy(*architecture)?));
+    }
     failures.extend(own_check("layers", layers::run()));
     failures.extend(own_check("unsafe census", census::run(&CensusOptions::default())));
     failures.extend(check("documents", docs::command(&DocsOptions { check: true })?));

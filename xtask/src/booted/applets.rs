@@ -1,7 +1,8 @@
 //! The applet cases of `tests/applets/*.sh`, compared with their recording under Linux.
 //!
 //! A file is a group; in it each line `#: name` starts a case. `cargo xtask record` runs them under Debian's Linux in the
-//! same QEMU with the same file tree, and writes `tests/applets/recorded/GROUP.txt`.
+//! same QEMU with the same file tree, and writes `tests/applets/recorded/GROUP.txt`; with `--arch aarch64` it writes
+//! `recorded/aarch64/GROUP.txt`, which holds only the cases where Linux says something else on that architecture.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,8 +10,12 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 
 use super::batch::{self, Answer, Case};
-use super::{Job, Setup, Verdict};
+use super::{Job, RECORDED_IN_COMMON, Setup, Verdict};
+use crate::target::Architecture;
 use crate::workspace;
+
+/// Output and status by case.
+type Recording = BTreeMap<String, (String, u32)>;
 
 /// A file of cases.
 #[derive(Clone, Debug)]
@@ -25,8 +30,27 @@ fn folder() -> PathBuf {
     workspace::root().join("tests/applets")
 }
 
-fn recording_file(group: &str) -> PathBuf {
-    folder().join("recorded").join(format!("{group}.txt"))
+/// A group's recording, or what is different on `architecture`.
+fn recording_file(architecture: Architecture, group: &str) -> PathBuf {
+    let mut file = folder().join("recorded");
+    if architecture != RECORDED_IN_COMMON {
+        file.push(architecture.name());
+    }
+    file.join(format!("{group}.txt"))
+}
+
+/// Output and status of each case recorded in a file; of none where there is no file.
+fn read(architecture: Architecture, group: &str) -> Recording {
+    std::fs::read_to_string(recording_file(architecture, group)).map(|text| decode(&text)).unwrap_or_default()
+}
+
+/// What Linux says on `architecture`.
+fn recorded(architecture: Architecture, group: &str) -> Recording {
+    let mut recording = read(RECORDED_IN_COMMON, group);
+    if architecture != RECORDED_IN_COMMON {
+        recording.extend(read(architecture, group));
+    }
+    recording
 }
 
 /// All groups, by name. Only cases whose `group/name` contains `filter`.
@@ -79,9 +103,7 @@ pub fn jobs(filter: Option<&str>) -> Result<Vec<Job>> {
 }
 
 fn compare(setup: &Setup, group: &Group) -> Result<Vec<Verdict>> {
-    let file = recording_file(&group.name);
-    let text = std::fs::read_to_string(&file).with_context(|| format!("no {}: cargo xtask record", file.display()))?;
-    let recorded = decode(&text);
+    let recorded = recorded(setup.architecture, &group.name);
     let answers = batch::run(setup, &group.cases, |_| ())?;
     let verdicts = group.cases.iter().zip(answers).map(|(case, answer)| {
         let result = match recorded.get(&case.name) {
@@ -126,12 +148,11 @@ pub fn differences(expected: &str, found: &str) -> String {
 
 /// Runs every case under the kernel of `setup` and writes the recordings; gives how many cases there are.
 pub fn record(setup: &Setup, filter: Option<&str>) -> Result<usize> {
-    std::fs::create_dir_all(folder().join("recorded"))?;
     let mut count = 0;
     for group in groups(filter)? {
         let answers = batch::run(setup, &group.cases, |_| ())?;
-        let file = recording_file(&group.name);
-        let mut recorded = std::fs::read_to_string(&file).map(|text| decode(&text)).unwrap_or_default();
+        let file = recording_file(setup.architecture, &group.name);
+        let mut recorded = recorded(setup.architecture, &group.name);
         for (case, answer) in group.cases.iter().zip(answers) {
             match answer {
                 Answer::Ended { output, status } => recorded.insert(case.name.clone(), (output, status)),
@@ -141,15 +162,20 @@ pub fn record(setup: &Setup, filter: Option<&str>) -> Result<usize> {
         }
         // In the order of the source, and without cases that are gone.
         let full = groups(None)?.into_iter().find(|other| other.name == group.name).context("the group is gone")?;
-        let text: String = full
-            .cases
-            .iter()
-            .filter_map(|case| recorded.get(&case.name).map(|(output, status)| encode(&case.name, output, *status)))
-            .collect();
-        std::fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
-        println!("{}", file.display());
+        let names: Vec<&str> = full.cases.iter().map(|case| case.name.as_str()).collect();
+        if setup.architecture != RECORDED_IN_COMMON {
+            let common = read(RECORDED_IN_COMMON, &group.name);
+            recorded.retain(|name, answer| common.get(name) != Some(answer));
+        }
+        super::write_recording(&file, &text_of(&recorded, &names))?;
     }
     Ok(count)
+}
+
+/// The file of `recorded`, in the order of `names`.
+fn text_of(recorded: &Recording, names: &[&str]) -> String {
+    let found = |name: &&str| recorded.get(*name).map(|(output, status)| encode(name, output, *status));
+    names.iter().filter_map(found).collect()
 }
 
 /// A case in a recording: a head line with the status, then the output indented by one column, so that no line of it can
@@ -166,7 +192,7 @@ fn encode(name: &str, output: &str, status: u32) -> String {
     text
 }
 
-fn decode(text: &str) -> BTreeMap<String, (String, u32)> {
+fn decode(text: &str) -> Recording {
     let mut recorded = BTreeMap::new();
     let mut current: Option<(String, String, u32)> = None;
     for line in text.split('\n') {
@@ -210,7 +236,7 @@ mod tests {
         let groups = groups(None).unwrap();
         assert!(groups.iter().map(|group| group.cases.len()).sum::<usize>() >= 120);
         for group in groups {
-            let recorded = decode(&std::fs::read_to_string(recording_file(&group.name)).unwrap());
+            let recorded = read(RECORDED_IN_COMMON, &group.name);
             for case in group.cases {
                 assert!(recorded.contains_key(&case.name), "{} is not recorded", case.name);
             }

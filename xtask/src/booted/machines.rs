@@ -9,22 +9,85 @@ use super::{Job, Setup};
 use crate::cpio::Archive;
 use crate::initramfs::{self, Job as Task, Kernel};
 use crate::qemu::{Configuration, Outcome, TemporaryFile};
-use crate::target::Machine;
+use crate::target::{Architecture, Machine};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The boards that are booted: a name, QEMU's, its properties.
+fn boards(architecture: Architecture) -> &'static [(&'static str, Machine, &'static str)] {
+    match architecture {
+        Architecture::X86_64 => &[
+            ("q35", Machine::Q35, ""),
+            ("pc", Machine::Pc, ""),
+            ("microvm", Machine::Microvm, ""),
+            ("microvm-without-acpi", Machine::Microvm, ",acpi=off"),
+            ("q35-without-acpi", Machine::Q35, ",acpi=off"),
+            ("q35-without-pit", Machine::Q35, ",pit=off"),
+        ],
+        Architecture::Aarch64 => &[
+            ("virt", Machine::Virt, ""),
+            ("virt-gic2", Machine::Virt, ",gic-version=2"),
+            ("virt-gic3-without-its", Machine::Virt, ",gic-version=3,its=off"),
+            // Entered at EL2.
+            ("virt-virtualization", Machine::Virt, ",virtualization=on"),
+            ("virt-without-high-memory", Machine::Virt, ",highmem=off"),
+        ],
+    }
+}
+
+/// The boards that are switched off in each way.
+fn ending(architecture: Architecture) -> &'static [(&'static str, Machine)] {
+    match architecture {
+        Architecture::X86_64 => &[("q35", Machine::Q35), ("pc", Machine::Pc), ("microvm", Machine::Microvm)],
+        Architecture::Aarch64 => &[("virt", Machine::Virt)],
+    }
+}
+
+/// The processors that are booted, beside the one that all tests run on.
+fn processors(architecture: Architecture) -> &'static [&'static str] {
+    match architecture {
+        Architecture::X86_64 => &["qemu64", "max", "Haswell"],
+        Architecture::Aarch64 => {
+            &["cortex-a53", "cortex-a72", "neoverse-n1", "max,sve=off", "max,pauth-impdef=on,lpa2=off"]
+        }
+    }
+}
+
+/// A processor and board on which a part of all tests runs again.
+pub struct Variation {
+    /// The prefix of its tests' names.
+    pub name: &'static str,
+    /// QEMU's processor model.
+    pub cpu: &'static str,
+    /// Properties of the architecture's first board.
+    pub properties: &'static str,
+    /// Jobs and groups of jobs.
+    pub tests: &'static [&'static str],
+}
+
+impl Variation {
+    /// Whether the job `name` is among its tests.
+    pub fn has(&self, name: &str) -> bool {
+        self.tests.iter().any(|test| name == *test || name.strip_prefix(test).is_some_and(|rest| rest.starts_with('/')))
+    }
+}
+
+/// The variations: without large-system atomics and PAN, and with them; each with another interrupt controller.
+pub fn variations(architecture: Architecture) -> &'static [Variation] {
+    const TESTS: &[&str] = &["conformance", "applets/processes", "applets/shell", "sessions/interrupt"];
+    match architecture {
+        Architecture::X86_64 => &[],
+        Architecture::Aarch64 => &[
+            Variation { name: "cortex-a72", cpu: "cortex-a72", properties: ",gic-version=2", tests: TESTS },
+            Variation { name: "neoverse-n1", cpu: "neoverse-n1", properties: ",gic-version=3", tests: TESTS },
+        ],
+    }
+}
+
 /// The jobs.
-pub fn jobs() -> Vec<Job> {
-    let boards = [
-        ("q35", Machine::Q35, ""),
-        ("pc", Machine::Pc, ""),
-        ("microvm", Machine::Microvm, ""),
-        ("microvm-without-acpi", Machine::Microvm, ",acpi=off"),
-        ("q35-without-acpi", Machine::Q35, ",acpi=off"),
-        ("q35-without-pit", Machine::Q35, ",pit=off"),
-    ];
+pub fn jobs(architecture: Architecture) -> Vec<Job> {
     let mut jobs = Vec::new();
-    for (name, machine, properties) in boards {
+    for &(name, machine, properties) in boards(architecture) {
         jobs.push(Job::single(&format!("machines/{name}"), move |setup| {
             if setup.system == Kernel::Linux && machine == Machine::Microvm {
                 return Ok(()); // Has no second serial line for the status, and hangs with ACPI.
@@ -35,7 +98,7 @@ pub fn jobs() -> Vec<Job> {
             })
         }));
     }
-    for (board, machine) in [("q35", Machine::Q35), ("pc", Machine::Pc), ("microvm", Machine::Microvm)] {
+    for &(board, machine) in ending(architecture) {
         for way in ["poweroff -f", "reboot -f", "halt -f"] {
             let name = format!("machines/{board}-{}", way.trim_end_matches(" -f"));
             jobs.push(Job::single(&name, move |setup| {
@@ -54,8 +117,9 @@ pub fn jobs() -> Vec<Job> {
             }));
         }
     }
-    for cpu in ["qemu64", "max", "Haswell"] {
-        jobs.push(Job::single(&format!("machines/cpu-{cpu}"), move |setup| {
+    for &cpu in processors(architecture) {
+        let name = format!("machines/cpu-{}", cpu.replace(',', "-"));
+        jobs.push(Job::single(&name, move |setup| {
             expect(setup, "echo alive", "alive\n", Outcome::Exited(0), |configuration| {
                 configuration.cpu = Some(cpu.to_owned());
             })

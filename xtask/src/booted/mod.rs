@@ -18,15 +18,19 @@ pub mod sessions;
 pub mod user_programs;
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
+use self::machines::Variation;
 use crate::initramfs::{Kernel, Terminal};
 use crate::qemu::{Accelerator, Clock, Configuration, Debugger, Serial};
 use crate::target::Architecture;
+
+/// The architecture whose recordings of Linux are the common ones; those of another hold what Linux does otherwise there.
+pub const RECORDED_IN_COMMON: Architecture = Architecture::X86_64;
 
 /// What every job needs to boot machines.
 #[derive(Clone, Debug)]
@@ -39,6 +43,8 @@ pub struct Setup {
     pub kernel: PathBuf,
     /// The processor model, where a job does not ask for one itself; `None` is the best.
     pub cpu: Option<String>,
+    /// Properties of the board, likewise.
+    pub machine_properties: String,
 }
 
 /// How one thing tested went.
@@ -81,7 +87,29 @@ impl Job {
     }
 }
 
+impl Job {
+    /// The same on another processor and board.
+    pub fn varied(self, variation: &'static Variation) -> Self {
+        let work = self.work;
+        Self::new(format!("{}/{}", variation.name, self.name), move |setup| {
+            let mut setup = setup.clone();
+            setup.cpu = Some(variation.cpu.to_owned());
+            variation.properties.clone_into(&mut setup.machine_properties);
+            let mut verdicts = work(&setup);
+            for verdict in &mut verdicts {
+                verdict.name = format!("{}/{}", variation.name, verdict.name);
+            }
+            verdicts
+        })
+    }
+}
+
 impl Setup {
+    /// The architecture's first board and best processor.
+    pub fn new(architecture: Architecture, system: Kernel, kernel: PathBuf) -> Self {
+        Self { architecture, system, kernel, cpu: None, machine_properties: String::new() }
+    }
+
     /// A machine with `initrd` whose serial line is ours; callers change what they want otherwise.
     pub fn machine(&self, initrd: PathBuf) -> Configuration {
         let console = self.architecture.serial_console();
@@ -92,7 +120,7 @@ impl Setup {
         Configuration {
             architecture: self.architecture,
             machine: self.architecture.board(),
-            machine_properties: String::new(),
+            machine_properties: self.machine_properties.clone(),
             cpu: self.cpu.clone(),
             cpus: 1,
             memory: "256M".to_owned(),
@@ -112,6 +140,20 @@ impl Setup {
     pub fn terminal() -> Terminal {
         Terminal { kind: "vt100".to_owned(), size: Some((80, 24)) }
     }
+}
+
+/// Writes a recording; one that says nothing has no file.
+fn write_recording(file: &Path, text: &str) -> Result<()> {
+    if text.is_empty() {
+        let _ = std::fs::remove_file(file);
+        return Ok(());
+    }
+    if let Some(folder) = file.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))?;
+    println!("{}", file.display());
+    Ok(())
 }
 
 /// Runs `jobs`, `workers` at a time, printing each verdict that is bad as it comes; gives how many passed and failed.
