@@ -196,12 +196,9 @@ impl Configuration {
         }
         add(&["-no-reboot"]);
         if self.clock == Clock::Counted {
-            // A time-stamp counter of 1 GHz and a generic timer of 62.5 MHz: both tick once per instruction.
-            let shift = match self.architecture {
-                Architecture::X86_64 => 0,
-                Architecture::Aarch64 => 4,
-            };
-            add(&["-icount", &format!("shift={shift},sleep=off")]);
+            add(&["-icount", &format!("shift={},sleep=off", self.architecture.counting_shift())]);
+            // What the processor draws as random and the date that the clock chip has are the same in each run too.
+            add(&["-seed", "1", "-rtc", "base=2026-01-01T00:00:00,clock=vm"]);
         }
         if self.debugger == Debugger::Wait {
             add(&["-S", "-gdb", "tcp:127.0.0.1:1234"]);

@@ -95,6 +95,15 @@ impl Architecture {
         }
     }
 
+    /// With `-icount shift=` this the counter that programs read ticks once per instruction: the time-stamp counter's frequency is 1 GHz,
+    /// the generic timer's 62.5 MHz.
+    pub fn counting_shift(self) -> u32 {
+        match self {
+            Self::X86_64 => 0,
+            Self::Aarch64 => 4,
+        }
+    }
+
     /// The architecture that the tool runs on, if it is one of ours.
     pub fn host() -> Option<Self> {
         match std::env::consts::ARCH {

@@ -1,13 +1,20 @@
 //! Counts what operations of the kernel cost. Under QEMU's `-icount` the machine's counter is the number of instructions
-//! executed, so each row is exact and the same in each run. Prints `row NAME INSTRUCTIONS` lines; `cargo xtask bench` runs it on Ashlar and on Linux.
+//! executed, so each row is exact and the same in each run. Prints lines `row NAME INSTRUCTIONS | WHAT IS DONE`; `cargo xtask bench` runs
+//! it on Ashlar and on Linux.
+//!
+//! The rows shall show the kernel: where a library's part would be large the system call is made by its number, and this program starts
+//! from the C library alone, without Rust's runtime, which would give each thread a signal stack.
 
+#![no_main]
 #![allow(unsafe_code, reason = "system calls through libc")]
 
-use ashlar_user::counter::now;
+use std::ffi::{c_char, c_int, c_void};
 use std::hint::black_box;
-use std::process::ExitCode;
-use std::ptr::null_mut;
+use std::mem::zeroed;
+use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use ashlar_user::counter::now;
 
 const PAGE: usize = 4096;
 const BOTH: i32 = libc::PROT_READ | libc::PROT_WRITE;
@@ -31,15 +38,14 @@ fn measure(count: u64, mut work: impl FnMut()) -> u64 {
     spent.saturating_sub(now() - start) / count
 }
 
-fn row(name: &str, instructions: u64) {
-    println!("row {name} {instructions}");
+fn row(name: &str, what: &str, instructions: u64) {
+    println!("row {name} {instructions} | {what}");
 }
 
-fn main() -> ExitCode {
-    let mut arguments = std::env::args().skip(1);
-    if arguments.next().as_deref() == Some("leave") {
-        return ExitCode::SUCCESS;
-    }
+/// The program: called by the C library's start code.
+// SAFETY: it is the only function of this name, with the signature that the C library calls.
+#[unsafe(no_mangle)]
+pub extern "C" fn main(_count: c_int, _arguments: *const *const c_char) -> c_int {
     calls();
     files();
     processes();
@@ -47,15 +53,16 @@ fn main() -> ExitCode {
     messages();
     large_fork();
     println!("bench: done");
-    ExitCode::SUCCESS
+    0
 }
 
 fn calls() {
     // SAFETY: calls without pointers, and one with a valid place.
     unsafe {
-        row("null call (getpid)", measure(2000, || _ = black_box(libc::syscall(libc::SYS_getpid))));
-        let mut time = std::mem::zeroed::<libc::timespec>();
-        row("clock_gettime", measure(2000, || _ = libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time)));
+        row("null call (getpid)", "getpid by number", measure(2000, || _ = black_box(libc::syscall(libc::SYS_getpid))));
+        let mut time = zeroed::<libc::timespec>();
+        let read = || _ = libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time);
+        row("clock_gettime", "the C library's, through the vDSO", measure(2000, read));
     }
 }
 
@@ -65,56 +72,80 @@ fn files() {
     // SAFETY: the buffer is a page long, and the names end in NUL.
     unsafe {
         let zero = libc::open(c"/dev/zero".as_ptr(), libc::O_RDONLY);
-        row("read of one byte", measure(2000, || _ = libc::read(zero, place, 1)));
+        row("read of one byte", "read of /dev/zero", measure(2000, || _ = libc::read(zero, place, 1)));
         let null = libc::open(c"/dev/null".as_ptr(), libc::O_WRONLY);
-        row("write of one byte", measure(2000, || _ = libc::write(null, place, 1)));
+        row("write of one byte", "write to /dev/null", measure(2000, || _ = libc::write(null, place, 1)));
         let name = c"/tmp/bench-file".as_ptr();
         let file = libc::open(name, libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC, 0o600);
         libc::write(file, place, PAGE);
-        row("read of 4 KiB", measure(1000, || _ = libc::pread(file, place, PAGE, 0)));
-        row("write of 4 KiB", measure(1000, || _ = libc::pwrite(file, place, PAGE, 0)));
-        row("open+close", measure(1000, || _ = libc::close(libc::open(name, libc::O_RDONLY))));
-        let mut status = std::mem::zeroed::<libc::stat>();
-        row("stat", measure(1000, || _ = libc::stat(name, &raw mut status)));
+        row("read of 4 KiB", "pread of a file in a tmpfs", measure(1000, || _ = libc::pread(file, place, PAGE, 0)));
+        row("write of 4 KiB", "pwrite over what is there", measure(1000, || _ = libc::pwrite(file, place, PAGE, 0)));
+        row(
+            "open+close",
+            "of that file, /tmp/bench-file",
+            measure(1000, || _ = libc::close(libc::open(name, libc::O_RDONLY))),
+        );
+        let mut status = zeroed::<libc::stat>();
+        row("stat", "of that file by its path", measure(1000, || _ = libc::stat(name, &raw mut status)));
         libc::unlink(name);
     }
 }
 
-/// Forks; the child does `work` and ends.
+/// Forks by the system call's number; the child does `work` and ends.
 fn fork_and(work: impl FnOnce()) -> i32 {
-    // SAFETY: one thread runs at this time.
+    // SAFETY: no thread of this program holds a lock that the child could want, and the child makes system calls only.
     unsafe {
-        let child = libc::fork();
+        let child = libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0);
         if child == 0 {
             work();
-            libc::_exit(0);
+            libc::syscall(libc::SYS_exit_group, 0);
         }
-        child
+        child as i32
     }
 }
 
 fn wait_for(child: i32) {
-    // SAFETY: no status is asked for.
-    unsafe { libc::waitpid(child, null_mut(), 0) };
+    // SAFETY: no status and no usage are asked for.
+    unsafe { libc::syscall(libc::SYS_wait4, child, 0, 0, 0) };
 }
 
 fn processes() {
-    row("fork+exit+wait", measure(100, || wait_for(fork_and(|| ()))));
-    let own = c"/proc/self/exe".as_ptr();
-    let named = c"/usr/local/bin/bench".as_ptr();
-    let arguments = [named, c"leave".as_ptr(), std::ptr::null()];
-    let environment = [std::ptr::null()];
+    row("fork+exit+wait", "clone, exit_group, wait4 by number", measure(100, || wait_for(fork_and(|| ()))));
+    let named = c"/usr/local/bin/leave".as_ptr();
+    let arguments = [named, null()];
+    let environment = [null::<c_char>()];
     let run = || {
-        wait_for(fork_and(|| {
-            // SAFETY: the lists end in null pointers and the strings in NUL.
-            unsafe {
-                libc::execve(named, arguments.as_ptr(), environment.as_ptr());
-                libc::execve(own, arguments.as_ptr(), environment.as_ptr());
-            }
-        }));
+        // SAFETY: the lists end in null pointers and the strings in NUL.
+        wait_for(fork_and(|| _ = unsafe { libc::execve(named, arguments.as_ptr(), environment.as_ptr()) }));
     };
-    row("fork+exec+wait", measure(50, run));
-    row("thread create+join", measure(100, || _ = std::thread::spawn(|| ()).join()));
+    row(
+        "fork+exec+wait",
+        "the same with execve of a static C program that returns at once, its start included",
+        measure(50, run),
+    );
+    row(
+        "thread create+join",
+        "pthread_create and pthread_join, stacks from the C library's cache",
+        measure(100, || join(spawn(leave))),
+    );
+}
+
+extern "C" fn leave(_: *mut c_void) -> *mut c_void {
+    null_mut()
+}
+
+fn spawn(entry: extern "C" fn(*mut c_void) -> *mut c_void) -> libc::pthread_t {
+    // SAFETY: the entry functions of this program take no argument and end.
+    unsafe {
+        let mut thread = zeroed::<libc::pthread_t>();
+        libc::pthread_create(&raw mut thread, null(), entry, null_mut());
+        thread
+    }
+}
+
+fn join(thread: libc::pthread_t) {
+    // SAFETY: each thread is joined once.
+    unsafe { libc::pthread_join(thread, null_mut()) };
 }
 
 /// Anonymous memory in pages of 4 KiB.
@@ -145,7 +176,7 @@ fn touch(area: *mut u8, pages: usize) -> u64 {
 fn memory() {
     const PAGES: usize = 2048;
     let area = map(PAGES);
-    row("anonymous fault", touch(area, PAGES));
+    row("anonymous fault", "first write to each of 2,048 pages, per page", touch(area, PAGES));
     // The child writes to what it shares with its parent, and leaves the count in shared memory.
     // SAFETY: a fresh shared page, used as one counter.
     let cell = unsafe {
@@ -154,16 +185,20 @@ fn memory() {
     };
     cell.store(0, Ordering::Relaxed);
     wait_for(fork_and(|| cell.store(touch(area, PAGES), Ordering::Relaxed)));
-    row("copy-on-write fault", cell.load(Ordering::Relaxed));
+    row(
+        "copy-on-write fault",
+        "first write of a child to each of its parent's 2,048 pages, per page",
+        cell.load(Ordering::Relaxed),
+    );
     unmap(area, PAGES);
-    row("mmap+munmap", measure(500, || unmap(map_plain(), 1)));
+    row("mmap+munmap", "one page, never touched", measure(500, || unmap(map_plain(), 1)));
     let touched = || {
         let area = map_plain();
         // SAFETY: the page was just mapped.
         unsafe { area.write_volatile(1) };
         unmap(area, 1);
     };
-    row("mmap+touch+munmap", measure(500, touched));
+    row("mmap+touch+munmap", "one page, written once", measure(500, touched));
 }
 
 fn map_plain() -> *mut u8 {
@@ -179,7 +214,11 @@ fn messages() {
         let handler: extern "C" fn(i32) = on_signal;
         libc::signal(libc::SIGUSR1, handler as *const () as usize);
         let own = libc::getpid();
-        row("signal to self", measure(500, || _ = libc::kill(own, libc::SIGUSR1)));
+        row(
+            "signal to self",
+            "kill, the handler, and the return from it",
+            measure(500, || _ = libc::kill(own, libc::SIGUSR1)),
+        );
     }
     pipe_round_trip();
     futex_round_trip();
@@ -204,7 +243,7 @@ fn pipe_round_trip() {
             libc::write(there[1], place, 1);
             libc::read(back[0], place, 1);
         };
-        row("pipe round trip", measure(500, trip));
+        row("pipe round trip", "one byte to another process and one back", measure(500, trip));
         libc::close(there[1]);
         wait_for(child);
     }
@@ -229,28 +268,33 @@ fn await_turn(other: u32) {
 }
 
 fn futex_round_trip() {
-    let partner = std::thread::spawn(|| {
+    extern "C" fn partner(_: *mut c_void) -> *mut c_void {
         loop {
             await_turn(0);
             if TURN.load(Ordering::SeqCst) == 2 {
-                break;
+                return null_mut();
             }
             give_turn(0);
         }
-    });
+    }
+    let partner = spawn(partner);
     let trip = || {
         give_turn(1);
         await_turn(1);
     };
-    row("futex round trip", measure(500, trip));
+    row("futex round trip", "waking another thread and sleeping until it answers", measure(500, trip));
     give_turn(2);
-    let _ = partner.join();
+    join(partner);
 }
 
 fn large_fork() {
     const PAGES: usize = 256 * 256;
     let area = map(PAGES);
     touch(area, PAGES);
-    row("fork with 256 MiB", measure(3, || wait_for(fork_and(|| ()))));
+    row(
+        "fork with 256 MiB",
+        "fork+exit+wait with 65,536 more pages of private memory",
+        measure(3, || wait_for(fork_and(|| ()))),
+    );
     unmap(area, PAGES);
 }
