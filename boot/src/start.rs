@@ -156,6 +156,7 @@ fn init() {
     }
     unpack(&context);
     let thread = process::current_thread();
+    process::thread::set_initial_file_system(context.clone());
     thread.set_file_system(Some(context));
     let _ = thread.replace_files(Some(Arc::new(FileTable::new())));
     open_console();

@@ -15,8 +15,8 @@
 //! | a process | parent, children, threads, group | [`table::lock`], then [`Process::family`] |
 //!
 //! # Lock order
-//! process table ([`crate::sync::LockRank::ProcessTable`]; guards all relations) → a process's own state (`Process`) →
-//! signal state (`Signal`) → a thread's cells (`Thread`) → run queues (`RunQueue`). None is held over anything that sleeps.
+//! process table ([`crate::sync::LockRank::ProcessTable`]; guards all relations) → a process's own state (`Process`) → its limits and
+//! timers (`ProcessTimers`) → signal state (`Signal`) → a thread's cells (`Thread`) → run queues (`RunQueue`). None is held over anything that sleeps.
 //!
 //! # Life
 //! `fork` makes a process with one thread; `exit` ends a thread; the last thread's end makes the process a zombie, which
@@ -242,7 +242,7 @@ impl Process {
             signals,
             attributes: attributes::ProcessAttributes::default(),
             timers: timers::ProcessTimers::default(),
-            limits: SpinLock::new(LockRank::Process, limits),
+            limits: SpinLock::new(LockRank::ProcessTimers, limits),
             family: TableCell::new(Family::default()),
             parent_id: AtomicI32::new(0),
             live_threads: AtomicU32::new(0),

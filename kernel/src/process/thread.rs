@@ -274,8 +274,13 @@ impl Thread {
     pub fn try_files(&self) -> Option<Arc<FileTable>> {
         self.read(&self.files)
     }
+    /// Its root, working directory and umask, if it has not given them up; the kernel's own threads have none.
+    #[must_use]
+    pub fn try_file_system(&self) -> Option<Arc<FsContext>> {
+        self.read(&self.file_system)
+    }
     /// Its root, working directory and umask. A thread that has none of its own (one that has ended, or works for the kernel) has
-    /// those of [`set_initial_file_system`].
+    /// those of [`set_initial_file_system`]: for the running thread. What looks at others wants [`Self::try_file_system`].
     #[must_use]
     #[inline]
     pub fn file_system(&self) -> Arc<FsContext> {

@@ -3,6 +3,9 @@
 //! A thread that holds a spinlock may take another only if its rank is *higher*. Two locks of one rank are never held together,
 //! except where a comment at the lock names a second order (by address, say) and uses [`super::SpinLock::lock_nested`].
 //! Sleeping locks come before all spinlocks: no [`super::Mutex`] is taken while a spinlock is held.
+//!
+//! An interrupt may come while its CPU holds any lock that leaves interrupts on. What interrupt handlers take therefore ranks
+//! above all of those: from [`LockRank::ProcessTimers`] on.
 
 use crate::arch::{Cpu, Current};
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -19,14 +22,18 @@ pub enum LockRank {
     FileSystem = 12,
     /// One file, pipe, terminal or event object.
     FileObject = 16,
-    /// Signal state of a process (shared handlers and pending signals).
-    Signal = 20,
     /// Address-space structures that are not under its sleeping lock.
-    AddressSpace = 24,
+    AddressSpace = 20,
     /// Page-cache trees.
-    PageCache = 28,
+    PageCache = 24,
     /// Futex buckets.
-    Futex = 32,
+    Futex = 28,
+    /// A process's limits, its interval timers and its list of POSIX timers. The first rank that interrupt handlers take.
+    ProcessTimers = 30,
+    /// One POSIX timer.
+    PosixTimer = 32,
+    /// Signal state of a process (shared handlers and pending signals).
+    Signal = 34,
     /// Timer queues.
     Timer = 36,
     /// Wait queues.
@@ -58,6 +65,9 @@ fn held() -> Option<&'static AtomicU64> {
 pub(super) fn acquire(rank: LockRank) {
     if !cfg!(debug_assertions) {
         return;
+    }
+    if (rank as u8) < LockRank::ProcessTimers as u8 && Current::local().in_interrupt() {
+        panic!("lock order: {rank:?} ({}) taken by an interrupt handler", rank as u8);
     }
     let Some(held) = held() else { return };
     let ranks = held.load(Relaxed);

@@ -55,7 +55,7 @@ pub struct IntervalTimers {
 impl Default for IntervalTimers {
     fn default() -> Self {
         Self {
-            real: SpinLock::new(LockRank::Process, Real::default()),
+            real: SpinLock::new(LockRank::ProcessTimers, Real::default()),
             in_user_mode: CpuTimer::default(),
             profile: CpuTimer::default(),
         }

@@ -5,7 +5,8 @@
 //! costs nothing, and the expiries in between are counted as overruns. Timers on CPU time ([`interval::Kind::Virtual`] and
 //! [`interval::Kind::Profile`]) and the limit are driven by the accounting tick.
 //!
-//! Lock order: a timer's lock (rank `Process`, interrupts off), then the timer queue's. Signals are sent with neither held.
+//! Lock order: a timer's lock (rank `ProcessTimers` or `PosixTimer`, interrupts off), then the timer queue's. Signals are sent with
+//! neither held.
 
 pub mod interval;
 pub mod posix;

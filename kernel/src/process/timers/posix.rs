@@ -137,7 +137,7 @@ pub struct PosixTimers {
 
 impl Default for PosixTimers {
     fn default() -> Self {
-        Self { timers: SpinLock::new(LockRank::Process, Vec::new()) }
+        Self { timers: SpinLock::new(LockRank::ProcessTimers, Vec::new()) }
     }
 }
 
@@ -179,7 +179,7 @@ impl PosixTimers {
                 clock,
                 notification,
                 process: Arc::downgrade(process),
-                state: SpinLock::new(LockRank::FileSystem, State::default()),
+                state: SpinLock::new(LockRank::PosixTimer, State::default()),
                 _charge: charge,
             }),
         );

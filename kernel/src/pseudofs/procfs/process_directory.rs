@@ -7,6 +7,7 @@ use super::descriptors;
 use super::process_report::{self as report, Strings, Subject};
 use super::system_report;
 use crate::base::{Errno, Result, VirtualAddress};
+use crate::fs::context::FsContext;
 use crate::fs::file::{FileOperations, OpenFile};
 use crate::fs::inode::{Inode, LinkTarget};
 use crate::fs::io::{IoDestination, IoSource};
@@ -270,7 +271,7 @@ impl ReportFile {
         text: &mut Vec<u8>,
         write: fn(&mut Vec<u8>, &[Arc<crate::fs::Mount>], &Location),
     ) -> Result<()> {
-        let context = self.owner.thread().map_err(|_| Errno::EINVAL)?.file_system();
+        let context = self.owner.thread().ok().and_then(|thread| thread.try_file_system()).ok_or(Errno::EINVAL)?;
         write(text, &context.namespace().collect_mounts(), &context.root());
         Ok(())
     }
@@ -404,6 +405,13 @@ struct MagicLink {
     link: Link,
 }
 
+impl MagicLink {
+    /// The directories; `ENOENT` for a thread that has ended and for the kernel's own, as on Linux.
+    fn file_system(&self) -> Result<Arc<FsContext>> {
+        self.owner.thread()?.try_file_system().ok_or(Errno::ENOENT)
+    }
+}
+
 impl PseudoLink for MagicLink {
     fn target(&self) -> Result<LinkTarget> {
         may_inspect(self.owner.process())?;
@@ -412,8 +420,8 @@ impl PseudoLink for MagicLink {
                 let program = self.owner.process().program().ok_or(Errno::ENOENT)?;
                 pseudo::location_of(&program.file)
             }
-            Link::WorkingDirectory => self.owner.thread()?.file_system().working_directory(),
-            Link::Root => self.owner.thread()?.file_system().root(),
+            Link::WorkingDirectory => self.file_system()?.working_directory(),
+            Link::Root => self.file_system()?.root(),
         };
         Ok(LinkTarget::Jump(location))
     }

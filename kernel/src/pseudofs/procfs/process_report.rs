@@ -211,8 +211,8 @@ pub fn status(subject: &Subject) -> Vec<u8> {
     let (letter, word) = subject.state();
     let credentials = subject.thread.as_ref().map_or_else(|| process.credentials(), |thread| thread.credentials());
     let mut rest = String::new();
-    if let Some(thread) = &subject.thread {
-        let _ = write!(rest, "\nUmask:\t{:04o}", thread.file_system().umask());
+    if let Some(context) = subject.thread.as_ref().and_then(|thread| thread.try_file_system()) {
+        let _ = write!(rest, "\nUmask:\t{:04o}", context.umask());
     }
     let _ = writeln!(rest, "\nState:\t{letter} ({word})\nTgid:\t{}\nNgid:\t0", process.pid());
     let _ = writeln!(rest, "Pid:\t{}\nPPid:\t{}\nTracerPid:\t0", subject.number(), process.parent_pid());
