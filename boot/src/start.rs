@@ -53,7 +53,7 @@ pub fn start() -> ! {
     time::initialize();
     if process::start_init(init).is_err() {
         log::error!("no memory for the first process");
-        Current::power_off(1);
+        Current::exit(1);
     }
     if let Err(error) = device::start_threads() {
         log::error!("no console thread: {error}");

@@ -379,11 +379,15 @@ pub trait SerialConsole {
 
 /// Ending it.
 pub trait Power {
-    /// Switches the machine off; `code` is given to an emulator that takes one.
-    fn power_off(code: u8) -> !;
+    /// Switches the machine off.
+    fn power_off() -> !;
+    /// Ends the machine with a status, for an emulator that listens ([`Self::enable_exit_report`]); without one it is switched off.
+    fn exit(_status: u8) -> ! {
+        Self::power_off()
+    }
     /// Resets the machine.
     fn reboot() -> !;
-    /// From now on [`Self::power_off`] and [`Self::report_panic`] also tell the emulator that runs us how it ended: the command
+    /// From now on [`Self::exit`] and [`Self::report_panic`] also tell the emulator that runs us how it ended: the command
     /// line said that it listens.
     fn enable_exit_report() {}
     /// Tells a listening emulator, which then ends, that the kernel has panicked. Returns where none listens.

@@ -374,7 +374,7 @@ fn end_of_init(status: ExitStatus) {
     if POWER_OFF_WITH_INIT.load(Relaxed) {
         let code = status.signal().map_or(status.code(), |signal| 128 + signal.cast_signed());
         log::info!("init has ended with status {code}: power off");
-        Current::power_off(u8::try_from(code).unwrap_or(u8::MAX));
+        Current::exit(u8::try_from(code).unwrap_or(u8::MAX));
     }
     panic!("Attempted to kill init! exitcode=0x{:08x}", status.0);
 }

@@ -216,4 +216,20 @@ mod tests {
         let _first = high.lock();
         let _second = low.lock();
     }
+
+    #[test]
+    #[cfg(debug_assertions)]
+    fn interrupt_handlers_take_only_what_ranks_above_threads_locks() {
+        let take = |rank| {
+            // A thread of its own: the emulated CPU is this thread's.
+            std::thread::spawn(move || {
+                let lock: SpinLock<(), InterruptsDisabled> = SpinLock::new(rank, ());
+                Current::local().enter_interrupt();
+                drop(lock.lock());
+            })
+            .join()
+        };
+        assert!(take(LockRank::Signal).is_ok() && take(LockRank::ProcessTimers).is_ok());
+        assert!(take(LockRank::Process).is_err() && take(LockRank::Futex).is_err());
+    }
 }

@@ -165,11 +165,11 @@ pub fn reboot(call: &mut Call<'_>, magic: u32, magic2: u32, command: u32, argume
         HALT => {
             // Nothing but the switch ends a halted machine; an emulator is better ended.
             log::warn!("reboot: System halted");
-            Current::power_off(0)
+            Current::power_off()
         }
         POWER_OFF => {
             log::warn!("reboot: Power down");
-            Current::power_off(0)
+            Current::power_off()
         }
         // Nobody sends Ctrl-Alt-Del here.
         CAD_ON | CAD_OFF => Ok(()),

@@ -1,5 +1,6 @@
 //! The conformance cases, by subject.
 
+mod clients;
 mod events;
 mod files;
 mod memory;
@@ -22,6 +23,7 @@ pub fn all() -> Vec<Case> {
         threads::CASES,
         time::CASES,
         terminals::CASES,
+        clients::CASES,
     ]
     .concat()
 }

@@ -84,11 +84,24 @@ fn handler_runs() {
     println!("{:?}", seen());
 }
 
-extern "C" fn fault(signal: i32, information: *mut libc::siginfo_t, _context: *mut libc::c_void) {
+/// Where a handler's context goes on.
+fn instruction_of(context: *const libc::c_void) -> usize {
+    let context = unsafe { &*context.cast::<libc::ucontext_t>() };
+    #[cfg(target_arch = "x86_64")]
+    let instruction = context.uc_mcontext.gregs[libc::REG_RIP as usize] as usize;
+    #[cfg(not(target_arch = "x86_64"))]
+    let instruction = context.uc_mcontext.pc as usize;
+    instruction
+}
+
+extern "C" fn fault(signal: i32, information: *mut libc::siginfo_t, context: *mut libc::c_void) {
     let information = unsafe { &*information };
     let address = unsafe { information.si_addr() } as usize;
     let shown = if !(0x10_0000..1 << 47).contains(&address) {
         format!("{address:#x}")
+    } else if matches!(signal, libc::SIGFPE | libc::SIGILL) && address == instruction_of(context) {
+        // Where in the program that is changes with each build.
+        "of the instruction".into()
     } else {
         format!("page offset {:#x}", address & 0xfff)
     };

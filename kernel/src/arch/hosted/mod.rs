@@ -256,8 +256,11 @@ impl SerialConsole for Hosted {
 impl super::SharedObject for Hosted {}
 
 impl Power for Hosted {
-    fn power_off(code: u8) -> ! {
-        std::process::exit(code.into())
+    fn power_off() -> ! {
+        std::process::exit(0)
+    }
+    fn exit(status: u8) -> ! {
+        std::process::exit(status.into())
     }
     fn reboot() -> ! {
         std::process::exit(0)

@@ -60,15 +60,23 @@ fn triple_fault() -> ! {
 }
 
 impl Power for X86_64 {
-    fn power_off(code: u8) -> ! {
+    fn exit(status: u8) -> ! {
+        Self::disable_interrupts();
+        if EXIT_REPORT.load(Relaxed) {
+            // SAFETY: QEMU's devices are there, as the command line said; the second ends the machine.
+            unsafe {
+                port::write_u8(STATUS_PORT, status);
+                port::write_u32(EXIT_PORT, status.into());
+            }
+        }
+        Self::power_off()
+    }
+
+    fn power_off() -> ! {
         Self::disable_interrupts();
         let ports = PORTS.get().copied().unwrap_or_default();
         // SAFETY: the machine is meant to end here; a port without a device ignores the value.
         unsafe {
-            if EXIT_REPORT.load(Relaxed) {
-                port::write_u8(STATUS_PORT, code);
-                port::write_u32(EXIT_PORT, code.into());
-            }
             if let Some((address, value)) = ports.sleep_register {
                 write_memory(address, value);
                 pause();
