@@ -24,10 +24,14 @@
 
 use crate::base::{CpuId, Nanoseconds, PhysicalAddress, VirtualAddress};
 
+#[cfg(any(test, all(target_os = "none", target_arch = "aarch64")))]
+pub mod aarch64;
 pub mod boot_information;
 pub mod cpu_local;
 #[cfg(not(target_os = "none"))]
 pub mod hosted;
+pub mod shared_object;
+pub mod user_context;
 #[cfg(target_arch = "x86_64")]
 pub mod x86_64;
 
@@ -250,7 +254,7 @@ pub struct SignalDelivery<'a> {
     pub signal: u32,
     /// The handler.
     pub handler: VirtualAddress,
-    /// Where it returns to; zero where the program gave nothing.
+    /// Where it returns to: what the program gave, or the vDSO's code where the machine has some; zero for neither.
     pub restorer: VirtualAddress,
     /// The `siginfo`, for handlers that want it.
     pub information: Option<&'a [u8; 128]>,
@@ -359,6 +363,10 @@ pub trait SharedObject {
     /// # Safety
     /// The page is the machine's to write for good; nobody else writes it.
     unsafe fn set_shared_data(_page: VirtualAddress) {}
+    /// Where in the image signal handlers return to when the program named no place; `None` where it must name one.
+    fn signal_return_offset() -> Option<u64> {
+        None
+    }
     /// `AT_HWCAP` and `AT_HWCAP2`.
     fn hardware_capabilities() -> [u64; 2] {
         [0; 2]
@@ -416,6 +424,10 @@ pub struct PageFault {
     pub present: bool,
     /// Whether user mode touched it (false also for the kernel's own accesses to user memory).
     pub user: bool,
+    /// The machine's vector and error code, for the signal frame and the log.
+    pub vector: u64,
+    /// See `vector`. It shows a program nothing of where kernel addresses are mapped.
+    pub error_code: u64,
 }
 
 /// A synchronous exception other than a page fault, in Linux's terms.
@@ -431,6 +443,8 @@ pub struct Exception {
     pub vector: u64,
     /// See `vector`.
     pub error_code: u64,
+    /// What signal frames show as the last fault's address from now on, where the machine says one.
+    pub fault_address: Option<VirtualAddress>,
     /// A name for the log, such as "divide error".
     pub name: &'static str,
 }

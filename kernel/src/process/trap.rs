@@ -60,7 +60,7 @@ impl TrapHandler for Traps {
             }
             Err(_) if !fault.user => false,
             Err(FaultError::Signal { signal, code, address }) => {
-                thread.signals.record_fault(fault.address, fault_bits(fault), PAGE_FAULT_VECTOR);
+                thread.signals.record_fault(&fault);
                 report_fault(&thread, frame, fault);
                 force(&thread, signal, code, address);
                 true
@@ -123,21 +123,6 @@ impl TrapHandler for Traps {
     }
 }
 
-/// x86's page-fault vector, which signal frames show; other machines have their own word for it in the frame.
-const PAGE_FAULT_VECTOR: u64 = 14;
-
-/// The page fault's kind as x86's error code has it.
-fn fault_bits(fault: PageFault) -> u64 {
-    use crate::arch::AccessKind;
-    u64::from(fault.present)
-        | match fault.access {
-            AccessKind::Read => 0,
-            AccessKind::Write => 2,
-            AccessKind::Execute => 16,
-        }
-        | u64::from(fault.user) << 2
-}
-
 /// Linux's line in the log about a fault that ends in a signal.
 fn report_fault(thread: &Thread, frame: &TrapFrame, fault: PageFault) {
     let name = thread.name();
@@ -149,7 +134,7 @@ fn report_fault(thread: &Thread, frame: &TrapFrame, fault: PageFault) {
         fault.address,
         frame.instruction_pointer(),
         frame.stack_pointer(),
-        fault_bits(fault),
+        fault.error_code,
     );
 }
 

@@ -40,6 +40,9 @@ fn page_fault(frame: &TrapFrame, address: VirtualAddress) -> PageFault {
         },
         present: code & 1 != 0,
         user: code & 1 << 2 != 0,
+        vector: PAGE_FAULT,
+        // Of the kernel's half programs learn only that they may not touch it.
+        error_code: if address < X86_64::USER_END { code } else { code | 1 },
     }
 }
 
@@ -110,7 +113,7 @@ fn exception(frame: &TrapFrame) -> Exception {
         19 => (floating_point_code(sse_status()), rip),
         _ => (code, VirtualAddress::new(0)),
     };
-    Exception { signal, code, address, vector: frame.vector, error_code: frame.error_code, name }
+    Exception { signal, code, address, vector: frame.vector, error_code: frame.error_code, fault_address: None, name }
 }
 
 /// Reads and clears DR6.
@@ -297,6 +300,7 @@ pub(super) extern "sysv64" fn finish_return_to_user(frame: &mut TrapFrame) {
             address: VirtualAddress::new(0),
             vector: GENERAL_PROTECTION,
             error_code: 0,
+            fault_address: None,
             name: "bad return address",
         };
         frame.rip = 0;

@@ -18,9 +18,9 @@
 use super::X86_64;
 use super::extended_state::{self, ExtendedState};
 use super::trap_frame::{NO_VECTOR, TrapFrame, USER_CODE_SELECTOR, USER_DATA_SELECTOR};
+use crate::arch::user_context::ContextHead;
 use crate::arch::{
-    ExtendedStateOperations, Mmu, Registers, SavedSignalContext, SignalDelivery, SignalFrame, SignalStack, UserAccess,
-    UserFault,
+    ExtendedStateOperations, Mmu, Registers, SavedSignalContext, SignalDelivery, SignalFrame, UserAccess, UserFault,
 };
 use crate::base::VirtualAddress;
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
@@ -82,12 +82,7 @@ struct MachineContext {
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 struct UserContext {
-    flags: u64,
-    link: u64,
-    stack_base: u64,
-    stack_flags: u32,
-    padding: u32,
-    stack_size: u64,
+    head: ContextHead,
     machine: MachineContext,
     mask: u64,
 }
@@ -143,12 +138,10 @@ fn frame_for(registers: &TrapFrame, delivery: &SignalDelivery<'_>, placement: Pl
     Frame {
         return_address: delivery.restorer.value(),
         context: UserContext {
-            flags: UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS | if has_xsave { UC_FP_XSTATE } else { 0 },
-            link: 0,
-            stack_base: delivery.stack.base,
-            stack_flags: delivery.stack.flags,
-            padding: 0,
-            stack_size: delivery.stack.size,
+            head: ContextHead::new(
+                UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS | if has_xsave { UC_FP_XSTATE } else { 0 },
+                delivery.stack,
+            ),
             machine: MachineContext {
                 r8: registers.r8,
                 r9: registers.r9,
@@ -193,7 +186,7 @@ const fn is_canonical(address: u64) -> bool {
 /// Puts the registers of `context` into `registers` as far as user mode may choose them.
 fn restore(registers: &mut TrapFrame, context: &UserContext) -> Result<(), UserFault> {
     let saved = &context.machine;
-    let strict = context.flags & UC_STRICT_RESTORE_SS != 0;
+    let strict = context.head.flags & UC_STRICT_RESTORE_SS != 0;
     if saved.cs | 3 != USER_CODE_SELECTOR || strict && saved.ss | 3 != USER_DATA_SELECTOR || !is_canonical(saved.rip) {
         return Err(UserFault);
     }
@@ -260,16 +253,13 @@ impl SignalFrame for TrapFrame {
     fn push_signal(&mut self, delivery: &SignalDelivery<'_>) -> Result<(), UserFault> {
         let (size, with_magic) = image_sizes();
         let components = extended_state::enabled_components();
-        let top = match delivery.switch_to {
-            Some(top) => top.value(),
-            None => self.rsp.wrapping_sub(RED_ZONE),
-        };
+        let top = delivery.top(self.rsp.wrapping_sub(RED_ZONE));
         let placement = place(top, with_magic).ok_or(UserFault)?;
         // A program without a restorer would return to nowhere; Linux refuses it in the same way. The CPU refuses to go to an
         // address that is not canonical, so the fault is taken here instead.
         if delivery.restorer.value() == 0
             || delivery.handler >= X86_64::USER_END
-            || delivery.limit.is_some_and(|limit| placement.frame <= limit.value())
+            || !delivery.has_room_for(placement.frame)
         {
             return Err(UserFault);
         }
@@ -309,10 +299,7 @@ impl SignalFrame for TrapFrame {
         X86_64::copy_from_user(context.as_mut_bytes(), self.stack_pointer())?;
         restore(self, &context)?;
         restore_extended_state(context.machine.extended_state)?;
-        Ok(SavedSignalContext {
-            mask: context.mask,
-            stack: SignalStack { base: context.stack_base, size: context.stack_size, flags: context.stack_flags },
-        })
+        Ok(SavedSignalContext { mask: context.mask, stack: context.head.stack() })
     }
 
     fn signal_frame_size() -> usize {
@@ -325,6 +312,7 @@ impl SignalFrame for TrapFrame {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::arch::user_context::tests::delivery;
     use core::mem::offset_of;
 
     fn registers() -> TrapFrame {
@@ -351,22 +339,6 @@ mod tests {
             rflags: 0x10202,
             rsp: 0x7ffd_f626_c9a0,
             ss: 0x2b,
-        }
-    }
-
-    fn delivery() -> SignalDelivery<'static> {
-        SignalDelivery {
-            signal: 11,
-            handler: VirtualAddress::new(0x1000),
-            restorer: VirtualAddress::new(0x7fb6_98fb_c050),
-            information: None,
-            mask: 0x5a,
-            stack: SignalStack { base: 0x1111, size: 0x2222, flags: 2 },
-            switch_to: None,
-            limit: None,
-            vector: 14,
-            error_code: 6,
-            fault_address: VirtualAddress::new(0x1234),
         }
     }
 
@@ -451,7 +423,7 @@ mod tests {
             assert_eq!(restore(&mut TrapFrame::default(), &hostile), Err(UserFault), "{cs:#x} {ss:#x} {rip:#x}");
         }
         let mut lenient = good;
-        (lenient.flags, lenient.machine.ss) = (0, 0);
+        (lenient.head.flags, lenient.machine.ss) = (0, 0);
         let mut now = TrapFrame::default();
         assert_eq!(restore(&mut now, &lenient), Ok(()));
         assert_eq!(now.ss, u64::from(USER_DATA_SELECTOR));

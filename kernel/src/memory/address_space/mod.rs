@@ -109,6 +109,8 @@ pub struct Layout {
     pub arguments: VirtualRange,
     /// The environment strings.
     pub environment: VirtualRange,
+    /// Where signal handlers return to when the program named no place; 0 where it must name one.
+    pub signal_return: VirtualAddress,
 }
 
 impl Default for Layout {
@@ -121,6 +123,7 @@ impl Default for Layout {
             stack_start: VirtualAddress::default(),
             arguments: VirtualRange::default(),
             environment: VirtualRange::default(),
+            signal_return: VirtualAddress::default(),
         }
     }
 }
@@ -165,6 +168,8 @@ pub struct AddressSpace {
     identity: u64,
     /// Its place in the registry.
     slot: usize,
+    /// [`Layout::signal_return`], for every signal's delivery.
+    signal_return: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -206,7 +211,14 @@ impl AddressSpace {
     fn with_state(state: State) -> Arc<Self> {
         let root = state.tables.root();
         let identity = NEXT_IDENTITY.fetch_add(1, Relaxed);
-        Arc::new_cyclic(|this| Self { root, identity, slot: registry::add(this.clone()), state: Mutex::new(state) })
+        let signal_return = AtomicU64::new(state.layout.signal_return.value());
+        Arc::new_cyclic(|this| Self {
+            root,
+            identity,
+            slot: registry::add(this.clone()),
+            signal_return,
+            state: Mutex::new(state),
+        })
     }
 
     #[inline]
@@ -239,6 +251,14 @@ impl AddressSpace {
         let mut state = self.lock();
         state.program_break = layout.heap_start;
         state.layout = layout;
+        self.signal_return.store(layout.signal_return.value(), Relaxed);
+    }
+
+    /// [`Layout::signal_return`], without the lock.
+    #[inline]
+    #[must_use]
+    pub fn signal_return(&self) -> VirtualAddress {
+        VirtualAddress::new(self.signal_return.load(Relaxed))
     }
 
     /// The parts' places.

@@ -45,6 +45,8 @@ fn translate(_root: PhysicalAddress, address: VirtualAddress, access: AccessKind
         if allowed && let Some(leaf) = leaf {
             return Some(PhysicalAddress::new(leaf.frame.address().value() + address.page_offset() as u64));
         }
-        space.handle_fault(PageFault { address, access, present: leaf.is_some(), user: false }).ok()?;
+        space
+            .handle_fault(PageFault { address, access, present: leaf.is_some(), user: false, vector: 0, error_code: 0 })
+            .ok()?;
     }
 }

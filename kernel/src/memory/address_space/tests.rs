@@ -42,7 +42,7 @@ pub(super) fn fault(
     address: VirtualAddress,
     access: AccessKind,
 ) -> Result<FaultKind, FaultError> {
-    space.handle_fault(PageFault { address, access, present: false, user: true })
+    space.handle_fault(PageFault { address, access, present: false, user: true, vector: 0, error_code: 0 })
 }
 
 #[test]

@@ -22,7 +22,9 @@ use super::scheduler::dispatch;
 use super::signal::Ending;
 use super::thread::current_thread;
 use super::{ExitStatus, Process, Program, Thread, table};
-use crate::arch::{Current, ExtendedState, ExtendedStateOperations, Machine, Mmu, Registers, SignalFrame, TrapFrame};
+use crate::arch::{
+    Current, ExtendedState, ExtendedStateOperations, Machine, Mmu, Registers, SharedObject, SignalFrame, TrapFrame,
+};
 use crate::base::{Errno, PAGE_SIZE, Result, VirtualAddress, VirtualRange};
 use crate::fs::file_table::close_file;
 use crate::fs::mount::MountFlags;
@@ -389,7 +391,11 @@ fn replace(thread: &Arc<Thread>, prepared: Prepared) -> Result<TrapFrame> {
     let entry = image.entry.wrapping_add(bias);
     let auxiliary = auxiliary_vector(&prepared, bias, entry, interpreter_base, vdso_base.zip(vdso));
     let stack = Stack::build(&contents, auxiliary)?;
-    space.set_layout(layout(image, bias, heap_base, &places, &stack, process));
+    let mut layout = layout(image, bias, heap_base, &places, &stack, process);
+    if let Some(((base, vdso), offset)) = vdso_base.zip(vdso).zip(Current::signal_return_offset()) {
+        layout.signal_return = VirtualAddress::new(base + vdso.data_length + offset);
+    }
+    space.set_layout(layout);
     let executable = if image.executable_stack { Executable::Yes } else { Executable::No };
     load::map_stack(&space, places.stack_end, places.stack_end.value() - stack.pointer.value(), executable)?;
     let loaded = load::map_image(&space, &prepared.file, image, base)?;
@@ -504,6 +510,7 @@ fn layout(
         stack_start: stack.pointer,
         arguments: stack.arguments,
         environment: stack.environment,
+        signal_return: VirtualAddress::default(),
     }
 }
 

@@ -141,6 +141,13 @@ fn start_handler(
     if thread.has_work() { next_step_again(frame, thread, state) } else { Step::Done }
 }
 
+/// Where handlers return to when the program named no place: into the vDSO, on machines whose vDSO has code for it.
+fn machine_restorer() -> VirtualAddress {
+    crate::process::thread::try_current_thread()
+        .and_then(|thread| thread.process().address_space())
+        .map_or(VirtualAddress::new(0), |space| space.signal_return())
+}
+
 fn push(
     frame: &mut TrapFrame,
     thread: &ThreadSignals,
@@ -158,7 +165,11 @@ fn push(
     let delivery = SignalDelivery {
         signal: signal.number(),
         handler: VirtualAddress::new(action.handler),
-        restorer: VirtualAddress::new(if flags.contains(ActionFlags::RESTORER) { action.restorer } else { 0 }),
+        restorer: if flags.contains(ActionFlags::RESTORER) {
+            VirtualAddress::new(action.restorer)
+        } else {
+            machine_restorer()
+        },
         information: if flags.contains(ActionFlags::SIGINFO) {
             user_information = information.to_user();
             Some(&user_information)

@@ -8,8 +8,7 @@ use super::information::SignalInformation;
 use super::number::{Signal, SignalSet};
 use super::queue::{Charge, PendingQueue, Queued};
 use super::restart::Restart;
-use crate::arch::{Cpu, Current, Exception};
-use crate::base::VirtualAddress;
+use crate::arch::{Cpu, Current, Exception, PageFault};
 use crate::sync::parking::Unpark;
 use crate::sync::{Interruptible, InterruptsDisabled, LockRank, SpinLock};
 use alloc::sync::{Arc, Weak};
@@ -271,13 +270,16 @@ impl ThreadSignals {
     pub fn record_exception(&self, exception: &Exception) {
         self.exception_vector.store(exception.vector, Ordering::Relaxed);
         self.exception_error.store(exception.error_code, Ordering::Relaxed);
+        if let Some(address) = exception.fault_address {
+            self.exception_address.store(address.value(), Ordering::Relaxed);
+        }
     }
 
-    /// Remembers the address of a page fault that leads to a signal.
-    pub fn record_fault(&self, address: VirtualAddress, error_code: u64, vector: u64) {
-        self.exception_vector.store(vector, Ordering::Relaxed);
-        self.exception_error.store(error_code, Ordering::Relaxed);
-        self.exception_address.store(address.value(), Ordering::Relaxed);
+    /// Remembers a page fault that leads to a signal.
+    pub fn record_fault(&self, fault: &PageFault) {
+        self.exception_vector.store(fault.vector, Ordering::Relaxed);
+        self.exception_error.store(fault.error_code, Ordering::Relaxed);
+        self.exception_address.store(fault.address.value(), Ordering::Relaxed);
     }
 
     /// What was recorded last.

@@ -1,37 +1,19 @@
-//! The shared object that the kernel maps into every program, so that reading the clock needs no system call.
-//!
-//! ```text
-//! base            data page   read-only: what turns the time-stamp counter into time (`DATA_*`)
-//! base + 4 KiB    image       ELF headers, symbols, then the code at CODE_OFFSET, which reaches the data relative to itself
-//! ```
-//!
-//! The data is guarded by a sequence number: odd while it changes; a reader that saw it change reads again.
-//! [`image`] makes the ELF file around the code in this file.
+//! The shared object that the kernel maps into every program, so that reading the clock needs no system call: its code. What it
+//! has in common with other machines' is in [`shared_object`](crate::arch::shared_object).
 
-#![allow(unsafe_code, reason = "the code runs in user mode; the data page is written through its address")]
-
-pub mod image;
+#![allow(unsafe_code, reason = "the code runs in user mode; its bytes are read between two labels")]
 
 use super::timer;
+use crate::arch::shared_object::image::{self, Binding, Style, Symbol};
+use crate::arch::shared_object::{
+    CODE_OFFSET, DATA_BASE, DATA_DISTANCE, DATA_REALTIME, DATA_SCALE, FINE_CLOCKS, KNOWN_CLOCKS, REALTIME_CLOCKS,
+    SharedData,
+};
 use crate::base::VirtualAddress;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed, fence};
-use image::Symbol;
 
-/// Where the code begins in the image.
-pub const CODE_OFFSET: usize = 0x800;
-const PAGE: usize = 4096;
-const DATA_BASE: usize = 8;
-const DATA_SCALE: usize = 16;
-const DATA_REALTIME: usize = 24;
 /// The user selector whose segment limit is the CPU's number, as on Linux.
 pub const CPU_NUMBER_SELECTOR: u16 = 0x7b;
-/// Clocks served here: 0 1 4 5 6 7 11.
-const KNOWN_CLOCKS: u32 = 0x8f3;
-/// Those of them that count from 1970: 0 5 11.
-const REALTIME_CLOCKS: u32 = 0x821;
-/// Those whose resolution is a nanosecond: 0 1 4 7 11.
-const FINE_CLOCKS: u32 = 0x893;
 /// `n / 10^9` is `((n >> 9) * this) >> 75`, exactly, for every 64-bit `n`.
 const BILLIONTH: u64 = 0x0044_b82f_a09b_5a53;
 /// `n / 1000` is `((n >> 3) * this) >> 68`, exactly, for every 64-bit `n`.
@@ -39,6 +21,9 @@ const THOUSANDTH: u64 = 0x20c4_9ba5_e353_f7cf;
 const SYS_GETTIMEOFDAY: u32 = 96;
 const SYS_CLOCK_GETTIME: u32 = 228;
 const SYS_CLOCK_GETRES: u32 = 229;
+/// Linux's names on x86_64: the one that libraries look for, and the weak plain one.
+const STYLE: Style =
+    Style { machine: 62, version: "LINUX_2.6", prefixes: &[("__vdso_", Binding::Global), ("", Binding::Weak)] };
 
 core::arch::global_asm!(
     ".pushsection .rodata.ashlar_vdso, \"a\"",
@@ -175,7 +160,7 @@ core::arch::global_asm!(
     realtime_clocks = const REALTIME_CLOCKS,
     billionth = const BILLIONTH,
     thousandth = const THOUSANDTH,
-    data_distance = const CODE_OFFSET + PAGE,
+    data_distance = const DATA_DISTANCE,
     base = const DATA_BASE,
     scale = const DATA_SCALE,
     realtime = const DATA_REALTIME,
@@ -217,48 +202,23 @@ pub fn image() -> Vec<u8> {
         .zip(ends)
         .map(|(&(name, offset), end)| Symbol { name, offset: CODE_OFFSET + offset, size: end - offset })
         .collect();
-    image::build(code, CODE_OFFSET, &symbols)
+    image::build(&STYLE, code, CODE_OFFSET, &symbols)
 }
 
-/// The address of the data page as the kernel sees it; 0 before there is one.
-static DATA: AtomicU64 = AtomicU64::new(0);
-static REALTIME_OFFSET: AtomicU64 = AtomicU64::new(0);
+static DATA: SharedData = SharedData::new();
 
 /// Says where the data page is and fills it.
 ///
 /// # Safety
-/// `page` is a whole page that the kernel may write for good, and that nobody writes but this module.
+/// As for [`SharedData::set_page`].
 pub unsafe fn set_data(page: VirtualAddress) {
-    DATA.store(page.value(), Relaxed);
-    publish();
+    // SAFETY: the caller's promise.
+    unsafe { DATA.set_page(page, timer::clock_parameters()) };
 }
 
 /// Remembers and publishes what the realtime clock is ahead of the monotonic one. Calls do not overlap.
 pub fn publish_realtime_offset(offset: u64) {
-    REALTIME_OFFSET.store(offset, Relaxed);
-    publish();
-}
-
-fn publish() {
-    let page = DATA.load(Relaxed);
-    if page == 0 {
-        return;
-    }
-    let (base, scale) = timer::clock_parameters();
-    let word = |offset: usize| {
-        // SAFETY: `set_data`'s caller gave the page; user mode only reads it, atomically as far as we are concerned.
-        unsafe { AtomicU64::from_ptr((page as *mut u64).byte_add(offset)) }
-    };
-    // SAFETY: as above.
-    let sequence = unsafe { AtomicU32::from_ptr(page as *mut u32) };
-    let before = sequence.load(Relaxed);
-    sequence.store(before.wrapping_add(1), Relaxed);
-    fence(core::sync::atomic::Ordering::SeqCst);
-    word(DATA_BASE).store(base, Relaxed);
-    word(DATA_SCALE).store(scale, Relaxed);
-    word(DATA_REALTIME).store(REALTIME_OFFSET.load(Relaxed), Relaxed);
-    fence(core::sync::atomic::Ordering::SeqCst);
-    sequence.store(before.wrapping_add(2), Relaxed);
+    DATA.publish_realtime_offset(offset, timer::clock_parameters());
 }
 
 #[cfg(test)]
@@ -279,7 +239,7 @@ mod tests {
     fn the_code_fits_and_every_function_is_found() {
         use elf::{ElfBytes, endian::AnyEndian};
         let image = image();
-        assert_eq!(image.len(), PAGE);
+        assert_eq!(image.len(), crate::arch::shared_object::PAGE);
         let file = ElfBytes::<AnyEndian>::minimal_parse(&image).unwrap();
         let dynamic = file.find_common_data().unwrap();
         assert!(dynamic.dynamic.is_some());

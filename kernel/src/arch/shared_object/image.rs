@@ -1,19 +1,41 @@
 //! Makes an ELF shared object of one page around a piece of code: pure data.
 //!
-//! It has what C libraries look for: one `PT_LOAD`, `PT_DYNAMIC` with a System V hash table, and symbols with the version
-//! `LINUX_2.6`. There are no section headers: nobody loads by them.
+//! It has what C libraries look for: one `PT_LOAD`, `PT_DYNAMIC` with a System V hash table, and symbols with the version that
+//! Linux gives them on the machine ([`Style`]). There are no section headers: nobody loads by them.
 //!
 //! ```text
 //! 0x000 file header   0x040 three program headers   dynamic   hash   symbols   versions   definitions   strings   code
 //! ```
 
+use super::PAGE;
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// A function of the object, found as `__vdso_NAME` and `NAME`.
+/// What differs between the machines' objects.
+#[derive(Clone, Copy, Debug)]
+pub struct Style {
+    /// The machine's number in the file header.
+    pub machine: u16,
+    /// The version of all symbols.
+    pub version: &'static str,
+    /// What stands before a function's name, with the binding of the symbol: each function has a symbol for each of them.
+    pub prefixes: &'static [(&'static str, Binding)],
+}
+
+/// How a symbol binds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Binding {
+    /// `STB_GLOBAL`.
+    Global = 1,
+    /// `STB_WEAK`.
+    Weak = 2,
+}
+
+/// A function of the object.
 #[derive(Clone, Copy, Debug)]
 pub struct Symbol {
-    /// Its plain name.
+    /// Its name without prefix.
     pub name: &'static str,
     /// Where it begins, counted from the image's start.
     pub offset: usize,
@@ -21,9 +43,7 @@ pub struct Symbol {
     pub size: usize,
 }
 
-const PAGE: usize = 4096;
 const OBJECT_NAME: &str = "linux-vdso.so.1";
-const VERSION_NAME: &str = "LINUX_2.6";
 /// The section index that symbols have: none exists, and any that is not 0 means "defined".
 const DEFINED: u16 = 10;
 const BUCKETS: usize = 4;
@@ -73,14 +93,13 @@ impl Strings {
 
 /// The image: [`PAGE`] bytes with `code` at `code_offset`. What does not fit is left out, which the tests would notice.
 #[must_use]
-pub fn build(code: &[u8], code_offset: usize, functions: &[Symbol]) -> Vec<u8> {
+pub fn build(style: &Style, code: &[u8], code_offset: usize, functions: &[Symbol]) -> Vec<u8> {
     let mut strings = Strings(vec![0]);
     let object_name = strings.add(&[OBJECT_NAME]);
-    let version_name = strings.add(&[VERSION_NAME]);
-    // Each function twice: the name that libraries look for, and the weak plain one.
-    let mut names: Vec<(u32, u32, &Symbol, u8)> = Vec::new();
+    let version_name = strings.add(&[style.version]);
+    let mut names: Vec<(u32, u32, &Symbol, Binding)> = Vec::new();
     for function in functions.iter().filter(|function| !function.name.is_empty()) {
-        for (prefix, binding) in [("__vdso_", 1u8), ("", 2)] {
+        for &(prefix, binding) in style.prefixes {
             let at = strings.add(&[prefix, function.name]);
             let name = strings.0.get(at as usize..strings.0.len() - 1).unwrap_or_default();
             names.push((at, hash(name), function, binding));
@@ -114,20 +133,20 @@ pub fn build(code: &[u8], code_offset: usize, functions: &[Symbol]) -> Vec<u8> {
     for &(name, _, function, binding) in &names {
         const FUNCTION: u8 = 2;
         writer.u32(name);
-        writer.0.extend([binding << 4 | FUNCTION, 0]);
+        writer.0.extend([(binding as u8) << 4 | FUNCTION, 0]);
         writer.u16(DEFINED);
         writer.u64(function.offset);
         writer.u64(function.size);
     }
 
-    // Version 1 is the object itself, 2 is LINUX_2.6.
+    // Version 1 is the object itself, 2 is Linux's.
     let versions = writer.align(2);
     writer.u16(0);
     names.iter().for_each(|_| writer.u16(2));
 
     let definitions = writer.align(4);
     for (flags, index, text, name, next) in
-        [(1u16, 1u16, OBJECT_NAME, object_name, 28u32), (0, 2, VERSION_NAME, version_name, 0)]
+        [(1u16, 1u16, OBJECT_NAME, object_name, 28u32), (0, 2, style.version, version_name, 0)]
     {
         [1, flags, index, 1].into_iter().for_each(|half| writer.u16(half));
         [hash(text.as_bytes()), 20, next, name, 0].into_iter().for_each(|word| writer.u32(word));
@@ -157,7 +176,7 @@ pub fn build(code: &[u8], code_offset: usize, functions: &[Symbol]) -> Vec<u8> {
     let mut header = Writer(Vec::new());
     header.0.extend(b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0");
     header.u16(3); // ET_DYN
-    header.u16(62); // EM_X86_64
+    header.u16(style.machine);
     header.u32(1);
     header.u64(0);
     header.u64(64);
@@ -196,13 +215,16 @@ mod tests {
 
     const CODE: usize = 0x800;
 
+    const EXAMPLE: Style =
+        Style { machine: 62, version: "LINUX_2.6", prefixes: &[("__vdso_", Binding::Global), ("", Binding::Weak)] };
+
     fn example() -> Vec<u8> {
         let functions = [
             Symbol { name: "clock_gettime", offset: CODE, size: 8 },
             Symbol { name: "time", offset: CODE + 8, size: 8 },
             Symbol { name: "getcpu", offset: CODE + 16, size: 8 },
         ];
-        build(&[0xc3; 24], CODE, &functions)
+        build(&EXAMPLE, &[0xc3; 24], CODE, &functions)
     }
 
     fn dynamic_value(file: &ElfBytes<'_, AnyEndian>, tag: i64) -> usize {
@@ -213,6 +235,7 @@ mod tests {
     #[test]
     fn the_version_hash_is_the_one_that_libraries_know() {
         assert_eq!(hash(b"LINUX_2.6"), 61_765_110);
+        assert_eq!(hash(b"LINUX_2.6.39"), 123_718_537);
     }
 
     #[test]
@@ -249,7 +272,7 @@ mod tests {
             },
         );
         let definitions: Vec<_> = definitions.collect();
-        assert_eq!(definitions[1], (2, 61_765_110, VERSION_NAME));
+        assert_eq!(definitions[1], (2, 61_765_110, EXAMPLE.version));
         assert_eq!(definitions[0].2, OBJECT_NAME);
     }
 }
