@@ -30,6 +30,7 @@ pub mod boot_information;
 pub mod cpu_local;
 #[cfg(not(target_os = "none"))]
 pub mod hosted;
+pub mod linux_interface;
 pub mod shared_object;
 pub mod user_context;
 #[cfg(target_arch = "x86_64")]
@@ -37,6 +38,7 @@ pub mod x86_64;
 
 pub use boot_information::{BootInformation, boot_information};
 pub use cpu_local::CpuLocal;
+pub use linux_interface::LinuxInterface;
 
 /// The machine that the kernel runs on.
 #[cfg(not(target_os = "none"))]
@@ -63,8 +65,10 @@ pub enum Architecture {
 pub trait Machine:
     Cpu + Mmu + UserAccess + ContextSwitch + TimerHardware + SerialConsole + SharedObject + Power
 {
-    /// Which machine's numbers and structures user programs see.
+    /// Which machine it is: which column of the system-call table counts, and which context the switch uses.
     const ARCHITECTURE: Architecture;
+    /// The numbers and structures that user programs see, where those of machines differ.
+    const LINUX: LinuxInterface;
     /// Linux's `utsname.machine`: `x86_64` or `aarch64`.
     const NAME: &'static str;
     /// `AT_PLATFORM`.

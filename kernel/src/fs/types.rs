@@ -1,5 +1,7 @@
 //! Plain values of the file interface: types and modes of files, device numbers, times, open flags, descriptors, `stat`'s answer.
 
+use crate::arch::linux_interface::OpenFlagValues;
+use crate::arch::{Current, Machine};
 use crate::base::Nanoseconds;
 use linux_raw_sys::general as linux;
 
@@ -139,6 +141,9 @@ impl From<Nanoseconds> for Timestamp {
     }
 }
 
+/// Those flags of `open` whose values differ between machines.
+const VALUES: OpenFlagValues = Current::LINUX.open_flags;
+
 bitflags::bitflags! {
     /// The flags of `open`, with the values that they have on this machine.
     #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -164,13 +169,13 @@ bitflags::bitflags! {
         /// Send a signal when the file becomes ready.
         const ASYNCHRONOUS = linux::FASYNC;
         /// No page cache.
-        const DIRECT = linux::O_DIRECT;
+        const DIRECT = VALUES.direct;
         /// Accepted and without effect.
-        const LARGE_FILE = linux::O_LARGEFILE;
+        const LARGE_FILE = VALUES.large_file;
         /// Fail unless it is a directory.
-        const DIRECTORY = linux::O_DIRECTORY;
+        const DIRECTORY = VALUES.directory;
         /// Fail if the last component is a symbolic link.
-        const NO_FOLLOW = linux::O_NOFOLLOW;
+        const NO_FOLLOW = VALUES.no_follow;
         /// Reading does not change the access time.
         const NO_ACCESS_TIME = linux::O_NOATIME;
         /// Close on `execve`.
@@ -180,7 +185,7 @@ bitflags::bitflags! {
         /// Only a handle on the location, no I/O.
         const PATH = linux::O_PATH;
         /// A nameless file in the directory (the bit without `DIRECTORY`).
-        const TEMPORARY_BIT = linux::O_TMPFILE & !linux::O_DIRECTORY;
+        const TEMPORARY_BIT = 0o20000000;
     }
 }
 

@@ -4,7 +4,7 @@ use super::Call;
 use super::argument::{Descriptor, Flags};
 use super::poll::{deadline_after, read_mask};
 use super::time_values::TimeSpecification;
-use crate::arch::{Architecture, Current, Machine};
+use crate::arch::{Current, Machine};
 use crate::base::{Errno, Nanoseconds, Result, VirtualAddress};
 use crate::fs::epoll::{self, Epoll, Event, Interest};
 use crate::fs::eventfd;
@@ -34,11 +34,8 @@ fn file(call: &Call<'_>, descriptor: Descriptor) -> Result<Arc<OpenFile>> {
     call.thread.files().get(FileDescriptor(descriptor.0))
 }
 
-/// Bytes of `struct epoll_event`: x86_64 alone packs it.
-const EVENT_SIZE: usize = match Current::ARCHITECTURE {
-    Architecture::X86_64 => 12,
-    Architecture::Aarch64 => 16,
-};
+/// Bytes of `struct epoll_event`, which one machine packs.
+const EVENT_SIZE: usize = Current::LINUX.epoll_event_size;
 const DATA_OFFSET: usize = EVENT_SIZE - 8;
 
 fn read_event(address: VirtualAddress) -> Result<Interest> {

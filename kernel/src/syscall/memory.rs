@@ -3,7 +3,7 @@
 
 use super::argument::{Descriptor, Flags, LongFlags, PathPointer, ProcessIdentifier};
 use super::dispatch::Call;
-use crate::arch::{Architecture, Current, Machine, Mmu};
+use crate::arch::{Current, Machine, Mmu};
 use crate::base::{Errno, PAGE_SIZE, Result, VirtualAddress, VirtualRange};
 use crate::fs::file::{FileMode, OpenFile};
 use crate::fs::file_table::CloseOnExec;
@@ -29,7 +29,8 @@ const MAP_PRIVATE: u64 = 2;
 const MAP_SHARED_VALIDATE: u64 = 3;
 const MAP_FIXED: u64 = 0x10;
 const MAP_ANONYMOUS: u64 = 0x20;
-const MAP_32BIT: u64 = 0x40;
+/// Nothing on machines without it.
+const MAP_32BIT: u64 = Current::LINUX.map_low;
 const MAP_GROWSDOWN: u64 = 0x100;
 const MAP_DENYWRITE: u64 = 0x800;
 const MAP_EXECUTABLE: u64 = 0x1000;
@@ -104,7 +105,7 @@ pub fn mmap(
         Placement::FixedNoReplace
     } else if flags & MAP_FIXED != 0 {
         Placement::Fixed
-    } else if flags & MAP_32BIT != 0 && Current::ARCHITECTURE == Architecture::X86_64 {
+    } else if flags & MAP_32BIT != 0 {
         Placement::Low
     } else {
         Placement::Anywhere

@@ -4,7 +4,8 @@ use super::Call;
 use super::argument::{Descriptor, Flags, ModeBits, PathPointer};
 use super::path::{Caller, PathBuffer, WORKING_DIRECTORY, base, resolve};
 use super::time_values::{TimeSpecification, TimeValue};
-use crate::arch::{Architecture, Current, Machine};
+use crate::arch::linux_interface::{Field, StatusLayout};
+use crate::arch::{Current, Machine};
 use crate::base::{Errno, Result, VirtualAddress};
 use crate::fs::directory::{change_mode, change_owner};
 use crate::fs::file_system::FileSystemStatistics;
@@ -13,48 +14,9 @@ use crate::fs::open::{TimesKind, set_times};
 use crate::fs::types::{FileType, mode};
 use crate::fs::walk::LookupFlags;
 use crate::fs::{FileDescriptor, Location, Metadata, Timestamp, pseudo};
-use crate::memory::user::UserPointer;
+use crate::memory::user::{UserPointer, UserSlice};
 use linux_raw_sys::general as linux;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
-
-/// `struct stat` on x86_64.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-struct StatX86 {
-    device: u64,
-    inode: u64,
-    links: u64,
-    mode: u32,
-    uid: u32,
-    gid: u32,
-    padding: u32,
-    device_id: u64,
-    size: u64,
-    block_size: u64,
-    blocks: u64,
-    times: [[i64; 2]; 3],
-    unused: [u64; 3],
-}
-
-/// `struct stat` of the machines with generic headers, arm64 among them.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-struct StatGeneric {
-    device: u64,
-    inode: u64,
-    mode: u32,
-    links: u32,
-    uid: u32,
-    gid: u32,
-    device_id: u64,
-    padding: u64,
-    size: u64,
-    block_size: u32,
-    padding_middle: u32,
-    blocks: u64,
-    times: [[i64; 2]; 3],
-    unused: [u32; 2],
-}
 
 fn time(time: Timestamp) -> [i64; 2] {
     let (seconds, nanoseconds) = time.split();
@@ -67,39 +29,27 @@ fn times(metadata: &Metadata) -> [[i64; 2]; 3] {
 
 /// Writes `metadata` as this machine's `struct stat`.
 fn write_stat(metadata: &Metadata, target: VirtualAddress) -> Result<()> {
-    match Current::ARCHITECTURE {
-        Architecture::X86_64 => UserPointer::new(target).write(&StatX86 {
-            device: metadata.device.encode(),
-            inode: metadata.inode,
-            links: metadata.links.into(),
-            mode: metadata.mode,
-            uid: metadata.uid,
-            gid: metadata.gid,
-            padding: 0,
-            device_id: metadata.device_id.encode(),
-            size: metadata.size,
-            block_size: metadata.block_size.into(),
-            blocks: metadata.blocks,
-            times: times(metadata),
-            unused: [0; 3],
-        }),
-        Architecture::Aarch64 => UserPointer::new(target).write(&StatGeneric {
-            device: metadata.device.encode(),
-            inode: metadata.inode,
-            mode: metadata.mode,
-            links: metadata.links,
-            uid: metadata.uid,
-            gid: metadata.gid,
-            device_id: metadata.device_id.encode(),
-            padding: 0,
-            size: metadata.size,
-            block_size: metadata.block_size,
-            padding_middle: 0,
-            blocks: metadata.blocks,
-            times: times(metadata),
-            unused: [0; 2],
-        }),
+    let layout = Current::LINUX.status;
+    let mut bytes = [0; StatusLayout::LONGEST];
+    for (field, value) in [
+        (layout.st_dev, metadata.device.encode()),
+        (layout.st_ino, metadata.inode),
+        (layout.st_mode, metadata.mode.into()),
+        (layout.st_nlink, metadata.links.into()),
+        (layout.st_uid, metadata.uid.into()),
+        (layout.st_gid, metadata.gid.into()),
+        (layout.st_rdev, metadata.device_id.encode()),
+        (layout.st_size, metadata.size),
+        (layout.st_blksize, metadata.block_size.into()),
+        (layout.st_blocks, metadata.blocks),
+    ] {
+        field.put(&mut bytes, value);
     }
+    for (field, [seconds, nanoseconds]) in layout.times.into_iter().zip(times(metadata)) {
+        field.put(&mut bytes, seconds.cast_unsigned());
+        Field { offset: field.offset + 8, ..field }.put(&mut bytes, nanoseconds.cast_unsigned());
+    }
+    UserSlice::new(target, layout.size).write(bytes.get(..layout.size).unwrap_or_default())
 }
 
 /// `stat(2)`.

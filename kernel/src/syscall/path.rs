@@ -246,9 +246,9 @@ pub fn openat2(
     if how.mode != 0 && !creates {
         return Err(Errno::EINVAL);
     }
-    if flags & linux::O_PATH != 0
-        && flags & !(linux::O_PATH | linux::O_DIRECTORY | linux::O_NOFOLLOW | linux::O_CLOEXEC) != 0
-    {
+    const WITH_PATH: OpenFlags =
+        OpenFlags::PATH.union(OpenFlags::DIRECTORY).union(OpenFlags::NO_FOLLOW).union(OpenFlags::CLOSE_ON_EXEC);
+    if flags & OpenFlags::PATH.bits() != 0 && flags & !WITH_PATH.bits() != 0 {
         return Err(Errno::EINVAL);
     }
     const NO_XDEV: u64 = 1;

@@ -3,7 +3,8 @@
 use super::Call;
 use super::argument::{Descriptor, Flags, LongFlags, PathPointer, ProcessIdentifier};
 use super::limits::UsageArgument;
-use crate::arch::{Architecture, Current, Machine};
+use crate::arch::linux_interface::CloneOrder;
+use crate::arch::{Current, Machine};
 use crate::base::{Errno, Result, VirtualAddress};
 use crate::fs::walk::{LookupFlags, Walker};
 use crate::fs::{FileDescriptor, FileType, Location};
@@ -58,8 +59,7 @@ pub fn vfork(call: &mut Call<'_>) -> Result<i32> {
     fork::clone(call.thread, call.frame, &CloneRequest::vfork())
 }
 
-/// `clone(2)`. The last two arguments' order differs between machines: `child_tid` and the thread pointer on x86_64, the other way
-/// round on most others.
+/// `clone(2)`. The last two arguments' order differs between machines.
 pub fn clone(
     call: &mut Call<'_>,
     flags: LongFlags,
@@ -68,9 +68,9 @@ pub fn clone(
     fourth: u64,
     fifth: u64,
 ) -> Result<i32> {
-    let (child_tid, thread_pointer) = match Current::ARCHITECTURE {
-        Architecture::X86_64 => (fourth, fifth),
-        Architecture::Aarch64 => (fifth, fourth),
+    let (child_tid, thread_pointer) = match Current::LINUX.clone_order {
+        CloneOrder::ChildThenThreadPointer => (fourth, fifth),
+        CloneOrder::ThreadPointerThenChild => (fifth, fourth),
     };
     // The high half means nothing here; the low byte is the exit signal, whatever its value.
     let exit_signal = u32::from(flags.0.to_le_bytes()[0]);

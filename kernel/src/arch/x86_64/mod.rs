@@ -65,7 +65,7 @@ pub mod trap_frame;
 pub mod user_access;
 pub mod vdso;
 
-use super::{Architecture, Machine, SharedObject};
+use super::{Architecture, LinuxInterface, Machine, SharedObject};
 use crate::base::VirtualAddress;
 use alloc::vec::Vec;
 
@@ -75,6 +75,7 @@ pub struct X86_64;
 
 impl Machine for X86_64 {
     const ARCHITECTURE: Architecture = Architecture::X86_64;
+    const LINUX: LinuxInterface = LinuxInterface::X86_64;
     const NAME: &'static str = "x86_64";
     const PLATFORM: &'static str = "x86_64";
     const AUDIT_ARCHITECTURE: u32 = 0xc000_003e;

@@ -6,7 +6,7 @@
 //! Invariants of an [`Image`]: segments are in the order of the file; for each, `start + memory_size` does not pass 2^64,
 //! `file_size <= memory_size`, `offset` and `start` agree modulo the page size, and `offset + file_size` does not pass 2^63.
 
-use crate::arch::{Architecture, Current, Machine};
+use crate::arch::{Current, Machine};
 use crate::base::{Errno, PAGE_SIZE, Result, VirtualAddress};
 use alloc::vec::Vec;
 use elf::abi;
@@ -64,10 +64,7 @@ impl Header {
             abi::ET_DYN => Placement::Relative,
             _ => return Err(Errno::ENOEXEC),
         };
-        let machine = match Current::ARCHITECTURE {
-            Architecture::X86_64 => abi::EM_X86_64,
-            Architecture::Aarch64 => abi::EM_AARCH64,
-        };
+        let machine = Current::LINUX.elf_machine;
         let count_fits = (1..=MAXIMUM_PROGRAM_HEADERS).contains(&header.e_phnum);
         if header.e_machine != machine || usize::from(header.e_phentsize) != PROGRAM_HEADER_SIZE || !count_fits {
             return Err(Errno::ENOEXEC);

@@ -1,10 +1,8 @@
 //! `sigaltstack`: the rules for changing the alternate stack.
 
 use super::thread::{AlternateStack, ThreadSignals};
+use crate::arch::{Current, Machine};
 use crate::base::{Errno, Result};
-
-/// The least size, `MINSIGSTKSZ`. Linux checks this constant on x86_64 although its frames may be longer.
-const MINIMUM_SIZE: u64 = 2048;
 
 /// Sets the stack, for a thread whose stack pointer is `stack_pointer`.
 ///
@@ -26,7 +24,8 @@ pub fn set(thread: &ThreadSignals, stack_pointer: u64, new: AlternateStack) -> R
         thread.set_alternate_stack(AlternateStack { base: 0, size: 0, flags: new.flags });
         return Ok(());
     }
-    if new.size < MINIMUM_SIZE {
+    // As Linux does, although the machine's frames may be longer.
+    if new.size < Current::LINUX.shortest_signal_stack {
         return Err(Errno::ENOMEM);
     }
     thread.set_alternate_stack(new);

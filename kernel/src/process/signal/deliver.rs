@@ -9,7 +9,7 @@ use super::information::SignalInformation;
 use super::number::{DefaultAction, Signal, SignalSet};
 use super::state::SignalState;
 use super::thread::{AlternateStack, SignalWork, ThreadSignals};
-use crate::arch::{Architecture, Current, Machine, Registers, SignalDelivery, SignalFrame, SignalStack, TrapFrame};
+use crate::arch::{Current, Machine, Registers, SignalDelivery, SignalFrame, SignalStack, TrapFrame};
 use crate::base::{Errno, VirtualAddress};
 
 /// What is to happen to the thread.
@@ -26,12 +26,6 @@ pub(super) enum Step {
     /// The thread ends.
     EndThread,
 }
-
-/// The number of `restart_syscall`.
-const RESTART_SYSTEM_CALL: u64 = match Current::ARCHITECTURE {
-    Architecture::X86_64 => 219,
-    Architecture::Aarch64 => 128,
-};
 
 /// The error that a system call left in the result register, if it asks to be restarted.
 #[inline]
@@ -81,7 +75,7 @@ pub(super) fn next_step(frame: &mut TrapFrame, thread: &ThreadSignals, state: &S
     }
     if let Some(error) = restart_request(frame) {
         match error {
-            Errno::ERESTARTBLOCK => frame.rewind_as(RESTART_SYSTEM_CALL),
+            Errno::ERESTARTBLOCK => frame.rewind_as(Current::LINUX.restart_system_call),
             _ => frame.rewind_system_call(),
         }
         frame.forget_system_call();
