@@ -22,7 +22,7 @@ use crate::initramfs::{self, Job, Kernel};
 use crate::progress::step;
 use crate::qemu::{Clock, Configuration, TemporaryFile};
 use crate::target::{Architecture, Profile};
-use crate::{kernel_build, probe, provision, user_build, workspace};
+use crate::{elf_writer, kernel_build, probe, provision, user_build, workspace};
 
 /// The processor: everything, but on x86_64 `rep movsb` counts one instruction per byte in QEMU, so neither kernel shall use it.
 fn processor(architecture: Architecture) -> &'static str {
@@ -33,7 +33,7 @@ fn processor(architecture: Architecture) -> &'static str {
 }
 
 /// Changed when counts mean something else than before, so that remembered ones are not used.
-const HARNESS: u32 = 2;
+const HARNESS: u32 = 3;
 /// What both kernels get on their command line; Ashlar ignores what it does not need.
 const APPEND: &str = "mitigations=off init_on_alloc=0";
 /// The longest that the whole program may take.
@@ -159,6 +159,7 @@ fn operations(setup: &Setup, programs: &BTreeMap<String, PathBuf>) -> Result<Row
     let mut content = initramfs::for_job(setup.architecture, setup.system, &job, &Setup::terminal())?;
     let mut executed = Archive::new();
     executed.file("usr/local/bin/leave", 0o755, &std::fs::read(programs.get("leave").context("user/ has no leave")?)?);
+    executed.file("usr/local/bin/smallest", 0o755, &elf_writer::smallest(setup.architecture)?);
     content.extend_from_slice(&executed.finish());
     let initrd = TemporaryFile::new("bench.cpio", &content)?;
     let mut console = Console::start(&machine(setup, initrd.path().to_path_buf(), "1G"))?;

@@ -9,6 +9,7 @@ mod census;
 mod cpio;
 mod docs;
 mod elf;
+mod elf_writer;
 mod failure;
 mod image;
 mod initramfs;

@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use crate::elf_writer::{self, Note};
 use crate::initramfs::Kernel;
 use crate::qemu::{Configuration, TemporaryFile};
+use crate::target::Architecture;
 
 /// Where it is loaded.
-const ADDRESS: u32 = 0x10_0000;
-/// File offsets: ELF header, two program headers, note, code.
-const NOTE: usize = 64 + 2 * 56;
-const CODE: usize = NOTE + 20;
+const ADDRESS: u64 = 0x10_0000;
+/// Bytes of the PVH note, which the code follows.
+const NOTE: usize = 20;
 
 /// 32-bit code: `rdtsc`; the four bytes of `eax`, then those of `edx`, to port 0xe9; one to port 0x501; halt.
 const INSTRUCTIONS: &[u8] = &[
@@ -31,32 +32,16 @@ const INSTRUCTIONS: &[u8] = &[
 
 /// The kernel file.
 fn image() -> Result<Vec<u8>> {
-    let mut file = Vec::new();
-    let (note, code) = (u64::try_from(NOTE)?, u64::try_from(CODE)?);
-    let size = u64::try_from(CODE + INSTRUCTIONS.len())?;
-    let entry = u64::from(ADDRESS) + code;
-    file.extend_from_slice(b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0");
-    file.extend_from_slice(&[2, 0, 62, 0, 1, 0, 0, 0]); // ET_EXEC, x86_64, version 1
-    for word in [entry, 64, 0] {
-        file.extend_from_slice(&word.to_le_bytes());
-    }
-    file.extend_from_slice(&[0, 0, 0, 0, 64, 0, 56, 0, 2, 0, 64, 0, 0, 0, 0, 0]);
-    // Type and flags; offset, virtual and physical address, size in file and memory, alignment.
-    for (kind, flags, offset, length) in [(1_u32, 5_u32, 0, size), (4, 4, note, 20)] {
-        file.extend_from_slice(&kind.to_le_bytes());
-        file.extend_from_slice(&flags.to_le_bytes());
-        let address = u64::from(ADDRESS) + offset;
-        for word in [offset, address, address, length, length, 4] {
-            file.extend_from_slice(&word.to_le_bytes());
-        }
-    }
+    let mut content = Vec::new();
     for word in [4_u32, 4, 18] {
-        file.extend_from_slice(&word.to_le_bytes());
+        content.extend_from_slice(&word.to_le_bytes());
     }
-    file.extend_from_slice(b"Xen\0");
-    file.extend_from_slice(&u32::try_from(entry)?.to_le_bytes());
-    file.extend_from_slice(INSTRUCTIONS);
-    Ok(file)
+    content.extend_from_slice(b"Xen\0");
+    let entry = ADDRESS + u64::try_from(elf_writer::content_offset(true) + NOTE)?;
+    content.extend_from_slice(&u32::try_from(entry)?.to_le_bytes());
+    content.extend_from_slice(INSTRUCTIONS);
+    let note = Note { offset: 0, size: NOTE };
+    elf_writer::program(Architecture::X86_64, ADDRESS, &content, NOTE, Some(note))
 }
 
 /// How many instructions the machine executes before a kernel's first, under `configuration` with another kernel.

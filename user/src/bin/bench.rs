@@ -5,10 +5,10 @@
 //! The rows shall show the kernel: where a library's part would be large the system call is made by its number, and this program starts
 //! from the C library alone, without Rust's runtime, which would give each thread a signal stack.
 
-#![no_main]
+#![cfg_attr(not(test), no_main)]
 #![allow(unsafe_code, reason = "system calls through libc")]
 
-use std::ffi::{c_char, c_int, c_void};
+use std::ffi::{CStr, c_char, c_int, c_void};
 use std::hint::black_box;
 use std::mem::zeroed;
 use std::ptr::{null, null_mut};
@@ -44,7 +44,7 @@ fn row(name: &str, what: &str, instructions: u64) {
 
 /// The program: called by the C library's start code.
 // SAFETY: it is the only function of this name, with the signature that the C library calls.
-#[unsafe(no_mangle)]
+#[cfg_attr(not(test), unsafe(no_mangle))]
 pub extern "C" fn main(_count: c_int, _arguments: *const *const c_char) -> c_int {
     calls();
     files();
@@ -91,37 +91,45 @@ fn files() {
     }
 }
 
-/// Forks by the system call's number; the child does `work` and ends.
-fn fork_and(work: impl FnOnce()) -> i32 {
+/// Forks by the system call's number; the child does `work`, and its status says whether that was done.
+fn fork_and(work: impl FnOnce() -> bool) -> i32 {
     // SAFETY: no thread of this program holds a lock that the child could want, and the child makes system calls only.
     unsafe {
         let child = libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0);
         if child == 0 {
-            work();
-            libc::syscall(libc::SYS_exit_group, 0);
+            libc::syscall(libc::SYS_exit_group, c_int::from(!work()));
         }
         child as i32
     }
 }
 
+/// Waits for a child that must have ended well: what fails is not measured.
 fn wait_for(child: i32) {
-    // SAFETY: no status and no usage are asked for.
-    unsafe { libc::syscall(libc::SYS_wait4, child, 0, 0, 0) };
+    let mut status: c_int = -1;
+    // SAFETY: a place for the status, and no usage is asked for.
+    unsafe { libc::syscall(libc::SYS_wait4, child, &raw mut status, 0, 0) };
+    assert!(child > 0 && status == 0, "child {child} ended with {status:#x}");
 }
 
 fn processes() {
-    row("fork+exit+wait", "clone, exit_group, wait4 by number", measure(100, || wait_for(fork_and(|| ()))));
-    let named = c"/usr/local/bin/leave".as_ptr();
-    let arguments = [named, null()];
-    let environment = [null::<c_char>()];
-    let run = || {
-        // SAFETY: the lists end in null pointers and the strings in NUL.
-        wait_for(fork_and(|| _ = unsafe { libc::execve(named, arguments.as_ptr(), environment.as_ptr()) }));
-    };
     row(
-        "fork+exec+wait",
-        "the same with execve of a static C program that returns at once, its start included",
-        measure(50, run),
+        "fork+exit+wait",
+        "clone, exit_group, wait4 by number, in a static program of 1 MB",
+        measure(100, || wait_for(fork_and(|| true))),
+    );
+    let run = |named: &CStr| {
+        let arguments = [named.as_ptr(), null()];
+        let environment = [null::<c_char>()];
+        // SAFETY: the lists end in null pointers and the strings in NUL.
+        wait_for(fork_and(|| unsafe { libc::execve(named.as_ptr(), arguments.as_ptr(), environment.as_ptr()) == 0 }));
+    };
+    let smallest = measure(50, || run(c"/usr/local/bin/smallest"));
+    row("fork+exec+wait", "the same with execve of a program of three instructions", smallest);
+    let started = measure(50, || run(c"/usr/local/bin/leave"));
+    row(
+        "fork+exec+wait, C program",
+        "the same with a static C program of 1 MB that returns at once, its start included",
+        started,
     );
     row(
         "thread create+join",
@@ -184,7 +192,10 @@ fn memory() {
         &*libc::mmap(null_mut(), PAGE, BOTH, shared, -1, 0).cast::<AtomicU64>()
     };
     cell.store(0, Ordering::Relaxed);
-    wait_for(fork_and(|| cell.store(touch(area, PAGES), Ordering::Relaxed)));
+    wait_for(fork_and(|| {
+        cell.store(touch(area, PAGES), Ordering::Relaxed);
+        true
+    }));
     row(
         "copy-on-write fault",
         "first write of a child to each of its parent's 2,048 pages, per page",
@@ -237,6 +248,7 @@ fn pipe_round_trip() {
             while libc::read(there[0], place, 1) == 1 {
                 libc::write(back[1], place, 1);
             }
+            true
         });
         libc::close(there[0]);
         let trip = || {
@@ -294,7 +306,7 @@ fn large_fork() {
     row(
         "fork with 256 MiB",
         "fork+exit+wait with 65,536 more pages of private memory",
-        measure(3, || wait_for(fork_and(|| ()))),
+        measure(3, || wait_for(fork_and(|| true))),
     );
     unmap(area, PAGES);
 }
