@@ -102,6 +102,29 @@ pub fn resolve(package: &str, prefix: &str, architecture: Architecture) -> Resul
         .with_context(|| format!("{package} depends on no package {prefix}*"))
 }
 
+/// The file of a private state that names where packages come from, where that is not where the system's come from.
+const SOURCES: &str = "sources.list";
+
+/// Where the packages of `architecture` come from when the system's own places do not have them: Ubuntu keeps those of the PC and
+/// those of all others on two servers.
+fn other_sources(os_release: &str, architecture: Architecture, host: Option<Architecture>) -> Option<String> {
+    let value = |name: &str| {
+        let line = os_release.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='))?;
+        Some(line.trim_matches('"'))
+    };
+    if value("ID") != Some("ubuntu") || host == Some(architecture) {
+        return None;
+    }
+    let server = match architecture {
+        Architecture::X86_64 => "http://archive.ubuntu.com/ubuntu",
+        Architecture::Aarch64 => "http://ports.ubuntu.com/ubuntu-ports",
+    };
+    let suite = value("VERSION_CODENAME")?;
+    let key = "/usr/share/keyrings/ubuntu-archive-keyring.gpg";
+    let line = |suite: String| format!("deb [signed-by={key}] {server} {suite} main universe\n");
+    Some([suite.to_owned(), format!("{suite}-updates"), format!("{suite}-security")].map(line).concat())
+}
+
 /// Apt's state for one architecture in a folder of ours.
 struct PrivateState {
     folder: PathBuf,
@@ -113,6 +136,10 @@ impl PrivateState {
         for part in ["lists/partial", "cache/archives/partial", "archives"] {
             std::fs::create_dir_all(folder.join(part))
                 .with_context(|| format!("cannot create {}", folder.display()))?;
+        }
+        let system = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
+        if let Some(text) = other_sources(&system, architecture, Architecture::host()) {
+            std::fs::write(folder.join(SOURCES), text)?;
         }
         Ok(Self { folder: folder.to_path_buf(), architecture })
     }
@@ -131,6 +158,10 @@ impl PrivateState {
             "Debug::NoLocking=1".to_owned(),
         ] {
             command.arg("-o").arg(option);
+        }
+        if self.folder.join(SOURCES).exists() {
+            command.arg("-o").arg(format!("Dir::Etc::sourcelist={folder}/{SOURCES}"));
+            command.args(["-o", "Dir::Etc::sourceparts=/dev/null"]);
         }
         command
     }
@@ -155,5 +186,22 @@ impl PrivateState {
             .map(|entry| entry.path())
             .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&start)))
             .with_context(|| format!("apt-get downloaded no {package}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_ubuntu_has_other_places_for_other_machines() {
+        let (pc, arm) = (Architecture::X86_64, Architecture::Aarch64);
+        let ubuntu = "NAME=\"Ubuntu\"\nVERSION_CODENAME=noble\nID=ubuntu\nID_LIKE=debian\n";
+        assert_eq!(other_sources("ID=debian\nVERSION_CODENAME=bookworm\n", arm, Some(pc)), None);
+        assert_eq!(other_sources(ubuntu, pc, Some(pc)), None);
+        let text = other_sources(ubuntu, arm, Some(pc)).unwrap();
+        assert_eq!(text.lines().count(), 3);
+        assert!(text.contains("ports.ubuntu.com/ubuntu-ports noble-security main universe\n"));
+        assert!(other_sources(ubuntu, pc, Some(arm)).unwrap().contains("archive.ubuntu.com/ubuntu noble main"));
     }
 }
