@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `x86_64.rs`, `x86_64.ld` | PVH entry: from 32-bit mode to [`start::start`] |
+//! | `aarch64.rs`, `aarch64.ld` | Linux's `Image`: from EL2 or EL1 without MMU to [`start::start`] |
 //! | `start.rs` | starts room after room, then the first process |
 //! | `panic.rs` | registers, backtrace, last words |
 //!
@@ -19,6 +20,8 @@ mod heap;
 mod panic;
 #[cfg(target_os = "none")]
 mod start;
+#[cfg(all(target_os = "none", target_arch = "aarch64"))]
+mod aarch64;
 #[cfg(all(target_os = "none", target_arch = "x86_64"))]
 mod x86_64;
 

@@ -9,8 +9,9 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use arrayvec::ArrayVec;
 use ashlar_kernel::arch::boot_information::{BootInformation, MemoryKind, PhysicalRange};
-use ashlar_kernel::arch::x86_64::boot::{ControllerChoice, initialize_interrupts};
-use ashlar_kernel::arch::{Current, Mmu, Power, SerialConsole, SharedObject, boot_information};
+use ashlar_kernel::arch::{
+    ControllerChoice, Current, Mmu, Power, SerialConsole, SharedObject, Startup, boot_information,
+};
 use ashlar_kernel::base::command_line::{CommandLine, ExitReport, TraceSelection};
 use ashlar_kernel::base::{FrameNumber, PAGE_SHIFT, PAGE_SIZE};
 use ashlar_kernel::fs::{self, FileTable, FsContext};
@@ -40,7 +41,7 @@ pub fn start() -> ! {
     let memory = frame_allocator::statistics();
     log::info!("Memory: {} KiB of {} KiB free", memory.free * 4, memory.total * 4);
     let choice = if command_line().legacy_interrupts { ControllerChoice::Legacy } else { ControllerChoice::Best };
-    initialize_interrupts(choice);
+    Current::initialize_interrupts(choice);
     process::initialize();
     process::signal::initialize();
     process::out_of_memory::initialize();
@@ -117,7 +118,7 @@ fn start_memory(information: &BootInformation) {
     if let Err(error) = unsafe { frame_allocator::init_frame_allocator(&map) } {
         log::error!("the frame allocator cannot start: {error:?}");
     }
-    if let Err(error) = memory::paging::kernel::initialize(Current::active_root()) {
+    if let Err(error) = memory::paging::kernel::initialize(Current::kernel_root()) {
         log::error!("the kernel's page tables cannot be taken over: {error:?}");
     }
 }

@@ -8,6 +8,7 @@
 //!
 //! | trait | called by | with |
 //! |---|---|---|
+//! | [`Startup`] | `boot/` | once, interrupts disabled |
 //! | [`Cpu`] | `sync`, the scheduler | anything; each function is a few instructions |
 //! | [`Mmu`] | `memory` | the address space's lock held; never from interrupt context |
 //! | [`UserAccess`] | `memory::user` | interrupts enabled, no spinlock held: the access may fault and sleep |
@@ -46,6 +47,9 @@ pub type Current = hosted::Hosted;
 /// The machine that the kernel runs on.
 #[cfg(all(target_os = "none", target_arch = "x86_64"))]
 pub type Current = x86_64::X86_64;
+/// The machine that the kernel runs on.
+#[cfg(all(target_os = "none", target_arch = "aarch64"))]
+pub type Current = aarch64::Aarch64;
 
 /// The registers of an interrupted context, as [`Current`] saves them at entry.
 pub type TrapFrame = <Current as Machine>::TrapFrame;
@@ -63,7 +67,7 @@ pub enum Architecture {
 
 /// What belongs to a machine as types.
 pub trait Machine:
-    Cpu + Mmu + UserAccess + ContextSwitch + TimerHardware + SerialConsole + SharedObject + Power
+    Startup + Cpu + Mmu + UserAccess + ContextSwitch + TimerHardware + SerialConsole + SharedObject + Power
 {
     /// Which machine it is: which column of the system-call table counts, and which context the switch uses.
     const ARCHITECTURE: Architecture;
@@ -81,6 +85,21 @@ pub trait Machine:
     type ExtendedState: ExtendedStateOperations;
     /// Lets the system-call entry reach `handler` by one indirect call; [`set_trap_handler`]'s alone.
     fn set_system_call_handler<H: TrapHandler>(_handler: &'static H) {}
+}
+
+/// Which interrupt controllers may be used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ControllerChoice {
+    /// The best that there is.
+    Best,
+    /// The oldest, where the machine has several: `noapic` was said.
+    Legacy,
+}
+
+/// What boot asks of the machine, after the entry code of `boot/` has filled in [`boot_information`] and memory works.
+pub trait Startup {
+    /// Finds the interrupt controllers, measures the clock and learns how to switch off. Called once, interrupts disabled; they stay so.
+    fn initialize_interrupts(choice: ControllerChoice);
 }
 
 /// Interrupt masking, idling and per-CPU data. Every function is safe to call at any time.
@@ -147,6 +166,12 @@ pub trait Mmu {
     fn physmap_base() -> VirtualAddress;
     /// The table that the CPU translates user addresses with now.
     fn active_root() -> PhysicalAddress;
+    /// The table that kernel addresses are translated with: a part of the active one, or one of their own.
+    fn kernel_root() -> PhysicalAddress {
+        Self::active_root()
+    }
+    /// Makes entries that were just written where none stood visible to the table walker, for kernel addresses, which nobody retries.
+    fn publish_tables() {}
     /// Makes `root` the active table, with hardware tag `tag` (PCID or ASID; 0 where the CPU has none).
     ///
     /// # Safety

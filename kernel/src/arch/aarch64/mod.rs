@@ -2,20 +2,63 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `trap_frame` | saved registers |
+//! | `boot` `device_tree` | from the boot protocol to the final page tables; what the machine consists of |
+//! | `trap_frame` `entry` `exceptions` | saved registers; the ways in and out; sorting exceptions |
 //! | `signal_frame` | starting signal handlers and coming back |
-//! | `extended_state` | vector registers |
+//! | `interrupt_controller` `timer` `real_time_clock` | who interrupts; time |
+//! | `cpu` `mmu` `context_switch` `extended_state` `serial` `power` | the contract's traits |
 //! | `user_access` `page_copy` | user memory; whole pages |
 //! | `cpu_information` | what programs learn of the CPU |
 //! | `vdso` | the code that programs share |
 //!
 //! The pure parts are compiled for unit tests on any host; what has instructions of the machine in it, for bare metal alone.
 
+#[cfg(target_os = "none")]
+pub mod boot;
+#[cfg(target_os = "none")]
+pub mod context_switch;
+#[cfg(target_os = "none")]
+pub mod cpu;
 pub mod cpu_information;
+pub mod device_tree;
+#[cfg(target_os = "none")]
+pub mod entry;
+pub mod exceptions;
 pub mod extended_state;
+#[cfg(target_os = "none")]
+pub mod interrupt_controller;
+#[cfg(target_os = "none")]
+pub mod mmu;
+#[cfg(target_os = "none")]
+mod page_copy;
+#[cfg(target_os = "none")]
+pub mod power;
+#[cfg(target_os = "none")]
+pub mod real_time_clock;
+#[cfg(target_os = "none")]
+pub mod serial;
 pub mod signal_frame;
+#[cfg(target_os = "none")]
+pub mod timer;
 pub mod trap_frame;
+#[cfg(target_os = "none")]
+pub mod user_access;
+#[cfg(target_os = "none")]
+pub mod vdso;
 
 /// The machine's name as a type.
 #[derive(Debug, Clone, Copy)]
 pub struct Aarch64;
+
+#[cfg(target_os = "none")]
+impl super::Machine for Aarch64 {
+    const ARCHITECTURE: super::Architecture = super::Architecture::Aarch64;
+    const NAME: &'static str = "aarch64";
+    const PLATFORM: &'static str = "aarch64";
+    const AUDIT_ARCHITECTURE: u32 = 0xc000_00b7;
+    type TrapFrame = trap_frame::TrapFrame;
+    type ExtendedState = extended_state::ExtendedState;
+    fn set_system_call_handler<H: super::TrapHandler>(handler: &'static H) {
+        entry::set_system_call_handler(handler);
+    }
+}

@@ -82,6 +82,10 @@ impl Machine for Hosted {
     type ExtendedState = HostedExtendedState;
 }
 
+impl super::Startup for Hosted {
+    fn initialize_interrupts(_choice: super::ControllerChoice) {}
+}
+
 impl Cpu for Hosted {
     fn interrupts_are_enabled() -> bool {
         INTERRUPTS.get()

@@ -87,6 +87,15 @@ impl Machine for X86_64 {
     }
 }
 
+impl super::Startup for X86_64 {
+    #[cfg(target_os = "none")]
+    fn initialize_interrupts(choice: super::ControllerChoice) {
+        boot::initialize_interrupts(choice);
+    }
+    #[cfg(not(target_os = "none"))]
+    fn initialize_interrupts(_choice: super::ControllerChoice) {}
+}
+
 impl SharedObject for X86_64 {
     fn shared_object() -> Option<Vec<u8>> {
         Some(vdso::image())

@@ -56,6 +56,7 @@ pub struct ArmLpaeFormat;
 
 impl Format for ArmLpaeFormat {
     const RECURSIVE_SLOT: Option<usize> = None;
+    const USER_LIMIT: u64 = 1 << 48;
     const HAS_KERNEL_HALF: bool = false;
     const BREAK_BEFORE_MAKE: bool = true;
 

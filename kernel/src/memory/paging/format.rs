@@ -80,6 +80,8 @@ pub enum Decoded {
 pub trait Format: Copy + Default + core::fmt::Debug + 'static {
     /// The slot of the top table that holds the table itself, where the format can do that.
     const RECURSIVE_SLOT: Option<usize>;
+    /// One past the highest user address: where the walker stops mapping for user space.
+    const USER_LIMIT: u64;
     /// Whether the top table also translates kernel addresses.
     const HAS_KERNEL_HALF: bool;
     /// Whether a live entry may be replaced by another one only after it was empty and invalidated.

@@ -56,7 +56,7 @@ impl State {
         if let Some(root) = self.root {
             return Ok(Mapper::new(root, Half::Kernel, Physmap, KernelTlb));
         }
-        let active = Current::active_root();
+        let active = Current::kernel_root();
         if active.value() != 0 {
             self.adopt(active)?;
         } else {
@@ -113,7 +113,9 @@ pub fn root() -> Option<PhysicalAddress> {
 pub fn map(page: VirtualAddress, frame: FrameNumber, flags: PageFlags) -> Result<(), MapError> {
     let dirty = if flags.contains(PageFlags::WRITABLE) { PageFlags::DIRTY } else { PageFlags::empty() };
     let flags = flags | PageFlags::GLOBAL | PageFlags::ACCESSED | dirty;
-    KERNEL.lock().mapper()?.map(page, frame, PageSize::Small, flags)
+    KERNEL.lock().mapper()?.map(page, frame, PageSize::Small, flags)?;
+    Current::publish_tables();
+    Ok(())
 }
 
 /// Removes a kernel page. Its translation is gone on every CPU when this returns.
@@ -144,6 +146,7 @@ pub fn map_device(physical: PhysicalAddress, length: usize) -> Result<VirtualAdd
         let page = start.offset(index * PAGE_SIZE as u64);
         mapper.map(page, physical.frame().offset(index), PageSize::Small, flags)?;
     }
+    Current::publish_tables();
     Ok(start.offset(offset as u64))
 }
 

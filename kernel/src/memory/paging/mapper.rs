@@ -24,9 +24,6 @@ use super::{Leaf, MapError, PageFlags, PageSize};
 use crate::base::{FrameNumber, PhysicalAddress, VirtualAddress};
 use core::marker::PhantomData;
 
-/// One past the user half: where the walker stops mapping for user space.
-pub const USER_LIMIT: u64 = 1 << 47;
-
 /// What to do where there is no table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Absent {
@@ -267,7 +264,7 @@ impl<F: Format, A: TableAccess, T: Tlb> Mapper<F, A, T> {
     /// Whether `page` may be mapped by a leaf of `level` here.
     #[inline]
     pub(super) fn check(&self, page: VirtualAddress, frame: FrameNumber, level: u8) -> Result<(), MapError> {
-        let is_user = page.value() < USER_LIMIT;
+        let is_user = page.value() < F::USER_LIMIT;
         let aligned =
             page.value() & (level_span(level) - 1) == 0 && frame.address().value() & (level_span(level) - 1) == 0;
         if aligned && is_user == (self.half == Half::User) { Ok(()) } else { Err(MapError::Unaligned) }

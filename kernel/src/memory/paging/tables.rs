@@ -4,8 +4,7 @@ use super::super::frame::Frame;
 use super::access::TableAccess;
 use super::format::{Decoded, ENTRIES, Format, Half, TOP_LEVEL, level_shift, level_size, level_span};
 use super::mapper::{
-    Absent, Mapper, USER_LIMIT, discard, leaf_frame, leaf_reference, new_table, possibly_used, release_table,
-    table_frame,
+    Absent, Mapper, discard, leaf_frame, leaf_reference, new_table, possibly_used, release_table, table_frame,
 };
 use super::tlb::{Batch, Tlb};
 use super::{Entry, Leaf, MapError, PageFlags, kernel};
@@ -153,7 +152,7 @@ impl<F: Format, A: TableAccess, T: Tlb> Tables<F, A, T> {
     /// # Errors
     /// [`MapError::OutOfMemory`] when a split or the unsharing of a table needs memory that is not there.
     pub fn unmap(&mut self, page: VirtualAddress, batch: &mut Batch<T>) -> Result<Option<Leaf>, MapError> {
-        if page.value() >= USER_LIMIT {
+        if page.value() >= F::USER_LIMIT {
             return Ok(None);
         }
         let Some(table) = self.walker.reach(page, 0, Absent::Stop)? else { return Ok(None) };
@@ -168,7 +167,7 @@ impl<F: Format, A: TableAccess, T: Tlb> Tables<F, A, T> {
     /// # Errors
     /// [`MapError::OutOfMemory`] as for [`Tables::unmap`].
     pub fn protect(&mut self, page: VirtualAddress, flags: PageFlags, batch: &mut Batch<T>) -> Result<bool, MapError> {
-        if page.value() >= USER_LIMIT {
+        if page.value() >= F::USER_LIMIT {
             return Ok(false);
         }
         let Some(table) = self.walker.reach(page, 0, Absent::Stop)? else { return Ok(false) };
@@ -203,7 +202,7 @@ impl<F: Format, A: TableAccess, T: Tlb> Tables<F, A, T> {
     #[inline]
     #[must_use]
     pub fn entry(&self, page: VirtualAddress) -> Entry {
-        if page.value() >= USER_LIMIT {
+        if page.value() >= F::USER_LIMIT {
             return Entry::Empty;
         }
         let found = self.walker.find(page);
@@ -212,7 +211,7 @@ impl<F: Format, A: TableAccess, T: Tlb> Tables<F, A, T> {
     /// A new reference to the frame behind `page` (for a large leaf: to the whole block); `None` when there is no counted leaf.
     #[must_use]
     pub fn frame(&self, page: VirtualAddress) -> Option<Frame> {
-        if page.value() >= USER_LIMIT {
+        if page.value() >= F::USER_LIMIT {
             return None;
         }
         let found = self.walker.find(page);
@@ -238,14 +237,14 @@ impl<F: Format, A: TableAccess, T: Tlb> Tables<F, A, T> {
         batch: &mut Batch<T>,
         mut visit: impl FnMut(&mut LeafSlot<'_, F, A, T>) -> ControlFlow<()>,
     ) -> Result<(), MapError> {
-        let end = range.end.value().min(USER_LIMIT);
+        let end = range.end.value().min(F::USER_LIMIT);
         let start = range.start.align_down().value();
         visit_table(&self.walker, self.walker.root(), TOP_LEVEL, start, end, batch, &mut visit).map(|_| ())
     }
 
     /// As [`Tables::visit_range`], looking only: nothing is split, unshared or freed.
     pub fn inspect_range(&self, range: VirtualRange, mut visit: impl FnMut(VirtualAddress, Entry) -> ControlFlow<()>) {
-        let end = range.end.value().min(USER_LIMIT);
+        let end = range.end.value().min(F::USER_LIMIT);
         let start = range.start.align_down().value();
         let _ = inspect_table(&self.walker, self.walker.root(), TOP_LEVEL, start, end, false, &mut visit);
     }
@@ -255,7 +254,7 @@ impl<F: Format, A: TableAccess, T: Tlb> Tables<F, A, T> {
     /// # Errors
     /// [`MapError::OutOfMemory`] as for [`Tables::unmap`].
     pub fn unmap_range(&mut self, range: VirtualRange, batch: &mut Batch<T>) -> Result<u64, MapError> {
-        let end = range.end.value().min(USER_LIMIT);
+        let end = range.end.value().min(F::USER_LIMIT);
         let start = range.start.align_down().value();
         let mut pages = 0;
         unmap_table(&self.walker, self.walker.root(), TOP_LEVEL, start, end, batch, &mut pages)?;
@@ -270,7 +269,7 @@ impl<F: Format, A: TableAccess, T: Tlb> Tables<F, A, T> {
         let mut error = None;
         // A clone of the walker: the range that is visited and the one that is filled do not overlap.
         let target = self.walker.clone();
-        let end = from.end.value().min(USER_LIMIT);
+        let end = from.end.value().min(F::USER_LIMIT);
         let start = from.start.align_down().value();
         let _ =
             visit_table(&self.walker, self.walker.root(), TOP_LEVEL, start, end, batch, &mut |slot: &mut LeafSlot<
@@ -638,7 +637,7 @@ fn unmap_table<F: Format, A: TableAccess, T: Tlb>(
 }
 
 fn count_tables<F: Format>(table: FrameNumber, level: u8) -> u64 {
-    let entries = if level == TOP_LEVEL { USER_LIMIT >> level_shift(level) } else { ENTRIES as u64 };
+    let entries = if level == TOP_LEVEL { F::USER_LIMIT >> level_shift(level) } else { ENTRIES as u64 };
     let mut count = 1;
     if level == 0 {
         return count;

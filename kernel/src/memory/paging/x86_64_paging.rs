@@ -56,6 +56,7 @@ const PLAIN: [(PageFlags, u64); 8] = [
 
 impl Format for X86_64Format {
     const RECURSIVE_SLOT: Option<usize> = Some(511);
+    const USER_LIMIT: u64 = 1 << 47;
     const HAS_KERNEL_HALF: bool = true;
     const BREAK_BEFORE_MAKE: bool = false;
 

@@ -2,14 +2,16 @@
 //!
 //! 1. `boot/src/x86_64.rs` (the binary) switches to 64-bit mode on the tables of [`tables`] and calls [`initialize_early`]:
 //!    per-CPU block, serial port, IDT, start information, page permissions, control registers. No heap is needed.
-//! 2. The kernel starts its memory; then [`initialize_interrupts`] finds the controllers and measures the clock.
+//! 2. The kernel starts its memory; then [`crate::arch::Startup::initialize_interrupts`] finds the controllers and measures the clock.
 
 pub mod start_information;
 #[cfg(target_os = "none")]
 pub mod tables;
 
 #[cfg(target_os = "none")]
-pub use early::{initialize_early, initialize_interrupts};
+pub use early::initialize_early;
+#[cfg(target_os = "none")]
+pub(super) use early::initialize_interrupts;
 
 #[cfg(target_os = "none")]
 mod early {
@@ -22,7 +24,7 @@ mod early {
         acpi, entry, extended_state, interrupt_controller, interrupts, io_apic, local_apic, mmu, pic, pit, power,
         segments, serial, timer, user_access,
     };
-    use crate::arch::{SerialConsole, boot_information};
+    use crate::arch::{ControllerChoice, SerialConsole, boot_information};
     use crate::base::PhysicalAddress;
     use core::arch::asm;
 
@@ -107,17 +109,8 @@ mod early {
         }
     }
 
-    /// Whether the APICs may be used.
-    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-    pub enum ControllerChoice {
-        /// Where they are there.
-        Best,
-        /// Never: `noapic` was said.
-        Legacy,
-    }
-
-    /// Finds the interrupt controllers, measures the clock and learns how to switch off. Interrupts stay disabled.
-    pub fn initialize_interrupts(choice: ControllerChoice) {
+    /// See [`crate::arch::Startup::initialize_interrupts`].
+    pub(in crate::arch::x86_64) fn initialize_interrupts(choice: ControllerChoice) {
         let tables = acpi::read(boot_information().rsdp, &read_physical);
         power::set_ports(tables.power);
         pic::initialize();
@@ -144,5 +137,3 @@ mod early {
         );
     }
 }
-#[cfg(target_os = "none")]
-pub use early::ControllerChoice;

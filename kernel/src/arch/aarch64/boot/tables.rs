@@ -1,0 +1,284 @@
+//! The first page tables, filled by the entry code with the MMU off; here they are given the machine's memory.
+//!
+//! ```text
+//! TTBR1  L0 slot 256   physmap      memory as Normal, everything else below 512 GiB as Device; 1 GiB, 2 MiB where they meet
+//!        L0 slot 510   L1 slot 0    the image, by pages, W^X
+//!                      L1 slot 1    the device tree's 4 MiB, read-only, until `forget_tree`
+//! TTBR0  boot          the GiB of the code that turns the MMU on, identity; then EMPTY
+//! ```
+//!
+//! The tables of TTBR1 are the kernel's for good.
+
+#![allow(unsafe_code, reason = "writes page tables")]
+
+use crate::arch::aarch64::mmu::KERNEL_BASE;
+use crate::arch::boot_information::{BootInformation, MemoryKind, PhysicalRange};
+use crate::base::PhysicalAddress;
+use core::arch::asm;
+use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+
+/// A page table that the CPU and this file share.
+#[repr(C, align(4096))]
+#[derive(Debug)]
+pub struct Table(UnsafeCell<[u64; 512]>);
+
+// SAFETY: written by the booting CPU alone, before any other starts; afterwards only through `memory`'s page-table code.
+unsafe impl Sync for Table {}
+
+impl Table {
+    const fn new() -> Self {
+        Self(UnsafeCell::new([0; 512]))
+    }
+
+    /// Writes one entry, where nothing valid stands.
+    ///
+    /// # Safety
+    /// What it maps is as the entry says.
+    unsafe fn set(&self, index: usize, entry: u64) {
+        if index < 512 {
+            // SAFETY: inside the table; a single volatile store, no reference to the table is made.
+            unsafe { self.0.get().cast::<u64>().add(index).write_volatile(entry) };
+        }
+    }
+
+    fn physical(&'static self) -> PhysicalAddress {
+        image_physical(self.0.get().addr() as u64)
+    }
+}
+
+/// The tables that the entry code fills, in one piece.
+#[repr(C, align(4096))]
+#[derive(Debug)]
+pub struct BootTables {
+    /// The kernel half's top.
+    pub kernel_l0: Table,
+    /// Physmap's 512 GiB.
+    pub physmap_l1: Table,
+    /// The image's L1.
+    pub image_l1: Table,
+    /// The image's L2.
+    pub image_l2: Table,
+    /// The image's L3s, one behind the other: as many as the largest image needs.
+    pub image_l3: [Table; IMAGE_TABLES],
+    /// The device tree's L2.
+    pub tree_l2: Table,
+    /// The boot code's identity mapping.
+    pub identity_l0: Table,
+    /// Its L1.
+    pub identity_l1: Table,
+}
+
+/// How many L3s the image has: room for 32 MiB.
+pub const IMAGE_TABLES: usize = 16;
+
+/// The tables.
+pub static TABLES: BootTables = BootTables {
+    kernel_l0: Table::new(),
+    physmap_l1: Table::new(),
+    image_l1: Table::new(),
+    image_l2: Table::new(),
+    image_l3: [const { Table::new() }; IMAGE_TABLES],
+    tree_l2: Table::new(),
+    identity_l0: Table::new(),
+    identity_l1: Table::new(),
+};
+
+/// Physmap's GiBs that are not of one kind.
+static PHYSMAP_L2: [Table; PHYSMAP_TABLES] = [const { Table::new() }; PHYSMAP_TABLES];
+const PHYSMAP_TABLES: usize = 24;
+/// The user half when no program's is active.
+static EMPTY: Table = Table::new();
+
+const VALID: u64 = 1;
+const TABLE_OR_PAGE: u64 = 0b10;
+const DEVICE: u64 = 1 << 2;
+const READ_ONLY: u64 = 1 << 7;
+const INNER_SHAREABLE: u64 = 3 << 8;
+const ACCESSED: u64 = 1 << 10;
+const DIRTY_BIT_MODIFIER: u64 = 1 << 51;
+const PRIVILEGED_EXECUTE_NEVER: u64 = 1 << 53;
+const USER_EXECUTE_NEVER: u64 = 1 << 54;
+const NEVER_EXECUTE: u64 = PRIVILEGED_EXECUTE_NEVER | USER_EXECUTE_NEVER;
+const MEMORY: u64 = VALID | INNER_SHAREABLE | ACCESSED;
+
+/// A page of the image's code.
+pub const CODE_PAGE: u64 = MEMORY | TABLE_OR_PAGE | READ_ONLY | USER_EXECUTE_NEVER;
+/// A page of its constants.
+pub const CONSTANT_PAGE: u64 = MEMORY | TABLE_OR_PAGE | READ_ONLY | NEVER_EXECUTE;
+/// A page of its data.
+pub const DATA_PAGE: u64 = MEMORY | TABLE_OR_PAGE | NEVER_EXECUTE | DIRTY_BIT_MODIFIER;
+/// A block around the device tree.
+pub const TREE_BLOCK: u64 = MEMORY | READ_ONLY | NEVER_EXECUTE;
+/// The block of the code that turns the MMU on.
+pub const IDENTITY_BLOCK: u64 = MEMORY | READ_ONLY | USER_EXECUTE_NEVER;
+/// Physmap's blocks.
+const MEMORY_BLOCK: u64 = MEMORY | NEVER_EXECUTE | DIRTY_BIT_MODIFIER;
+const DEVICE_BLOCK: u64 = VALID | ACCESSED | NEVER_EXECUTE | DIRTY_BIT_MODIFIER | DEVICE;
+
+/// MAIR: 0 normal write-back, 1 device nGnRE, 2 normal non-cacheable; what `memory/paging/arm_lpae.rs` counts on.
+pub const MEMORY_ATTRIBUTES: u64 = 0xff | 0x04 << 8 | 0x44 << 16;
+/// TCR: 48 bits in both halves, 4 KiB granules, walks cached and shared as memory is, the top byte of user addresses ignored.
+pub const TRANSLATION_CONTROL: u64 = {
+    let user = 16 | 0b01 << 8 | 0b01 << 10 | 0b11 << 12;
+    let kernel = 16 << 16 | 0b01 << 24 | 0b01 << 26 | 0b11 << 28 | 0b10 << 30;
+    user | kernel | 1 << 37
+};
+/// The bits of SCTLR that are one on every CPU, or stand for behaviour that Linux has too (`EIS`, `EOS`, `nTLSMD`, `LSMAOE`, `TSCXT`).
+const CONTROL: u64 = 1 << 11 | 1 << 20 | 1 << 22 | 1 << 28 | 1 << 29;
+/// SCTLR with the MMU and the caches off.
+pub const CONTROL_WITHOUT_MMU: u64 = CONTROL;
+/// SCTLR with everything on: MMU, caches, stack alignment checks in both modes; user mode may `dc zva`, read CTR, `wfi` and
+/// `wfe`, and maintain caches by address. SPAN is 0: exceptions set PAN.
+pub const CONTROL_WITH_MMU: u64 =
+    CONTROL | 1 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 12 | 1 << 14 | 1 << 15 | 1 << 16 | 1 << 18 | 1 << 26;
+
+/// Room for the boot stack, with a page below it that is not mapped.
+const BOOT_STACK_SIZE: usize = 64 * 1024;
+
+/// The stack that the kernel starts on.
+#[repr(C, align(4096))]
+#[derive(Debug)]
+pub struct BootStack {
+    guard: [u8; 4096],
+    bytes: UnsafeCell<[u8; BOOT_STACK_SIZE]>,
+}
+
+// SAFETY: used by the booting CPU as its stack and by nobody else.
+unsafe impl Sync for BootStack {}
+
+/// The stack that the kernel starts on.
+pub static BOOT_STACK: BootStack = BootStack { guard: [0; 4096], bytes: UnsafeCell::new([0; BOOT_STACK_SIZE]) };
+/// The distance from [`BOOT_STACK`] to its top.
+pub const BOOT_STACK_TOP: usize = 4096 + BOOT_STACK_SIZE;
+
+unsafe extern "C" {
+    static ashlar_symbols_start: u8;
+}
+
+static LOAD_ADDRESS: AtomicU64 = AtomicU64::new(0);
+static IMAGE_LENGTH: AtomicU64 = AtomicU64::new(0);
+
+/// Notes where the image was loaded; the first thing of all.
+pub(super) fn set_image(load_address: PhysicalAddress, length: u64) {
+    LOAD_ADDRESS.store(load_address.value(), Relaxed);
+    IMAGE_LENGTH.store(length, Relaxed);
+}
+
+/// Where a byte of the image lies in memory.
+fn image_physical(address: u64) -> PhysicalAddress {
+    PhysicalAddress::new(address.wrapping_sub(KERNEL_BASE).wrapping_add(LOAD_ADDRESS.load(Relaxed)))
+}
+
+/// Where the image lies in memory, symbols included, in whole pages.
+#[must_use]
+pub fn image_range() -> PhysicalRange {
+    let start = PhysicalAddress::new(LOAD_ADDRESS.load(Relaxed));
+    PhysicalRange { start, end: start.offset(IMAGE_LENGTH.load(Relaxed)) }
+}
+
+/// The kernel half's top table.
+#[must_use]
+pub fn kernel_root() -> PhysicalAddress {
+    TABLES.kernel_l0.physical()
+}
+
+/// The symbol table that `cargo xtask build` put behind the image (see `xtask/src/symbols.rs`); only a header of zeros when
+/// the file was not processed.
+#[must_use]
+pub fn symbol_table() -> &'static [u8] {
+    let start = &raw const ashlar_symbols_start;
+    // SAFETY: the linker script reserves the header; a table that says it is longer was loaded with that length.
+    unsafe {
+        let header = core::slice::from_raw_parts(start, 24);
+        let length = match header.split_at(8) {
+            (b"ASHLSYM1", rest) => rest.first_chunk().map_or(24, |bytes| u64::from_le_bytes(*bytes)),
+            _ => 24,
+        };
+        core::slice::from_raw_parts(start, length as usize)
+    }
+}
+
+/// The most bytes of device tree that the boot protocol allows.
+const TREE_LIMIT: usize = 2 << 20;
+
+/// The device tree at `address`, as far as its own header says it goes; `None` where there is none.
+///
+/// # Safety
+/// The entry code mapped it, and [`leave_boot_mappings`] has not been called.
+pub(super) unsafe fn tree(address: PhysicalAddress) -> Option<&'static [u8]> {
+    const MAGIC: u32 = 0xd00d_feed;
+    if address.value() == 0 || !address.value().is_multiple_of(8) {
+        return None;
+    }
+    let start = KERNEL_BASE + (1 << 30) + (address.value() & 0x1f_ffff);
+    let start: *const u8 = core::ptr::with_exposed_provenance(start as usize);
+    // SAFETY: 2 MiB from there are mapped.
+    let header = unsafe { core::slice::from_raw_parts(start, 8) };
+    let word = |at: usize| header.get(at..at + 4)?.first_chunk().map(|bytes| u32::from_be_bytes(*bytes));
+    let length = word(4)? as usize;
+    if word(0)? != MAGIC || length > TREE_LIMIT {
+        return None;
+    }
+    // SAFETY: as above.
+    Some(unsafe { core::slice::from_raw_parts(start, length) })
+}
+
+/// Fills physmap: what `information` calls memory is Normal, the rest Device. Memory past 512 GiB is not used.
+pub(super) fn fill_physmap(information: &BootInformation) {
+    const GIB: u64 = 1 << 30;
+    const MIB2: u64 = 2 << 20;
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let is_memory = |start: u64, end: u64| {
+        let usable = information.memory_regions.iter().filter(|region| region.kind == MemoryKind::Usable);
+        let mut touched = 0;
+        for region in usable {
+            let (from, to) = (region.start.value(), region.start.value().saturating_add(region.length));
+            touched += to.min(end).saturating_sub(from.max(start));
+        }
+        touched
+    };
+    for index in 0..512_u64 {
+        let start = index * GIB;
+        let touched = is_memory(start, start + GIB);
+        let entry = match touched {
+            0 => start | DEVICE_BLOCK,
+            GIB.. => start | MEMORY_BLOCK,
+            _ => match PHYSMAP_L2.get(NEXT.fetch_add(1, Relaxed)) {
+                Some(table) => {
+                    for part in 0..512_u64 {
+                        let at = start + part * MIB2;
+                        let kind = if is_memory(at, at + MIB2) == 0 { DEVICE_BLOCK } else { MEMORY_BLOCK };
+                        // SAFETY: the table is not in use yet.
+                        unsafe { table.set(part as usize, at | kind) };
+                    }
+                    table.physical().value() | TABLE_OR_PAGE | VALID
+                }
+                // More banks than tables: the whole of it as memory, which Device registers in it would not like.
+                None => start | MEMORY_BLOCK,
+            },
+        };
+        // SAFETY: nothing stood there.
+        unsafe { TABLES.physmap_l1.set(index as usize, entry) };
+    }
+    // SAFETY: makes the new entries visible to the table walker.
+    unsafe { asm!("dsb ishst", "isb", options(nostack, preserves_flags)) };
+}
+
+/// Leaves the identity mapping and the device tree's, which were for boot alone.
+pub(super) fn leave_boot_mappings() {
+    // SAFETY: nothing runs at or reads through those addresses any more.
+    unsafe {
+        asm!(
+            "msr ttbr0_el1, {empty}",
+            "isb",
+            "tlbi vmalle1",
+            "dsb nsh",
+            "isb",
+            empty = in(reg) EMPTY.physical().value(),
+            options(nostack, preserves_flags),
+        );
+        TABLES.image_l1.set(1, 0);
+        asm!("dsb ishst", "tlbi vmalle1", "dsb nsh", "isb", options(nostack, preserves_flags));
+    }
+}

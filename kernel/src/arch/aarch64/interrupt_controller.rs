@@ -1,0 +1,139 @@
+//! The GIC, version 2 or 3 (crate `arm-gic`): which line has interrupted, and which may.
+//!
+//! Every interrupt has the same priority: none interrupts another. Lock: a spinlock of this file around the driver's state, taken with interrupts
+//! masked; version 3 acknowledges and ends by system registers, without it.
+
+#![allow(unsafe_code, reason = "the GIC's registers")]
+
+use super::Aarch64;
+use super::device_tree::Gic;
+use super::mmu::physmap;
+use crate::arch::Cpu;
+use crate::base::PhysicalAddress;
+use arm_gic::gicv2::GicV2;
+use arm_gic::gicv3::registers::{Gicd, GicrSgi};
+use arm_gic::gicv3::{GicCpuInterface, GicV3};
+use arm_gic::{IntId, InterruptGroup, UniqueMmioPointer};
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use spin::Mutex;
+
+enum Controller {
+    None,
+    V2(GicV2<'static>),
+    V3(GicV3<'static>),
+}
+
+static CONTROLLER: Mutex<Controller> = Mutex::new(Controller::None);
+/// Whether it is version 3.
+static SYSTEM_REGISTERS: AtomicBool = AtomicBool::new(false);
+
+/// The one priority; lower ones are more urgent.
+const PRIORITY: u8 = 0x80;
+/// Lets every priority through.
+const ALL_PRIORITIES: u8 = 0xff;
+
+fn registers<T>(address: PhysicalAddress) -> Option<NonNull<T>> {
+    NonNull::new(core::ptr::with_exposed_provenance_mut(physmap(address).value() as usize))
+}
+
+/// Takes the controller over, on the first CPU, interrupts masked. Nothing is enabled afterwards.
+pub(super) fn initialize(gic: &Gic) {
+    let controller = match *gic {
+        Gic::V2 { distributor, cpu_interface } => {
+            let (Some(distributor), Some(cpu_interface)) = (registers(distributor), registers(cpu_interface)) else {
+                return;
+            };
+            // SAFETY: the device tree says that the registers are there; physmap has them as Device; this is their only driver.
+            let mut gic = unsafe { GicV2::new(distributor.as_ptr(), cpu_interface.as_ptr()) };
+            gic.setup();
+            gic.set_priority_mask(ALL_PRIORITIES);
+            Controller::V2(gic)
+        }
+        Gic::V3 { distributor, redistributors } => {
+            let (Some(distributor), Some(redistributors)) =
+                (registers::<Gicd>(distributor), registers::<GicrSgi>(redistributors))
+            else {
+                return;
+            };
+            // SAFETY: as above.
+            let gic = unsafe { GicV3::new(UniqueMmioPointer::new(distributor), redistributors, 1) };
+            let Ok(mut gic) = gic else { return };
+            gic.setup(0);
+            GicCpuInterface::set_priority_mask(ALL_PRIORITIES);
+            SYSTEM_REGISTERS.store(true, Relaxed);
+            Controller::V3(gic)
+        }
+    };
+    *CONTROLLER.lock() = controller;
+}
+
+/// What the log calls it.
+pub(super) fn name() -> &'static str {
+    match *CONTROLLER.lock() {
+        Controller::None => "no interrupt controller",
+        Controller::V2(_) => "GICv2",
+        Controller::V3(_) => "GICv3",
+    }
+}
+
+/// The controller's name of line `line`.
+fn identifier(line: u32) -> IntId {
+    match line {
+        0..16 => IntId::sgi(line),
+        16..32 => IntId::ppi(line - 16),
+        _ => IntId::spi((line - 32).min(IntId::MAX_SPI_COUNT - 1)),
+    }
+}
+
+/// Lets `line` interrupt this CPU.
+pub(super) fn enable(line: u32) {
+    let identifier = identifier(line);
+    let masked = Aarch64::save_and_disable_interrupts();
+    match &mut *CONTROLLER.lock() {
+        Controller::None => {}
+        Controller::V2(gic) => {
+            gic.set_interrupt_priority(identifier, PRIORITY);
+            if gic.enable_interrupt(identifier, true).is_err() {
+                log::error!("line {line} cannot be enabled");
+            }
+        }
+        Controller::V3(gic) => {
+            let cpu = Some(0);
+            let result = gic
+                .set_interrupt_priority(identifier, cpu, PRIORITY)
+                .and_then(|()| gic.enable_interrupt(identifier, cpu, true));
+            if result.is_err() {
+                log::error!("line {line} cannot be enabled");
+            }
+        }
+    }
+    if masked {
+        Aarch64::enable_interrupts();
+    }
+}
+
+/// The line that interrupts now; `None` when it has thought better of it. Interrupts are masked.
+#[inline]
+pub(super) fn acknowledge() -> Option<u32> {
+    let identifier = if SYSTEM_REGISTERS.load(Relaxed) {
+        GicCpuInterface::get_and_acknowledge_interrupt(InterruptGroup::Group1)
+    } else {
+        match &mut *CONTROLLER.lock() {
+            Controller::V2(gic) => gic.get_and_acknowledge_interrupt(InterruptGroup::Group0),
+            _ => None,
+        }
+    };
+    identifier.map(IntId::raw_value)
+}
+
+/// Says that `line` has been seen to. Interrupts are masked.
+#[inline]
+pub(super) fn end(line: u32) {
+    let identifier = identifier(line);
+    if SYSTEM_REGISTERS.load(Relaxed) {
+        GicCpuInterface::end_interrupt(identifier, InterruptGroup::Group1);
+    } else if let Controller::V2(gic) = &mut *CONTROLLER.lock() {
+        gic.end_interrupt(identifier, InterruptGroup::Group0);
+    }
+}
