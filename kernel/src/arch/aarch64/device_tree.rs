@@ -209,9 +209,7 @@ fn interrupt(node: &FdtNode<'_>, index: usize) -> Option<u32> {
 /// The (address, length) pairs of `reg`; those that do not fit into 64 bits are left out.
 fn registers<'a>(node: &FdtNode<'a>) -> impl Iterator<Item = (u64, u64)> + 'a {
     let entries = node.reg().ok().flatten();
-    entries.into_iter().flatten().filter_map(|entry| {
-        Some((entry.address::<u64>().ok()?, entry.size::<u64>().ok()?))
-    })
+    entries.into_iter().flatten().filter_map(|entry| Some((entry.address::<u64>().ok()?, entry.size::<u64>().ok()?)))
 }
 
 /// A property of one or two cells.

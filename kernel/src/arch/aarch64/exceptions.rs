@@ -22,6 +22,9 @@ pub(super) use machine::{
 /// The exception class of `svc` in 64-bit code.
 pub(super) const SYSTEM_CALL_CLASS: u64 = 0x15;
 
+/// That of what the CPU does not know.
+const UNDEFINED_CLASS: u64 = 0x00;
+
 const SIGILL: u32 = 4;
 const SIGTRAP: u32 = 5;
 const SIGBUS: u32 = 7;
@@ -78,7 +81,7 @@ fn classify(syndrome: u64) -> Cause {
         0x32 | 0x33 => Cause::Signal("single step", SIGTRAP, TRAP_TRACE, Shown::Instruction),
         0x34 | 0x35 => Cause::Signal("hw-watchpoint", SIGTRAP, TRAP_HWBKPT, Shown::Touched),
         0x3c => Cause::Signal("BRK handler", SIGTRAP, TRAP_BRKPT, Shown::Instruction),
-        0x00 => Cause::Signal("undefined instruction", SIGILL, ILL_ILLOPC, Shown::Instruction),
+        UNDEFINED_CLASS => Cause::Signal("undefined instruction", SIGILL, ILL_ILLOPC, Shown::Instruction),
         _ => Cause::Signal("Bad EL0 synchronous exception", SIGILL, ILL_ILLOPC, Shown::Instruction),
     }
 }
@@ -93,6 +96,19 @@ fn abort(syndrome: u64, access: AccessKind) -> Cause {
         0x35 => Cause::Signal("unsupported exclusive", SIGBUS, BUS_OBJERR, Shown::Touched),
         _ => Cause::Signal("unknown abort", SIGKILL, SI_KERNEL, Shown::Touched),
     }
+}
+
+/// The syndrome that a CPU with `FEAT_IDST` gives for `instruction`, if that is `mrs` from an identification register: other CPUs only say that it is
+/// undefined.
+fn system_register_syndrome(instruction: u32) -> Option<u64> {
+    const MRS: u32 = 0xd530_0000;
+    if instruction & 0xfff0_0000 != MRS {
+        return None;
+    }
+    let field = |shift: u32, mask: u32| u64::from(instruction >> shift & mask);
+    let (op0, op1, op2) = (2 + field(19, 1), field(16, 7), field(5, 7));
+    let (cr_n, cr_m, target) = (field(12, 0xf), field(8, 0xf), field(0, 0x1f));
+    Some(0x18 << 26 | op0 << 20 | op2 << 17 | op1 << 14 | cr_n << 10 | target << 5 | cr_m << 1 | 1)
 }
 
 /// Linux's `si_code` for the floating-point exceptions that the syndrome says are pending.
@@ -129,8 +145,11 @@ fn exception(
 mod machine {
     use super::super::trap_frame::TrapFrame;
     use super::super::{Aarch64, cpu_information, entry, interrupt_controller, signal_frame, timer, user_access};
-    use super::{Cause, ILL_ILLOPC, SI_KERNEL, SIGILL, SIGSEGV, Shown, classify, exception, untagged};
-    use crate::arch::{Cpu, Mmu, PageFault, Registers, SerialConsole, TrapHandler, trap_handler};
+    use super::{
+        Cause, ILL_ILLOPC, SI_KERNEL, SIGILL, SIGSEGV, Shown, UNDEFINED_CLASS, classify, exception,
+        system_register_syndrome, untagged,
+    };
+    use crate::arch::{Cpu, Mmu, PageFault, Registers, SerialConsole, TrapHandler, UserAccess, trap_handler};
     use crate::base::VirtualAddress;
     use arrayvec::ArrayString;
     use core::fmt::Write;
@@ -144,6 +163,13 @@ mod machine {
         let touched = untagged(touched);
         let instruction = VirtualAddress::new(frame.program_counter);
         Aarch64::enable_interrupts();
+        let syndrome = match syndrome >> 26 {
+            UNDEFINED_CLASS => {
+                let instruction = Aarch64::load_u32(instruction).ok();
+                instruction.and_then(system_register_syndrome).unwrap_or(syndrome)
+            }
+            _ => syndrome,
+        };
         match classify(syndrome) {
             Cause::PageFault { access, present } => {
                 let error_code = signal_frame::shown_syndrome(syndrome, touched);
@@ -345,6 +371,14 @@ mod tests {
         assert_eq!(classify(0x18 << 26), Cause::SystemRegister);
         assert_eq!(floating_point_code(1 << 23 | 0b10), 3);
         assert_eq!(floating_point_code(0b10), 14);
+    }
+
+    #[test]
+    fn reading_an_identification_register_is_recognised_by_its_instruction() {
+        // mrs x5, midr_el1; mrs x0, id_aa64isar0_el1
+        assert_eq!(system_register_syndrome(0xd538_0005), Some(0x18 << 26 | 3 << 20 | 5 << 5 | 1));
+        assert_eq!(system_register_syndrome(0xd538_0600), Some(0x18 << 26 | 3 << 20 | 6 << 1 | 1));
+        assert_eq!(system_register_syndrome(0), None, "udf #0");
     }
 
     #[test]
