@@ -228,3 +228,44 @@ fn text<'a>(node: &FdtNode<'a>, name: &str) -> Option<&'a str> {
 fn is_enabled(node: &FdtNode<'_>) -> bool {
     matches!(text(node, "status"), None | Some("okay" | "ok"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// QEMU's `virt` with GICv3, two CPUs and 512 MiB, started with an initial RAM disk and `console=ttyAMA0 quiet`.
+    const VIRT: &[u8] = include_bytes!("device_tree/virt.dtb");
+
+    fn address(value: u64) -> PhysicalAddress {
+        PhysicalAddress::new(value)
+    }
+
+    #[test]
+    fn the_tree_of_virt_is_understood() {
+        let (information, devices) = parse(VIRT).unwrap();
+        let regions: Vec<_> =
+            information.memory_regions.iter().map(|region| (region.start.value(), region.length)).collect();
+        assert_eq!(regions, [(0x4000_0000, 512 << 20)]);
+        assert_eq!(information.command_line.as_str(), "console=ttyAMA0 quiet");
+        let initrd = information.initrd.unwrap();
+        assert!(initrd.start.value() > 0x4000_0000 && initrd.length() > 1 << 20);
+        assert!(information.reserved.contains(&initrd));
+        assert_eq!(devices.uart, Some((address(0x0900_0000), 33)));
+        assert_eq!(devices.rtc, Some(address(0x0901_0000)));
+        let gic = Gic::V3 { distributor: address(0x0800_0000), redistributors: address(0x080a_0000) };
+        assert_eq!(devices.gic, Some(gic));
+        assert_eq!((devices.timer_interrupt, devices.psci), (27, Some(Conduit::Hypervisor)));
+        assert_eq!(devices.cpus.as_slice(), [0, 1]);
+    }
+
+    #[test]
+    fn what_is_no_tree_is_refused_and_a_damaged_one_does_no_harm() {
+        assert!(parse(b"").is_err());
+        assert!(parse(&VIRT[..100]).is_err());
+        for place in (0..VIRT.len()).step_by(7) {
+            let mut damaged = VIRT.to_vec();
+            damaged[place] ^= 0x5a;
+            let _ = parse(&damaged);
+        }
+    }
+}

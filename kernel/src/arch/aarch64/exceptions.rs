@@ -11,7 +11,9 @@
 
 #![allow(unsafe_code, reason = "entry points with the machine's calling convention")]
 
-use crate::arch::{AccessKind, Exception};
+use crate::arch::AccessKind;
+#[cfg(target_os = "none")]
+use crate::arch::Exception;
 use crate::base::VirtualAddress;
 
 #[cfg(target_os = "none")]
@@ -20,6 +22,7 @@ pub(super) use machine::{
 };
 
 /// The exception class of `svc` in 64-bit code.
+#[cfg(target_os = "none")]
 pub(super) const SYSTEM_CALL_CLASS: u64 = 0x15;
 
 /// That of what the CPU does not know.
@@ -132,6 +135,7 @@ fn untagged(address: u64) -> VirtualAddress {
 }
 
 /// A signal in the form that the kernel wants.
+#[cfg(target_os = "none")]
 fn exception(
     (name, signal, code): (&'static str, u32, i32),
     address: VirtualAddress,

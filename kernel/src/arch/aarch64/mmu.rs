@@ -5,7 +5,7 @@
 
 #![allow(unsafe_code, reason = "system registers and TLB maintenance")]
 
-use super::{Aarch64, boot::tables, page_copy};
+use super::{Aarch64, page_copy};
 use crate::arch::{Mmu, TableFormat};
 use crate::base::{PhysicalAddress, VirtualAddress};
 use core::arch::asm;
@@ -52,7 +52,10 @@ impl Mmu for Aarch64 {
         PhysicalAddress::new(translation_base() & ROOT_MASK)
     }
     fn kernel_root() -> PhysicalAddress {
-        tables::kernel_root()
+        let value: u64;
+        // SAFETY: reads a system register.
+        unsafe { asm!("mrs {}, ttbr1_el1", out(reg) value, options(nomem, nostack, preserves_flags)) };
+        PhysicalAddress::new(value & ROOT_MASK)
     }
     /// All spaces have the same tag as yet, whose translations are forgotten on this CPU.
     #[inline]

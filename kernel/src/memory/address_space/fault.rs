@@ -152,13 +152,25 @@ impl State {
         let writes = access == AccessKind::Write;
         match self.tables.entry(page) {
             Entry::Leaf(leaf) if writes && !leaf.flags.contains(PageFlags::WRITABLE) => self.make_writable(page),
-            Entry::Leaf(_) => {
-                // Another thread was faster, or the CPU remembers an older entry.
-                Current::invalidate_page(page);
-                Ok(())
-            }
+            Entry::Leaf(leaf) => self.note_use(page, leaf.flags, access),
             Entry::Empty | Entry::Software(_) => self.fill(page, flags, access),
         }
+    }
+
+    /// An access to a page that is present and allowed. CPUs that do not note accesses and stores themselves leave it to this; else another thread
+    /// was faster, or the CPU remembers an older entry.
+    fn note_use(&mut self, page: VirtualAddress, flags: PageFlags, access: AccessKind) -> Result<(), Trouble> {
+        let noted = match access {
+            AccessKind::Write => PageFlags::ACCESSED | PageFlags::DIRTY,
+            AccessKind::Read | AccessKind::Execute => PageFlags::ACCESSED,
+        };
+        if flags.contains(noted) {
+            Current::invalidate_page(page);
+        } else {
+            let mut batch = self.batch();
+            self.tables.protect(page, flags | noted, &mut batch)?;
+        }
+        Ok(())
     }
 
     /// Puts a page where there is none.

@@ -177,12 +177,6 @@ pub fn image_range() -> PhysicalRange {
     PhysicalRange { start, end: start.offset(IMAGE_LENGTH.load(Relaxed)) }
 }
 
-/// The kernel half's top table.
-#[must_use]
-pub fn kernel_root() -> PhysicalAddress {
-    TABLES.kernel_l0.physical()
-}
-
 /// The symbol table that `cargo xtask build` put behind the image (see `xtask/src/symbols.rs`); only a header of zeros when
 /// the file was not processed.
 #[must_use]
