@@ -160,6 +160,8 @@ pub enum TableFormat {
 pub trait Mmu {
     /// The format that the hardware walks.
     const TABLE_FORMAT: TableFormat = TableFormat::X86_64;
+    /// Whether instruction fetch sees what was stored to memory by itself; else [`Self::synchronise_instructions`] is called.
+    const COHERENT_INSTRUCTIONS: bool = true;
     /// One past the highest address that user space may use (page-aligned).
     const USER_END: VirtualAddress;
     /// Where all physical memory is mapped: physical address 0 appears here.
@@ -172,18 +174,37 @@ pub trait Mmu {
     }
     /// Makes entries that were just written where none stood visible to the table walker, for kernel addresses, which nobody retries.
     fn publish_tables() {}
-    /// Makes `root` the active table, with hardware tag `tag` (PCID or ASID; 0 where the CPU has none).
+    /// How many address-space tags (PCIDs, ASIDs) the CPUs tell apart, tag 0 included, at most 65536; 1 where they have none.
+    /// `memory::paging::tags` hands them out; tag 0 is for tables without user translations.
+    #[inline]
+    fn tag_count() -> u32 {
+        1
+    }
+    /// Makes `root` the active table, under hardware tag `tag`. Where there are tags nothing is forgotten; where there are none, what was
+    /// cached of the last table is, global translations excepted.
     ///
     /// # Safety
-    /// `root` maps the kernel as the present one does and stays allocated while it is active on any CPU.
+    /// `root` maps the kernel as the present one does and stays allocated while it is active on any CPU. Translations that are cached
+    /// under a tag other than 0 are those of `root`.
     unsafe fn activate(root: PhysicalAddress, tag: u16);
     /// Forgets the translation of one page of the active table on this CPU.
     fn invalidate_page(address: VirtualAddress);
-    /// Forgets all translations that are not global on this CPU.
+    /// Forgets all translations under the active table's tag that are not global, on this CPU at least.
     fn invalidate_all();
+    /// Forgets all translations of every tag, global ones included, on this CPU at least.
+    fn invalidate_everything() {
+        Self::invalidate_all();
+    }
     /// Forgets the translations of one page on every CPU that may hold it; returns when they are gone.
     fn shoot_down_page(address: VirtualAddress) {
         Self::invalidate_page(address);
+    }
+    /// As [`Self::shoot_down_page`], for several pages of the active table: a machine overrides it where waiting once is cheaper.
+    #[inline]
+    fn shoot_down_pages(addresses: &[VirtualAddress]) {
+        for address in addresses {
+            Self::shoot_down_page(*address);
+        }
     }
     /// Writes zeros over the page at `page` (a kernel address). A machine overrides it where it has something faster.
     ///

@@ -175,6 +175,7 @@ impl Frame {
         let count = left.min(source.len());
         // SAFETY: as in `read`.
         unsafe { core::ptr::copy_nonoverlapping(source.as_ptr(), target, count) };
+        self.descriptor.note_written();
         count
     }
     /// Writes zeros from byte `offset` on, `length` of them or up to the frame's end.
@@ -182,6 +183,7 @@ impl Frame {
         let Some((target, left)) = self.at(offset) else { return };
         // SAFETY: as in `read`.
         unsafe { core::ptr::write_bytes(target, 0, left.min(length)) };
+        self.descriptor.note_written();
     }
     /// Makes this frame's content that of `source`: as many 4 KiB frames as the smaller block has.
     pub fn copy_from(&self, source: &Self) {
@@ -191,6 +193,7 @@ impl Frame {
         for index in 0..1u64 << self.order().min(source.order()) {
             physmap::copy_frame(self.number().offset(index), source.number().offset(index));
         }
+        self.descriptor.note_written();
     }
 }
 

@@ -7,12 +7,13 @@
 //! | [`FrameKind`] | `owner` | `index` |
 //! |---|---|---|
 //! | `Free`, `Kernel` | - | - |
-//! | `PageTable` | groups of entries that may be in use, one bit for eight | entries in use |
+//! | `PageTable` | groups of entries that may be in use, one bit for eight | entries in use; of a top table the tag (`paging::tags`) |
 //! | `Heap` | the slab's header | size class |
 //! | `Anonymous`, `File` | the memory object (reverse mapping) | page number in it |
 //!
 //! Invariant: `references` is 0 exactly while the frame is free; `number` never changes once the descriptor is initialised.
 
+use crate::arch::{Current, Mmu};
 use crate::base::FrameNumber;
 use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering, Ordering::Relaxed};
 
@@ -64,6 +65,9 @@ pub struct FrameDescriptor {
 }
 
 const _: () = assert!(size_of::<FrameDescriptor>() == 32);
+
+/// In the flags: instruction fetch sees the frame's content (`paging::code`).
+const SYNCHRONISED: u16 = 1 << 14;
 
 /// Highest number of references: above it a reference is refused, so that a count never wraps (Linux saturates there too).
 pub const MAXIMUM_REFERENCES: u32 = u32::MAX / 2;
@@ -168,6 +172,23 @@ impl FrameDescriptor {
     /// Sets bits of the holder's own.
     pub fn set_flags(&self, flags: u16) {
         self.flags.store(flags, Relaxed);
+    }
+    /// Whether instruction fetch sees the frame's content.
+    #[inline]
+    pub(super) fn is_synchronised(&self) -> bool {
+        self.flags() & SYNCHRONISED != 0
+    }
+    /// Notes that it does.
+    #[inline]
+    pub(super) fn set_synchronised(&self) {
+        self.set_flags(self.flags() | SYNCHRONISED);
+    }
+    /// The kernel has written to the frame, or frees it: instruction fetch may see something else. Nothing where fetch is coherent.
+    #[inline]
+    pub fn note_written(&self) {
+        if !Current::COHERENT_INSTRUCTIONS && self.is_synchronised() {
+            self.set_flags(self.flags() & !SYNCHRONISED);
+        }
     }
     /// The owner, as the kind defines it.
     #[inline]

@@ -34,6 +34,7 @@ std::thread_local! {
     static THREAD_POINTER: Cell<u64> = const { Cell::new(0) };
     static TRANSLATOR: Cell<Option<Translator>> = const { Cell::new(None) };
     static INVALIDATIONS: Cell<u64> = const { Cell::new(0) };
+    static SYNCHRONISED: Cell<u64> = const { Cell::new(0) };
     static LOCAL: &'static CpuLocal = {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let local: &'static CpuLocal = Box::leak(Box::new(CpuLocal::new(CpuId(NEXT.fetch_add(1, Ordering::Relaxed)))));
@@ -56,6 +57,12 @@ pub fn advance(by: Nanoseconds) {
 #[must_use]
 pub fn invalidation_count() -> u64 {
     INVALIDATIONS.get()
+}
+
+/// How many bytes of code this host thread's CPU was told to fetch anew.
+#[must_use]
+pub fn synchronised_bytes() -> u64 {
+    SYNCHRONISED.get()
 }
 
 fn physical_memory() -> u64 {
@@ -129,6 +136,7 @@ impl Cpu for Hosted {
 }
 
 impl Mmu for Hosted {
+    const COHERENT_INSTRUCTIONS: bool = false;
     const USER_END: VirtualAddress = VirtualAddress::new(0x7fff_ffff_f000);
     fn physmap_base() -> VirtualAddress {
         VirtualAddress::new(physical_memory())
@@ -144,6 +152,9 @@ impl Mmu for Hosted {
     }
     fn invalidate_all() {
         INVALIDATIONS.set(INVALIDATIONS.get() + 1);
+    }
+    fn synchronise_instructions(_start: VirtualAddress, length: usize) {
+        SYNCHRONISED.set(SYNCHRONISED.get() + length as u64);
     }
 }
 

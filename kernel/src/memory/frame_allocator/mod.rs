@@ -534,6 +534,7 @@ pub(super) fn allocate_zeroed_descriptor() -> Option<&'static FrameDescriptor> {
 #[inline]
 pub(super) fn free_descriptor(frame: &'static FrameDescriptor) {
     frame.set_kind(FrameKind::Free);
+    frame.note_written();
     if cfg!(debug_assertions) {
         poison(frame);
     }
@@ -544,6 +545,7 @@ pub(super) fn free_descriptor(frame: &'static FrameDescriptor) {
 #[inline]
 pub(super) fn free_zeroed_descriptor(frame: &'static FrameDescriptor) {
     frame.set_kind(FrameKind::Free);
+    frame.note_written();
     debug_assert!(physmap::is_zero(frame.number()), "a frame freed as zeroed is not");
     FRAMES.free_zeroed(frame);
 }

@@ -6,7 +6,7 @@ use super::format::{Decoded, Format};
 use super::mapper::{Absent, discard, leaf_reference};
 use super::tables::Tables;
 use super::tlb::{Batch, Tlb};
-use super::{MapError, PageFlags};
+use super::{MapError, PageFlags, code};
 use crate::base::{FrameNumber, VirtualAddress};
 
 /// How a page came to be the space's own.
@@ -39,6 +39,7 @@ impl<F: Format, A: TableAccess, T: Tlb> Tables<F, A, T> {
             (Frame::allocate_zeroed_for_user().ok_or(MapError::OutOfMemory)?, Claim::Zeroed)
         } else {
             if super::super::frame_allocator::descriptor(number).is_some_and(|frame| frame.references() == 1) {
+                code::before_mapping(number, flags, 0);
                 pointer.store(F::leaf(number, flags, 0));
                 batch.invalidate(page);
                 return Ok(Claim::Reused);
@@ -48,6 +49,7 @@ impl<F: Format, A: TableAccess, T: Tlb> Tables<F, A, T> {
             copy.copy_from(&source);
             (copy, Claim::Copied(number))
         };
+        code::before_mapping(frame.number(), flags, 0);
         let new = F::leaf(frame.into_raw(), flags, 0);
         if F::BREAK_BEFORE_MAKE {
             let last = pointer.swap(0);

@@ -7,6 +7,8 @@
 //!     TableAccess  Physmap, Recursive                   how an entry is reached
 //!     Tlb          HardwareTlb, KernelTlb, (recording)  what must be forgotten
 //! kernel                                                the kernel half, shared by all spaces
+//! code                                                  what instruction caches must be told
+//! tags                                                  which space has which PCID or ASID
 //! ```
 //!
 //! Invariants: a leaf that is not `UNCOUNTED` stands for one reference to its frame, a table entry for one to the table. A frame or table
@@ -18,11 +20,13 @@ use crate::base::{Errno, FrameNumber};
 
 pub mod access;
 pub mod arm_lpae;
+mod code;
 pub mod copy_on_write;
 pub mod format;
 pub mod kernel;
 pub mod mapper;
 pub mod tables;
+pub mod tags;
 pub mod tlb;
 pub mod x86_64_paging;
 

@@ -7,7 +7,7 @@ use super::mapper::{
     Absent, Mapper, discard, leaf_frame, leaf_reference, new_table, possibly_used, release_table, table_frame,
 };
 use super::tlb::{Batch, Tlb};
-use super::{Entry, Leaf, MapError, PageFlags, kernel};
+use super::{Entry, Leaf, MapError, PageFlags, code, kernel};
 use crate::base::{FrameNumber, PhysicalAddress, VirtualAddress, VirtualRange};
 use core::ops::ControlFlow;
 
@@ -47,6 +47,8 @@ impl<F: Format, A: TableAccess, T: Tlb> Tables<F, A, T> {
         let root = kernel::new_root::<F>()?;
         // Of the top table's groups only the user half's are marked.
         root.descriptor().set_owner(0);
+        // No tag yet.
+        root.descriptor().set_index(0);
         let root = root.into_raw();
         let access = access(root);
         Some(Self { walker: Mapper::new(root, Half::User, access, tlb) })
@@ -76,6 +78,7 @@ impl<F: Format, A: TableAccess, T: Tlb> Tables<F, A, T> {
     pub fn map(&mut self, page: VirtualAddress, frame: Frame, flags: PageFlags) -> Result<(), MapError> {
         let level = block_level(&frame)?;
         self.walker.check(page, frame.number(), level)?;
+        code::before_mapping(frame.number(), flags, level);
         self.walker.insert(page, level, F::leaf(frame.number(), flags - PageFlags::UNCOUNTED, level))?;
         // The entry has the reference now.
         let _ = frame.into_raw();
@@ -92,6 +95,7 @@ impl<F: Format, A: TableAccess, T: Tlb> Tables<F, A, T> {
         flags: PageFlags,
     ) -> Result<(), MapError> {
         self.walker.check(page, frame, 0)?;
+        code::before_mapping(frame, flags, 0);
         self.walker.insert(page, 0, F::leaf(frame, flags | PageFlags::UNCOUNTED, 0))
     }
     /// Maps `page` to `frame` whatever stood there; the old frame goes into `batch`.
@@ -112,6 +116,7 @@ impl<F: Format, A: TableAccess, T: Tlb> Tables<F, A, T> {
             self.unmap_range(range, batch)?;
             return self.map(page, frame, flags);
         }
+        code::before_mapping(frame.number(), flags, 0);
         let entry = F::leaf(frame.number(), flags - PageFlags::UNCOUNTED, 0);
         self.put(page, entry, batch)?;
         let _ = frame.into_raw();
@@ -175,6 +180,7 @@ impl<F: Format, A: TableAccess, T: Tlb> Tables<F, A, T> {
         let entry = pointer.load();
         let Decoded::Leaf(frame, old) = F::decode(entry, 0) else { return Ok(false) };
         let kept = old & PageFlags::UNCOUNTED;
+        code::before_mapping(frame, flags, 0);
         pointer.store(F::leaf(frame, flags - PageFlags::UNCOUNTED | kept, 0));
         batch.invalidate(page);
         Ok(true)
@@ -430,6 +436,7 @@ impl<F: Format, A: TableAccess, T: Tlb> LeafSlot<'_, F, A, T> {
     pub fn protect(&mut self, flags: PageFlags) {
         if let Decoded::Leaf(frame, old) = F::decode(self.entry, self.level) {
             let kept = old & PageFlags::UNCOUNTED;
+            code::before_mapping(frame, flags, self.level);
             self.entry = F::leaf(frame, flags - PageFlags::UNCOUNTED | kept, self.level);
             self.walker.entry_pointer(self.table, self.level, self.page).store(self.entry);
             self.batch.invalidate(self.page);
@@ -452,6 +459,7 @@ impl<F: Format, A: TableAccess, T: Tlb> LeafSlot<'_, F, A, T> {
         if block_level(&frame) != Ok(self.level) {
             return;
         }
+        code::before_mapping(frame.number(), flags, self.level);
         let entry = F::leaf(frame.into_raw(), flags - PageFlags::UNCOUNTED, self.level);
         self.replace(entry);
     }

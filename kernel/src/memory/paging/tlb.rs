@@ -3,7 +3,7 @@
 use super::super::frame::Frame;
 use super::access::{TableAccess, window_address};
 use super::format::Format;
-use super::{PageTables, Tables};
+use super::{PageTables, Tables, tags};
 use crate::arch::{Current, Mmu};
 use crate::base::{PhysicalAddress, VirtualAddress};
 use arrayvec::ArrayVec;
@@ -12,11 +12,17 @@ use arrayvec::ArrayVec;
 pub trait Tlb: Clone + core::fmt::Debug {
     /// Forgets one page of the space under `root`, and cached table pointers on the way to it, on every CPU that may hold them.
     fn invalidate_page(&self, root: PhysicalAddress, page: VirtualAddress);
+    /// As [`Tlb::invalidate_page`], for several pages.
+    fn invalidate_pages(&self, root: PhysicalAddress, pages: &[VirtualAddress]) {
+        for page in pages {
+            self.invalidate_page(root, *page);
+        }
+    }
     /// Forgets everything of the space under `root`, likewise.
     fn invalidate_all(&self, root: PhysicalAddress);
 }
 
-/// The machine's. A space that is active nowhere has nothing cached: switching to it starts afresh.
+/// The machine's. What is cached of a space that is not active is under a tag that it gives up ([`tags`]): it starts afresh.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct HardwareTlb;
 
@@ -25,11 +31,26 @@ impl Tlb for HardwareTlb {
     fn invalidate_page(&self, root: PhysicalAddress, page: VirtualAddress) {
         if Current::active_root() == root {
             Current::shoot_down_page(page);
+        } else {
+            tags::forget_space(root);
+        }
+    }
+    #[inline]
+    fn invalidate_pages(&self, root: PhysicalAddress, pages: &[VirtualAddress]) {
+        if pages.is_empty() {
+            return;
+        }
+        if Current::active_root() == root {
+            Current::shoot_down_pages(pages);
+        } else {
+            tags::forget_space(root);
         }
     }
     fn invalidate_all(&self, root: PhysicalAddress) {
         if Current::active_root() == root {
             Current::invalidate_all();
+        } else {
+            tags::forget_space(root);
         }
     }
 }
@@ -43,7 +64,7 @@ impl Tlb for KernelTlb {
         Current::shoot_down_page(page);
     }
     fn invalidate_all(&self, _root: PhysicalAddress) {
-        Current::invalidate_all();
+        Current::invalidate_everything();
     }
 }
 
@@ -131,9 +152,7 @@ impl<T: Tlb> Batch<T> {
         if self.overflow {
             self.tlb.invalidate_all(self.root);
         } else {
-            for page in &self.pages {
-                self.tlb.invalidate_page(self.root, *page);
-            }
+            self.tlb.invalidate_pages(self.root, &self.pages);
         }
         self.overflow = false;
         self.pages.clear();

@@ -25,6 +25,7 @@ use super::super::thread::{Thread, ThreadState, try_current_thread};
 use super::{Decision, Policy, Preempt, Priority, Scheduler, Slot};
 use crate::arch::{ContextSwitch, Cpu, Current, ExtendedStateOperations, Mmu, TimerHardware, TrapFrame};
 use crate::base::{Errno, Nanoseconds, PhysicalAddress, Result, VirtualAddress};
+use crate::memory::paging::tags;
 use crate::sync::parking::ThreadReference;
 use crate::sync::{Interruptible, InterruptsDisabled, LockRank, Parker, SpinLock, WakeReason};
 use alloc::sync::Arc;
@@ -375,7 +376,7 @@ fn prepare_user(cpu: &CpuState, new: &Thread) {
     if root != 0 && root != cpu.active_root.load(Relaxed) {
         cpu.active_root.store(root, Relaxed);
         // SAFETY: the thread's process holds its address space, and gives it up only after `release_address_space`.
-        unsafe { Current::activate(PhysicalAddress::new(root), 0) };
+        unsafe { tags::activate(PhysicalAddress::new(root)) };
     }
     let pointer = core::ptr::from_ref(new).cast_mut();
     let owner = cpu.extended_owner.load(Relaxed);
@@ -448,14 +449,17 @@ pub fn use_address_space(thread: &Thread, root: PhysicalAddress) {
     this_cpu().active_root.store(root.value(), Relaxed);
     Current::set_kernel_stack(thread.stack_top);
     // SAFETY: the caller's process holds the address space.
-    unsafe { Current::activate(root, 0) };
+    unsafe { tags::activate(root) };
 }
 
 /// Leaves the running thread's address space for the kernel's own, so that it can be freed.
 pub fn release_address_space(thread: &Thread) {
+    let _interrupts = Uninterrupted::new();
     let kernel = KERNEL_ROOT.load(Relaxed);
-    use_address_space(thread, PhysicalAddress::new(kernel));
     thread.space_root.store(0, Relaxed);
+    this_cpu().active_root.store(kernel, Relaxed);
+    // SAFETY: the kernel's own table is there for good and has no user translations.
+    unsafe { Current::activate(PhysicalAddress::new(kernel), 0) };
 }
 
 static KERNEL_ROOT: AtomicU64 = AtomicU64::new(0);
