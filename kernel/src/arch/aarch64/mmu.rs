@@ -9,6 +9,7 @@ use super::{Aarch64, page_copy};
 use crate::arch::{Mmu, TableFormat};
 use crate::base::{PhysicalAddress, VirtualAddress};
 use core::arch::asm;
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 /// Where physical address 0 is mapped: L0 slot 256.
 pub const PHYSMAP_BASE: u64 = 0xffff_8000_0000_0000;
@@ -42,6 +43,7 @@ fn operand(tag: u64, address: VirtualAddress) -> u64 {
 
 impl Mmu for Aarch64 {
     const TABLE_FORMAT: TableFormat = TableFormat::ArmLpae;
+    const COHERENT_INSTRUCTIONS: bool = false;
     const USER_END: VirtualAddress = VirtualAddress::new(1 << 48);
     #[inline]
     fn physmap_base() -> VirtualAddress {
@@ -57,22 +59,28 @@ impl Mmu for Aarch64 {
         unsafe { asm!("mrs {}, ttbr1_el1", out(reg) value, options(nomem, nostack, preserves_flags)) };
         PhysicalAddress::new(value & ROOT_MASK)
     }
-    /// All spaces have the same tag as yet, whose translations are forgotten on this CPU.
+    fn tag_count() -> u32 {
+        static TAG_COUNT: AtomicU32 = AtomicU32::new(0);
+        match TAG_COUNT.load(Relaxed) {
+            0 => {
+                let model: u64;
+                // SAFETY: reads an identification register.
+                unsafe { asm!("mrs {}, id_aa64mmfr0_el1", out(reg) model, options(nomem, nostack, preserves_flags)) };
+                // As the entry code sets TCR.
+                let count = if model >> 4 & 0xf == 2 { 1 << 16 } else { 1 << 8 };
+                TAG_COUNT.store(count, Relaxed);
+                count
+            }
+            count => count,
+        }
+    }
+    /// Nothing is forgotten. Under tag 0 nothing is cached: the empty table has no translations.
     #[inline]
     unsafe fn activate(root: PhysicalAddress, tag: u16) {
         let value = root.value() | u64::from(tag) << TAG_SHIFT;
-        // SAFETY: the caller vouches for the tables.
+        // SAFETY: the caller vouches for the tables. The first barrier lets the walker see what was stored to them.
         unsafe {
-            asm!(
-                "msr ttbr0_el1, {value}",
-                "isb",
-                "tlbi aside1, {tag}",
-                "dsb nsh",
-                "isb",
-                value = in(reg) value,
-                tag = in(reg) u64::from(tag) << TAG_SHIFT,
-                options(nostack, preserves_flags),
-            );
+            asm!("dsb ishst", "msr ttbr0_el1, {}", "isb", in(reg) value, options(nostack, preserves_flags));
         }
     }
     #[inline]
@@ -83,12 +91,29 @@ impl Mmu for Aarch64 {
             asm!("dsb ishst", "tlbi vae1is, {}", "dsb ish", "isb", in(reg) operand, options(nostack, preserves_flags));
         }
     }
+    /// One wait for all of them.
+    fn shoot_down_pages(addresses: &[VirtualAddress]) {
+        let tag = translation_base() >> TAG_SHIFT;
+        // SAFETY: barriers, and forgetting translations, as above.
+        unsafe {
+            asm!("dsb ishst", options(nostack, preserves_flags));
+            for address in addresses {
+                asm!("tlbi vae1is, {}", in(reg) operand(tag, *address), options(nostack, preserves_flags));
+            }
+            asm!("dsb ish", "isb", options(nostack, preserves_flags));
+        }
+    }
     #[inline]
     fn invalidate_all() {
+        let tag = translation_base() >> TAG_SHIFT << TAG_SHIFT;
         // SAFETY: as above.
         unsafe {
-            asm!("dsb ishst", "tlbi vmalle1is", "dsb ish", "isb", options(nostack, preserves_flags));
+            asm!("dsb ishst", "tlbi aside1is, {}", "dsb ish", "isb", in(reg) tag, options(nostack, preserves_flags));
         }
+    }
+    fn invalidate_everything() {
+        // SAFETY: as above.
+        unsafe { asm!("dsb ishst", "tlbi vmalle1is", "dsb ish", "isb", options(nostack, preserves_flags)) };
     }
     #[inline]
     unsafe fn zero_page(page: VirtualAddress) {

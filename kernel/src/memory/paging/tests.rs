@@ -541,3 +541,27 @@ fn forked_shared_memory_stays_shared_and_private_memory_is_copied() {
     drop(child);
     assert_eq!(space.frame(private).unwrap().reference_count(), 2);
 }
+
+#[test]
+fn the_upper_half_of_arm_s_user_space_is_used() {
+    let mut space: Space<ArmLpaeFormat, Physmap> = Tables::with(Physmap::from, RecordingTlb::default()).unwrap();
+    let flags = PageFlags::USER | PageFlags::WRITABLE | PageFlags::DIRTY | PageFlags::ACCESSED;
+    let pages = [1 << 47, 300 << 39, (1 << 48) - PAGE].map(VirtualAddress::new);
+    for page in pages {
+        space.map(page, Frame::allocate().unwrap(), flags).unwrap();
+    }
+    let beyond = VirtualAddress::new(1 << 48);
+    assert_eq!(space.map(beyond, Frame::allocate().unwrap(), flags), Err(MapError::Unaligned));
+    assert_eq!(space.translate(beyond), None);
+    assert_eq!(space.table_count(), 1 + 3 * 3);
+    let mut batch = Batch::for_tables(&space);
+    let mut child = space.fork(&mut batch).unwrap();
+    drop(batch);
+    assert!(pages.iter().all(|page| child.translate(*page).is_some()));
+    let everything = VirtualRange { start: VirtualAddress::new(0), end: VirtualAddress::new(u64::MAX) };
+    let mut batch = Batch::for_tables(&child);
+    assert_eq!(child.unmap_range(everything, &mut batch), Ok(3));
+    drop(batch);
+    assert_eq!(child.table_count(), 1);
+    assert!(pages.iter().all(|page| space.translate(*page).is_some_and(|leaf| leaf.size == PageSize::Small)));
+}
