@@ -54,30 +54,45 @@ impl WaitQueue {
         &self,
         deadline: Option<Nanoseconds>,
         interruptible: Interruptible,
+        condition: impl FnMut() -> Option<T>,
+    ) -> Result<T, WaitError> {
+        self.wait_parked(parking::current_thread, || parking::park(deadline, interruptible), condition)
+    }
+
+    /// As [`WaitQueue::wait_until`], for the thread that `current` gives, sleeping by `park`.
+    #[inline]
+    #[track_caller]
+    fn wait_parked<T>(
+        &self,
+        current: impl FnOnce() -> Option<ThreadReference>,
+        mut park: impl FnMut() -> WakeReason,
         mut condition: impl FnMut() -> Option<T>,
     ) -> Result<T, WaitError> {
         if let Some(value) = condition() {
             return Ok(value);
         }
+        let thread = current();
         let result = loop {
-            let thread = self.add_current();
-            if let Some(value) = condition() {
-                break (Ok(value), thread);
+            if let Some(thread) = &thread {
+                self.add(thread);
             }
-            let reason = parking::park(deadline, interruptible);
             if let Some(value) = condition() {
-                break (Ok(value), thread);
+                break Ok(value);
+            }
+            let reason = park();
+            if let Some(value) = condition() {
+                break Ok(value);
             }
             match reason {
                 WakeReason::Woken => {}
-                WakeReason::TimedOut => break (Err(WaitError::TimedOut), thread),
-                WakeReason::Interrupted => break (Err(WaitError::Interrupted), thread),
+                WakeReason::TimedOut => break Err(WaitError::TimedOut),
+                WakeReason::Interrupted => break Err(WaitError::Interrupted),
             }
         };
-        if let Some(thread) = &result.1 {
+        if let Some(thread) = &thread {
             self.remove(thread);
         }
-        result.0
+        result
     }
 
     /// Waits without deadline, ended by signals.
@@ -174,3 +189,6 @@ impl core::fmt::Debug for WaitQueue {
         formatter.write_str("WaitQueue")
     }
 }
+
+#[cfg(test)]
+mod tests;
