@@ -7,6 +7,9 @@ use crate::base::PhysicalAddress;
 use arrayvec::{ArrayString, ArrayVec};
 use spin::Once;
 
+/// Reads physical memory; what cannot be read is zeros.
+pub type PhysicalReader<'a> = &'a dyn Fn(PhysicalAddress, &mut [u8]);
+
 /// What a stretch of physical memory is, by the firmware's map.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum MemoryKind {

@@ -382,6 +382,13 @@ pub trait ContextSwitch {
     fn set_thread_pointer(value: u64);
     /// Reads the user thread pointer.
     fn thread_pointer() -> u64;
+    /// Loads the second base register that user mode has for itself (GS base); machines without one have nothing to load.
+    /// Interrupts are disabled. `value` is one that user mode could have set.
+    fn set_second_thread_pointer(_value: u64) {}
+    /// Reads it. Interrupts are disabled.
+    fn second_thread_pointer() -> u64 {
+        0
+    }
     /// Leaves for user mode with these registers. Interrupts are disabled by the callee.
     ///
     /// # Safety

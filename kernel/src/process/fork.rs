@@ -257,6 +257,7 @@ fn assemble(
         };
         let thread_pointer =
             if flags.contains(CloneFlags::SETTLS) { request.thread_pointer } else { Current::thread_pointer() };
+        let second_thread_pointer = dispatch::second_thread_pointer();
         let thread = Thread::assemble(Parts {
             id,
             process,
@@ -270,6 +271,7 @@ fn assemble(
             name: caller.name(),
             extended_state,
             thread_pointer,
+            second_thread_pointer,
             space_root: space.root().value(),
         })?;
         thread.attributes.inherit(&caller.attributes);

@@ -132,6 +132,8 @@ pub struct Thread {
     pub(super) extended_state: UnsafeCell<Option<ExtendedState>>,
     /// The user thread pointer while the thread does not run.
     pub(super) thread_pointer: AtomicU64,
+    /// The second one (GS base), likewise.
+    pub(super) second_thread_pointer: AtomicU64,
     /// The top table of its address space, 0 for a thread without one.
     pub(super) space_root: AtomicU64,
     /// Whether it has, or will have, a user mode: see [`Self::is_user`].
@@ -492,6 +494,7 @@ pub(super) struct Parts<'a> {
     pub(super) name: [u8; NAME_LENGTH],
     pub(super) extended_state: Option<ExtendedState>,
     pub(super) thread_pointer: u64,
+    pub(super) second_thread_pointer: u64,
     pub(super) space_root: u64,
 }
 
@@ -531,6 +534,7 @@ impl Thread {
             context: UnsafeCell::new(SwitchContext::EMPTY),
             extended_state: UnsafeCell::new(parts.extended_state),
             thread_pointer: AtomicU64::new(parts.thread_pointer),
+            second_thread_pointer: AtomicU64::new(parts.second_thread_pointer),
             space_root: AtomicU64::new(parts.space_root),
             user: AtomicBool::new(false),
             stack,
@@ -592,6 +596,7 @@ fn kernel_parts<'a>(process: &Arc<Process>, id: Pid, start: Start<'a>) -> Parts<
         name: [0; NAME_LENGTH],
         extended_state: None,
         thread_pointer: 0,
+        second_thread_pointer: 0,
         space_root: 0,
     }
 }

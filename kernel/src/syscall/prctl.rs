@@ -6,6 +6,7 @@ use crate::arch::{ContextSwitch, Current, Mmu};
 use crate::base::{Errno, Result, VirtualAddress};
 use crate::memory::user::{UserPointer, copy_from_user, copy_to_user};
 use crate::process::attributes::Dumpable;
+use crate::process::scheduler::dispatch;
 use crate::process::signal::Signal;
 use crate::process::thread::NAME_LENGTH;
 use crate::security::{Capability, Credentials, SecureBits};
@@ -227,8 +228,10 @@ fn change_ambient(call: &Call<'_>, credentials: &Credentials, operation: u64, ca
 
 /// `arch_prctl(2)`, on x86_64 alone.
 pub fn arch_prctl(_call: &mut Call<'_>, code: i32, address: VirtualAddress) -> Result<i64> {
+    const SET_GS: i32 = 0x1001;
     const SET_FS: i32 = 0x1002;
     const GET_FS: i32 = 0x1003;
+    const GET_GS: i32 = 0x1004;
     const GET_CPUID: i32 = 0x1011;
     const SET_CPUID: i32 = 0x1012;
     match code {
@@ -236,8 +239,13 @@ pub fn arch_prctl(_call: &mut Call<'_>, code: i32, address: VirtualAddress) -> R
             Current::set_thread_pointer(address.value());
             Ok(0)
         }
-        SET_FS => Err(Errno::EPERM),
+        SET_GS if address < Current::USER_END => {
+            dispatch::set_second_thread_pointer(address);
+            Ok(0)
+        }
+        SET_FS | SET_GS => Err(Errno::EPERM),
         GET_FS => UserPointer::<u64>::new(address).write(&Current::thread_pointer()).map(|()| 0),
+        GET_GS => UserPointer::<u64>::new(address).write(&dispatch::second_thread_pointer()).map(|()| 0),
         // The CPUID instruction works and cannot be made to fault.
         GET_CPUID => Ok(1),
         SET_CPUID => Err(Errno::ENODEV),

@@ -7,7 +7,7 @@ mod memory;
 pub mod processes;
 pub mod signals;
 mod terminals;
-mod threads;
+pub mod threads;
 mod time;
 
 use crate::runner::Case;

@@ -32,6 +32,7 @@ std::thread_local! {
     static INTERRUPTS: Cell<bool> = const { Cell::new(true) };
     static ROOT: Cell<u64> = const { Cell::new(0) };
     static THREAD_POINTER: Cell<u64> = const { Cell::new(0) };
+    static SECOND_THREAD_POINTER: Cell<u64> = const { Cell::new(0) };
     static TRANSLATOR: Cell<Option<Translator>> = const { Cell::new(None) };
     static INVALIDATIONS: Cell<u64> = const { Cell::new(0) };
     static SYNCHRONISED: Cell<u64> = const { Cell::new(0) };
@@ -240,6 +241,12 @@ impl ContextSwitch for Hosted {
     }
     fn thread_pointer() -> u64 {
         THREAD_POINTER.get()
+    }
+    fn set_second_thread_pointer(value: u64) {
+        SECOND_THREAD_POINTER.set(value);
+    }
+    fn second_thread_pointer() -> u64 {
+        SECOND_THREAD_POINTER.get()
     }
     unsafe fn enter_user(_frame: &TrapFrame) -> ! {
         std::process::abort()

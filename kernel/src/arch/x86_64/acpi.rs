@@ -4,9 +4,9 @@
 //! Every number is taken from memory that firmware wrote, so every access is checked and a damaged table is one that is not
 //! there. The DSDT's bytecode is not interpreted: `\_S5` is a package of constants in practice, found by its name.
 
-use super::boot::start_information::PhysicalReader;
 use super::io_apic::{IoApic, Override, Wiring};
 use super::power::Ports;
+use crate::arch::boot_information::PhysicalReader;
 use crate::base::PhysicalAddress;
 use alloc::vec::Vec;
 

@@ -50,6 +50,27 @@ unsafe extern "sysv64" fn switch_contexts(save: *mut (), load: *const ()) {
     )
 }
 
+/// Leaves the present stack for good and calls `function` with `frame` on the running thread's kernel stack, from its top.
+///
+/// # Safety
+/// The thread goes nowhere on what its stack holds. The frame is not on that stack.
+#[cfg(target_os = "none")]
+#[unsafe(naked)]
+pub(super) unsafe extern "sysv64" fn abandon_stack(
+    frame: *const super::trap_frame::TrapFrame,
+    function: extern "sysv64" fn(&super::trap_frame::TrapFrame) -> !,
+) -> ! {
+    naked_asm!(
+        "mov rsp, gs:[{kernel_stack}]",
+        "sub rsp, {frame_size}",
+        "xor ebp, ebp",
+        "call rsi",
+        "ud2",
+        kernel_stack = const crate::arch::cpu_local::offset::KERNEL_STACK,
+        frame_size = const size_of::<super::trap_frame::TrapFrame>(),
+    )
+}
+
 impl ContextSwitch for X86_64 {
     #[inline]
     unsafe fn switch(save: *mut (), load: *const ()) {
@@ -82,6 +103,34 @@ impl ContextSwitch for X86_64 {
         } else {
             // SAFETY: reads a register that exists on every 64-bit CPU.
             unsafe { model_specific::read(model_specific::FS_BASE) }
+        }
+    }
+    /// While the kernel runs, user mode's GS base is where `swapgs` keeps it: exchanged for two instructions with interrupts masked
+    /// it is reached as cheaply as FS base. An exception that cannot be masked restores whatever `gs` it finds (see `entry.rs`).
+    #[inline]
+    fn set_second_thread_pointer(value: u64) {
+        if features::has(features::Features::FSGSBASE) {
+            // SAFETY: FSGSBASE is enabled; interrupts are masked, and `gs` is the kernel's again at the end.
+            unsafe {
+                asm!("swapgs", "wrgsbase {}", "swapgs", in(reg) value, options(nomem, nostack, preserves_flags));
+            }
+        } else {
+            // SAFETY: every 64-bit CPU has the register; the value is canonical, for user mode could have set it.
+            unsafe { model_specific::write(model_specific::KERNEL_GS_BASE, value) };
+        }
+    }
+    #[inline]
+    fn second_thread_pointer() -> u64 {
+        if features::has(features::Features::FSGSBASE) {
+            let value: u64;
+            // SAFETY: as above.
+            unsafe {
+                asm!("swapgs", "rdgsbase {}", "swapgs", out(reg) value, options(nomem, nostack, preserves_flags));
+            }
+            value
+        } else {
+            // SAFETY: reads a register that exists on every 64-bit CPU.
+            unsafe { model_specific::read(model_specific::KERNEL_GS_BASE) }
         }
     }
     unsafe fn enter_user(frame: &CurrentFrame) -> ! {

@@ -2,7 +2,7 @@
 //!
 //! Programs read the flags line to choose their code, so it holds Linux's names for what CPUID reports, in the order of the bits.
 
-use super::timer;
+use super::clock;
 use crate::base::CpuId as CpuNumber;
 use alloc::vec::Vec;
 use core::arch::x86_64::__cpuid_count;
@@ -59,7 +59,7 @@ pub(super) fn describe(number: CpuNumber, text: &mut Vec<u8>) {
     let vendor = cpuid.get_vendor_info();
     let features = cpuid.get_feature_info();
     let brand = cpuid.get_processor_brand_string();
-    let kilohertz = timer::counter_kilohertz();
+    let kilohertz = clock::counter_kilohertz();
     line("processor", &number.0);
     line("vendor_id", &vendor.as_ref().map_or("unknown", |vendor| vendor.as_str()));
     if let Some(features) = &features {

@@ -310,26 +310,6 @@ unsafe extern "sysv64" fn paranoid_entry() {
     )
 }
 
-/// Leaves the present stack for good and calls `function` with `frame` on the running thread's kernel stack, from its top.
-///
-/// # Safety
-/// The thread goes nowhere on what its stack holds. The frame is not on that stack.
-#[unsafe(naked)]
-pub(super) unsafe extern "sysv64" fn abandon_stack(
-    frame: *const TrapFrame,
-    function: extern "sysv64" fn(&TrapFrame) -> !,
-) -> ! {
-    naked_asm!(
-        "mov rsp, gs:[{kernel_stack}]",
-        "sub rsp, {frame_size}",
-        "xor ebp, ebp",
-        "call rsi",
-        "ud2",
-        kernel_stack = const offset::KERNEL_STACK,
-        frame_size = const FRAME_SIZE,
-    )
-}
-
 /// Moves the frame to the top of the thread's stack, does pending work and leaves for user mode.
 ///
 /// # Safety

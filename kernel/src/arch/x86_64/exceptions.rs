@@ -14,8 +14,8 @@ use super::interrupts::{
     OVERFLOW, PAGE_FAULT, SPURIOUS_VECTOR, TIMER_VECTOR,
 };
 use super::trap_frame::TrapFrame;
-use super::{X86_64, entry, interrupt_controller, mmu, user_access};
-use crate::arch::{AccessKind, Cpu, Exception, Mmu, PageFault, Registers, TrapHandler, trap_handler};
+use super::{X86_64, context_switch, interrupt_controller, machine_check, mmu, user_access};
+use crate::arch::{AccessKind, Cpu, Exception, Mmu, PageFault, Registers, SerialConsole, TrapHandler, trap_handler};
 use crate::base::VirtualAddress;
 use arrayvec::ArrayString;
 use core::fmt::Write;
@@ -164,7 +164,7 @@ pub(super) extern "sysv64" fn user_trap(frame: &mut TrapFrame) {
             X86_64::enable_interrupts();
             handler.page_fault(frame, fault);
         }
-        MACHINE_CHECK => handler.kernel_bug(frame, "machine check"),
+        MACHINE_CHECK => handler.kernel_bug(frame, &machine_check::take_report()),
         0..32 => {
             let exception = exception(frame);
             X86_64::enable_interrupts();
@@ -230,7 +230,12 @@ fn kernel_page_fault(handler: &dyn TrapHandler, frame: &mut TrapFrame, address: 
 /// NMI, machine check, double fault, and debug exceptions in the kernel.
 pub(super) extern "sysv64" fn paranoid_trap(frame: &mut TrapFrame) {
     match frame.vector {
-        NON_MASKABLE => log::warn!("non-maskable interrupt at {:#x}", frame.rip),
+        NON_MASKABLE => {
+            // Past the log: the code that was interrupted may hold its lock.
+            let mut text = ArrayString::<64>::new();
+            let _ = write!(text, "\r\nnon-maskable interrupt at {:#x}\r\n", frame.rip);
+            X86_64::write_console(text.as_bytes());
+        }
         DEBUG => {
             debug_status();
         }
@@ -241,14 +246,14 @@ pub(super) extern "sysv64" fn paranoid_trap(frame: &mut TrapFrame) {
             match trap_handler() {
                 Some(_) if overflow && X86_64::local().kernel_stack().value() != 0 => {
                     // SAFETY: what the stack holds ends with its thread; the frame is on the double fault's own stack.
-                    unsafe { entry::abandon_stack(frame, report_overflow) }
+                    unsafe { context_switch::abandon_stack(frame, report_overflow) }
                 }
                 Some(handler) => handler.kernel_bug(frame, "double fault"),
                 None => early_trap(frame),
             }
         }
         _ => match trap_handler() {
-            Some(handler) => handler.kernel_bug(frame, "machine check"),
+            Some(handler) => handler.kernel_bug(frame, &machine_check::take_report()),
             None => early_trap(frame),
         },
     }
@@ -264,7 +269,6 @@ extern "sysv64" fn report_overflow(frame: &TrapFrame) -> ! {
 
 /// A trap before the kernel has registered itself: says so and stops.
 fn early_trap(frame: &TrapFrame) -> ! {
-    use crate::arch::SerialConsole;
     let mut text = ArrayString::<256>::new();
     let _ = writeln!(
         text,

@@ -45,6 +45,10 @@ bitflags::bitflags! {
         const INVPCID = 1 << 16;
         /// AVX.
         const AVX = 1 << 17;
+        /// The machine-check exception.
+        const MACHINE_CHECK = 1 << 18;
+        /// The machine-check architecture's banks.
+        const MACHINE_CHECK_BANKS = 1 << 19;
     }
 }
 
@@ -77,6 +81,8 @@ pub fn detect() {
         note(basic.has_apic(), Features::APIC);
         note(basic.has_tsc_deadline(), Features::TSC_DEADLINE);
         note(basic.has_avx(), Features::AVX);
+        note(basic.has_mce(), Features::MACHINE_CHECK);
+        note(basic.has_mce() && basic.has_mca(), Features::MACHINE_CHECK_BANKS);
     }
     if let Some(extended) = cpuid.get_extended_feature_info() {
         note(extended.has_smep(), Features::SMEP);

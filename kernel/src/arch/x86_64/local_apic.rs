@@ -58,11 +58,16 @@ pub fn enable() {
     const SOFTWARE_ENABLE: u32 = 1 << 8;
     // SAFETY: the CPU has an APIC, as the caller found out; the base stays where firmware put it.
     unsafe {
-        let mut base = model_specific::read(model_specific::APIC_BASE) | ENABLE;
-        if is_x2apic() {
-            base |= X2APIC_ENABLE;
+        let mut base = model_specific::read(model_specific::APIC_BASE);
+        // The mode goes up one step at a time: from disabled straight to x2APIC is a general protection fault, and so is
+        // the way back from x2APIC, where firmware may have left it already.
+        if base & ENABLE == 0 {
+            base |= ENABLE;
+            model_specific::write(model_specific::APIC_BASE, base);
         }
-        model_specific::write(model_specific::APIC_BASE, base);
+        if is_x2apic() && base & X2APIC_ENABLE == 0 {
+            model_specific::write(model_specific::APIC_BASE, base | X2APIC_ENABLE);
+        }
     }
     write(TASK_PRIORITY, 0);
     write(TIMER_ENTRY, MASKED | u32::from(TIMER_VECTOR));

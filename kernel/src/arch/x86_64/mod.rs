@@ -8,7 +8,7 @@
 //! | `trap_frame` `entry` `exceptions` | saved registers; the ways in and out; sorting traps |
 //! | `signal_frame` | starting signal handlers and coming back |
 //! | `interrupt_controller` `pic` `local_apic` `io_apic` `acpi` | who interrupts, and where that is written |
-//! | `timer` `pit` `real_time_clock` | time |
+//! | `clock` `timer` `pit` `real_time_clock` | time |
 //! | `cpu` `mmu` `user_access` `context_switch` `extended_state` `serial` `power` | the contract's traits |
 //!
 //! Everything is compiled on the host too, where the pure parts are tested; what needs the machine's own trap frame or
@@ -36,6 +36,7 @@ macro_rules! close_user {
 
 pub mod acpi;
 pub mod boot;
+pub mod clock;
 pub mod context_switch;
 pub mod cpu;
 mod cpu_information;
@@ -49,6 +50,7 @@ pub mod interrupt_controller;
 pub mod interrupts;
 pub mod io_apic;
 pub mod local_apic;
+mod machine_check;
 pub mod mmu;
 pub mod model_specific;
 mod page_copy;

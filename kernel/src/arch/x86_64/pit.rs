@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code, reason = "port input and output")]
 
-use super::{port, timer};
+use super::{clock, port};
 
 /// Oscillations per second.
 pub const FREQUENCY: u64 = 1_193_182;
@@ -53,7 +53,7 @@ pub fn measure<T>(oscillations: u16, mut read: impl FnMut() -> T) -> Option<(T, 
     write(CHANNEL_2, low);
     write(CHANNEL_2, high);
     let before = read();
-    let start = timer::read_counter();
+    let start = clock::read_counter();
     // SAFETY: as above. The output is low until the count is over; where there is no timer it reads as a constant.
     unsafe {
         if port::read_u8(SPEAKER) & OUTPUT != 0 {
@@ -61,7 +61,7 @@ pub fn measure<T>(oscillations: u16, mut read: impl FnMut() -> T) -> Option<(T, 
         }
         while port::read_u8(SPEAKER) & OUTPUT == 0 {
             // No CPU runs a hundred times faster than 10 GHz.
-            if timer::read_counter().wrapping_sub(start) > 10_000_000_000 {
+            if clock::read_counter().wrapping_sub(start) > 10_000_000_000 {
                 return None;
             }
         }

@@ -3,7 +3,7 @@
 
 #![allow(unsafe_code, reason = "the code runs in user mode; its bytes are read between two labels")]
 
-use super::timer;
+use super::clock;
 use crate::arch::shared_object::image::{self, Binding, Style, Symbol};
 use crate::arch::shared_object::{
     CODE_OFFSET, DATA_BASE, DATA_DISTANCE, DATA_REALTIME, DATA_SCALE, FINE_CLOCKS, KNOWN_CLOCKS, REALTIME_CLOCKS,
@@ -213,12 +213,12 @@ static DATA: SharedData = SharedData::new();
 /// As for [`SharedData::set_page`].
 pub unsafe fn set_data(page: VirtualAddress) {
     // SAFETY: the caller's promise.
-    unsafe { DATA.set_page(page, timer::clock_parameters()) };
+    unsafe { DATA.set_page(page, clock::clock_parameters()) };
 }
 
 /// Remembers and publishes what the realtime clock is ahead of the monotonic one. Calls do not overlap.
 pub fn publish_realtime_offset(offset: u64) {
-    DATA.publish_realtime_offset(offset, timer::clock_parameters());
+    DATA.publish_realtime_offset(offset, clock::clock_parameters());
 }
 
 #[cfg(test)]

@@ -357,6 +357,7 @@ fn switch_to(next: *const Thread) {
     cpu.switches.store(cpu.switches.load(Relaxed) + 1, Relaxed);
     if old.is_user() {
         old.thread_pointer.store(Current::thread_pointer(), Relaxed);
+        old.second_thread_pointer.store(Current::second_thread_pointer(), Relaxed);
     }
     new.set_state_relaxed(ThreadState::Running);
     local.set_current_thread(next.cast());
@@ -394,6 +395,7 @@ fn prepare_user(cpu: &CpuState, new: &Thread) {
         cpu.extended_owner.store(pointer, Relaxed);
     }
     Current::set_thread_pointer(new.thread_pointer.load(Relaxed));
+    Current::set_second_thread_pointer(new.second_thread_pointer.load(Relaxed));
     Current::set_kernel_stack(new.stack_top);
     if new.signals.has_work() || new.set_child_tid.load(Relaxed) != 0 {
         Current::local().request_work();
@@ -439,7 +441,22 @@ pub fn reset_user_registers(thread: &Thread) {
     }
     this_cpu().extended_owner.store(core::ptr::from_ref(thread).cast_mut(), Relaxed);
     thread.thread_pointer.store(0, Relaxed);
+    thread.second_thread_pointer.store(0, Relaxed);
     Current::set_thread_pointer(0);
+    Current::set_second_thread_pointer(0);
+}
+
+/// The running thread's second base register (GS base).
+#[must_use]
+pub fn second_thread_pointer() -> u64 {
+    let _interrupts = Uninterrupted::new();
+    Current::second_thread_pointer()
+}
+
+/// Sets it; `value` is a user address.
+pub fn set_second_thread_pointer(value: VirtualAddress) {
+    let _interrupts = Uninterrupted::new();
+    Current::set_second_thread_pointer(value.value());
 }
 
 /// Makes the address space with top table `root` the running thread's, on this CPU at once.

@@ -13,7 +13,7 @@ crate::system_call_rows! {
         (option: i32, second: u64, third: u64, fourth: u64, fifth: u64);
     /// Sets and shows the thread pointer (ARCH_SET_FS, ARCH_GET_FS); ARCH_GET_CPUID.
     /// EINVAL: another code. EPERM: an address outside user space. ENODEV: CPUID cannot be made to fault. EFAULT: memory.
-    arch_prctl { x86_64: 158, aarch64: none, needs: Nothing, support: Partial("no GS base, no shadow stacks") } = prctl::arch_prctl,
+    arch_prctl { x86_64: 158, aarch64: none, needs: Nothing, support: Partial("no shadow stacks") } = prctl::arch_prctl,
         (code: i32, address: VirtualAddress);
     /// Asks for memory barriers on other CPUs. EINVAL: any command but the query, which offers none.
     membarrier { x86_64: 324, aarch64: 283, needs: Nothing, support: Partial("the query alone") } = prctl::membarrier,

@@ -21,8 +21,8 @@ mod early {
     use crate::arch::boot_information::set_boot_information;
     use crate::arch::x86_64::features::{self, Features};
     use crate::arch::x86_64::{
-        acpi, entry, extended_state, interrupt_controller, interrupts, io_apic, local_apic, mmu, pic, pit, power,
-        segments, serial, timer, user_access,
+        acpi, clock, entry, extended_state, interrupt_controller, interrupts, io_apic, local_apic, machine_check, mmu,
+        pic, pit, power, segments, serial, timer, user_access,
     };
     use crate::arch::{ControllerChoice, SerialConsole, boot_information};
     use crate::base::PhysicalAddress;
@@ -46,7 +46,7 @@ mod early {
     /// # Safety
     /// Called once, by the entry code, on the boot stack, with the boot tables active and interrupts disabled.
     pub unsafe fn initialize_early(start: PhysicalAddress) {
-        timer::start_clock();
+        clock::start_clock();
         features::detect();
         // SAFETY: the first and only call for this CPU and block.
         unsafe { segments::BOOT_CPU.install() };
@@ -74,6 +74,7 @@ mod early {
             }
         }
         set_control_registers();
+        machine_check::initialize();
         extended_state::initialize();
     }
 
@@ -132,7 +133,7 @@ mod early {
         log::info!(
             "x86_64: {} interrupts, TSC {} kHz, features {:?}",
             if apic { "APIC" } else { "8259" },
-            timer::counter_kilohertz(),
+            clock::counter_kilohertz(),
             features::all(),
         );
     }

@@ -5,16 +5,13 @@
 //! u64, reserved u64; a map entry is address u64, size u64, type u32, reserved u32.
 
 use crate::arch::boot_information::{
-    BootInformation, MAXIMUM_COMMAND_LINE, MAXIMUM_REGIONS, MemoryKind, MemoryRegion, PhysicalRange,
+    BootInformation, MAXIMUM_COMMAND_LINE, MAXIMUM_REGIONS, MemoryKind, MemoryRegion, PhysicalRange, PhysicalReader,
 };
 use crate::base::{PAGE_SIZE, PhysicalAddress};
 
 const MAGIC: u32 = 0x336e_c578;
 /// Low memory that is never given out: interrupt vectors and firmware's data, and the page in which other CPUs start.
 const LOW_MEMORY_END: u64 = 0x1_0000;
-
-/// Reads physical memory; what cannot be read is zeros.
-pub type PhysicalReader<'a> = &'a dyn Fn(PhysicalAddress, &mut [u8]);
 
 /// Why the information is of no use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
