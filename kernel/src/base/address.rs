@@ -133,6 +133,15 @@ impl FrameNumber {
     }
 }
 
+/// A range of physical memory, in frames.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FrameRange {
+    /// The first frame.
+    pub start: FrameNumber,
+    /// How many.
+    pub count: u64,
+}
+
 /// A half-open range of virtual addresses, `start <= end`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct VirtualRange {

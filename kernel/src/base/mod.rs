@@ -8,6 +8,6 @@ pub mod command_line;
 pub mod errno;
 pub mod units;
 
-pub use address::{FrameNumber, PAGE_SHIFT, PAGE_SIZE, PhysicalAddress, VirtualAddress, VirtualRange};
+pub use address::{FrameNumber, FrameRange, PAGE_SHIFT, PAGE_SIZE, PhysicalAddress, VirtualAddress, VirtualRange};
 pub use errno::{Errno, Result};
 pub use units::{CpuId, Nanoseconds, Ticks};

@@ -21,17 +21,29 @@ pub struct Frame {
 }
 
 impl Frame {
+    /// The frame that `allocate` finds.
+    #[inline]
+    fn take(allocate: impl FnOnce() -> Option<&'static FrameDescriptor>) -> Option<Self> {
+        #[cfg(test)]
+        if !super::frame_ledger::may_take() {
+            return None;
+        }
+        let descriptor = allocate()?;
+        #[cfg(test)]
+        super::frame_ledger::took(descriptor.order());
+        Some(Self { descriptor })
+    }
     /// A frame with undefined content. `None` when memory is out.
     #[inline]
     #[must_use]
     pub fn allocate() -> Option<Self> {
-        allocator::allocate_descriptor().map(|descriptor| Self { descriptor })
+        Self::take(allocator::allocate_descriptor)
     }
     /// A frame full of zeros. `None` when memory is out.
     #[inline]
     #[must_use]
     pub fn allocate_zeroed() -> Option<Self> {
-        allocator::allocate_zeroed_descriptor().map(|descriptor| Self { descriptor })
+        Self::take(allocator::allocate_zeroed_descriptor)
     }
     /// A frame with undefined content for user space or file data. `None` when only the kernel's reserve is left.
     #[inline]
@@ -48,7 +60,7 @@ impl Frame {
     /// A naturally aligned block of 2^`order` frames (0..=9 or 18) with undefined content.
     #[must_use]
     pub fn allocate_block(order: u8) -> Option<Self> {
-        allocator::allocate_block_descriptor(order).map(|descriptor| Self { descriptor })
+        Self::take(|| allocator::allocate_block_descriptor(order))
     }
     /// The number of the (first) frame.
     #[inline]
@@ -125,6 +137,8 @@ impl Frame {
     pub(super) fn drop_zeroed(self) {
         let this = ManuallyDrop::new(self);
         if this.descriptor.take_reference() {
+            #[cfg(test)]
+            super::frame_ledger::gave(this.descriptor.order());
             allocator::free_zeroed_descriptor(this.descriptor);
         }
     }
@@ -209,6 +223,8 @@ impl Drop for Frame {
     #[inline]
     fn drop(&mut self) {
         if self.descriptor.take_reference() {
+            #[cfg(test)]
+            super::frame_ledger::gave(self.descriptor.order());
             allocator::free_descriptor(self.descriptor);
         }
     }

@@ -24,8 +24,11 @@
 
 pub mod address_space;
 pub mod area;
+pub mod area_map;
 pub mod frame;
 pub mod frame_allocator;
+#[cfg(test)]
+pub mod frame_ledger;
 pub mod heap;
 pub mod kernel_stack;
 pub mod numa;

@@ -7,8 +7,7 @@
 //! The boot code builds it before the frame allocator starts (no allocation happens here), hands its ranges to
 //! `MemoryMap::nodes`, and registers it with [`initialize`]. A machine that says nothing has one node with everything.
 
-use super::frame_allocator::FrameRange;
-use crate::base::{FrameNumber, PAGE_SHIFT, PhysicalAddress};
+use crate::base::{FrameNumber, FrameRange, PAGE_SHIFT, PhysicalAddress};
 use arrayvec::ArrayVec;
 use spin::Once;
 

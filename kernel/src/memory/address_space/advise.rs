@@ -356,6 +356,7 @@ impl State {
                 if self.areas.len() + 2 > super::AREA_LIMIT {
                     return Err(Errno::ENOMEM);
                 }
+                self.areas.reserve(VirtualRange { start, end })?;
                 self.areas.split_at(start);
                 self.areas.split_at(end);
                 self.set_area_flags(start, new);
@@ -416,6 +417,7 @@ impl State {
             };
             if drops {
                 let area = area.clone();
+                super::reserve_removed(&mut kept, 1)?;
                 let mut batch = self.batch();
                 self.zap(&area, piece, &mut batch)?;
                 kept.push(area);

@@ -1,8 +1,10 @@
 //! `fork`, and the end of an address space.
 
-use super::{AddressSpace, Removed, State};
-use crate::base::{Errno, Result};
-use crate::memory::area::{AreaFlags, AreaMap};
+use super::{AddressSpace, State};
+use crate::arch::{Current, Mmu};
+use crate::base::{Errno, Result, VirtualAddress, VirtualRange};
+use crate::memory::area::AreaFlags;
+use crate::memory::area_map::AreaMap;
 use crate::memory::paging::TlbBatch;
 use alloc::sync::Arc;
 
@@ -30,6 +32,7 @@ impl AddressSpace {
                 ..super::Counters::default()
             },
         };
+        child.areas.reserve_copies(parent.areas.len())?;
         let mut batch = TlbBatch::new(&child.tables);
         for area in parent.areas.iter() {
             let dropped = area.flags.intersects(AreaFlags::DONT_FORK | AreaFlags::WIPE_ON_FORK);
@@ -53,7 +56,7 @@ impl AddressSpace {
     /// Takes everything away, for a space that no program runs in any more; `execve` and the end of a process may call it so that the
     /// memory is free before the last reference goes.
     pub fn clear(&self) {
-        let mut removed = Removed::new();
+        let mut removed = AreaMap::new();
         let mut state = self.lock();
         state.clear(&mut removed);
         drop(state);
@@ -62,15 +65,16 @@ impl AddressSpace {
 }
 
 impl State {
-    fn clear(&mut self, removed: &mut Removed) {
+    fn clear(&mut self, removed: &mut AreaMap) {
         let areas = core::mem::take(&mut self.areas);
         let mut batch = self.batch();
-        for area in areas.into_areas() {
-            // Splitting a large leaf or unsharing a table can want memory; then the tables' own end frees the leaves.
-            let _ = self.tables.unmap_range(area.range, &mut batch);
+        // No entry straddles an end of the whole range, so this needs no memory.
+        let whole = VirtualRange { start: VirtualAddress::new(0), end: Current::USER_END };
+        let _ = self.tables.unmap_range(whole, &mut batch);
+        for area in areas.iter() {
             self.uncount_area(area.flags, area.page_count());
-            removed.push(area);
         }
+        *removed = areas;
         self.counters.anonymous = 0;
         self.counters.file = 0;
         self.counters.shared = 0;

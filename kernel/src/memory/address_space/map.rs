@@ -1,8 +1,8 @@
 //! `mmap` and `munmap`: finding room, making areas, taking them away.
 
 use super::{
-    AREA_LIMIT, AddressSpace, LOWEST_ADDRESS, Removed, State, UNLIMITED, enough_memory, is_accountable, round_up,
-    user_range,
+    AREA_LIMIT, AddressSpace, LOWEST_ADDRESS, Removed, State, UNLIMITED, enough_memory, is_accountable,
+    reserve_removed, round_up, user_range,
 };
 use crate::arch::{AccessKind, Current, Mmu};
 use crate::base::{Errno, PAGE_SHIFT, PAGE_SIZE, Result, VirtualAddress, VirtualRange};
@@ -11,7 +11,6 @@ use crate::memory::frame::Frame;
 use crate::memory::object::{MemoryObject, ObjectDetails, PageAccounting, PageError, PageIntent, SharedPages};
 use crate::memory::paging::{PageFlags, TlbBatch};
 use alloc::sync::Arc;
-use core::ops::ControlFlow;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Where a mapping may go.
@@ -274,6 +273,7 @@ impl State {
             }
             flags.set(AreaFlags::ACCOUNTED, is_accountable(flags));
         }
+        self.areas.reserve(range)?;
         let backing = match &request.source {
             MapSource::Anonymous => Backing::Anonymous,
             MapSource::SharedAnonymous => {
@@ -397,47 +397,67 @@ impl State {
         if splits && self.areas.len() >= AREA_LIMIT {
             return Err(Errno::ENOMEM);
         }
-        if self.areas.overlapping(range).next().is_none() {
+        let concerned = self.areas.overlapping(range).count();
+        if concerned == 0 {
             return Ok(());
+        }
+        self.areas.reserve(range)?;
+        reserve_removed(removed, concerned)?;
+        if concerned > 1 {
+            self.isolate_areas(range)?;
         }
         self.areas.split_at(range.start);
         self.areas.split_at(range.end);
         let mut batch = self.batch();
+        let mut result = Ok(());
         while let Some(start) =
             self.areas.at_or_after(range.start).map(|area| area.range.start).filter(|&start| start < range.end)
         {
             let Some(area) = self.areas.remove(start) else { break };
-            let zapped = self.zap(&area, area.range, &mut batch);
+            result = self.zap(&area, area.range, &mut batch);
+            if result.is_err() {
+                // A single area, of which nothing is gone: it goes back.
+                self.areas.insert(area);
+                self.areas.merge_at(range.start);
+                self.areas.merge_at(range.end);
+                break;
+            }
             self.uncount_area(area.flags, area.page_count());
             removed.push(area);
-            zapped?;
+        }
+        result
+    }
+
+    /// Sees to it that taking away each area's part of `range` needs no memory.
+    fn isolate_areas(&mut self, range: VirtualRange) -> Result<()> {
+        for area in self.areas.overlapping(range) {
+            self.tables.isolate(area.range.start.max(range.start))?;
+            self.tables.isolate(area.range.end.min(range.end))?;
         }
         Ok(())
     }
 
-    /// Empties the tables over `range`, which lies in `area`, and counts down.
+    /// Empties the tables over `range`, which lies in `area`, and counts down. On an error nothing was emptied.
     pub(super) fn zap(&mut self, area: &Area, range: VirtualRange, batch: &mut TlbBatch) -> Result<()> {
         let (mut private, mut others) = (0, 0);
         let result = match &area.backing {
-            Backing::Object { object, .. } if area.has_private_pages => self.tables.visit_range(range, batch, |slot| {
-                if let Some(leaf) = slot.leaf() {
-                    let resident = object.resident_page(area.page_index(slot.page()));
+            Backing::Object { object, .. } if area.has_private_pages => {
+                self.tables.remove_range(range, batch, |page, leaf| {
+                    let resident = object.resident_page(area.page_index(page));
                     if resident.is_some_and(|frame| frame.number() == leaf.frame) {
                         others += 1;
                     } else {
                         private += 1;
                     }
-                }
-                slot.take();
-                ControlFlow::Continue(())
-            }),
+                })
+            }
             Backing::Object { .. } => self.tables.unmap_range(range, batch).map(|pages| others = pages),
             // Without a store there are no pages but the zero page, which is not counted.
             Backing::Anonymous if !area.has_private_pages => self.tables.unmap_range(range, batch).map(|_| ()),
-            Backing::Anonymous => self.tables.visit_range(range, batch, |slot| {
-                private += u64::from(slot.leaf().is_some_and(|leaf| !leaf.flags.contains(PageFlags::UNCOUNTED)));
-                slot.take();
-                ControlFlow::Continue(())
+            Backing::Anonymous => self.tables.remove_range(range, batch, |_, leaf| {
+                if !leaf.flags.contains(PageFlags::UNCOUNTED) {
+                    private += leaf.size.pages();
+                }
             }),
         };
         let kind = match &area.backing {

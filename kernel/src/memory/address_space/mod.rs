@@ -24,12 +24,18 @@
 //! release. The functions of `State` that do this take a range and touch nothing outside it, so a lock per range can replace the one lock.
 //! Objects are dropped after the lock is released.
 //!
+//! # When memory runs out
+//! A call either does all that it says or nothing, as far as a program can see: what needs memory (tables to copy or make,
+//! leaves to split, room for areas) comes first, and what follows cannot fail. Calls over several areas that Linux, too, carries out area
+//! by area (`mprotect`, `madvise`) stop between two areas.
+//!
 //! # Invariants ([`AddressSpace::validate`])
 //! - Every leaf lies in an area; a leaf is writable only where its area is.
 //! - A private page that another space (or an object) also refers to is never writable.
 //! - Resident counters equal the number of leaves of each kind.
 
-use super::area::{Area, AreaFlags, AreaMap};
+use super::area::{Area, AreaFlags};
+use super::area_map::AreaMap;
 use super::frame::Frame;
 use super::frame_allocator;
 use super::object::PageAccounting;
@@ -54,6 +60,8 @@ mod report;
 pub mod test_support;
 #[cfg(test)]
 mod measure;
+#[cfg(test)]
+mod shortage_tests;
 #[cfg(test)]
 mod tests;
 
@@ -457,6 +465,14 @@ fn is_accountable(flags: AreaFlags) -> bool {
 
 /// Areas taken out of an address space; dropped by the caller once the lock is released.
 type Removed = alloc::vec::Vec<Area>;
+
+/// Makes room for `count` areas more.
+///
+/// # Errors
+/// `ENOMEM`.
+fn reserve_removed(removed: &mut Removed, count: usize) -> Result<()> {
+    removed.try_reserve(count).map_err(|_| Errno::ENOMEM)
+}
 
 impl State {
     fn batch(&self) -> TlbBatch {

@@ -60,6 +60,7 @@ impl State {
             if flags.contains(AreaFlags::LOCKED) {
                 self.check_locked(pages, super::LockLimit::Enforced).ok()?;
             }
+            self.areas.reserve(range).ok()?;
             self.insert_area(Area { range, flags, has_private_pages: false, backing: Backing::Anonymous });
         }
         Some(wish)

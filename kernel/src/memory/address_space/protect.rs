@@ -4,7 +4,7 @@ use super::{AddressSpace, State, enough_memory, is_accountable, leaf_flags, roun
 use crate::arch::{Current, Mmu};
 use crate::base::{Errno, PAGE_SHIFT, PAGE_SIZE, Result, VirtualAddress, VirtualRange};
 use crate::memory::area::{AreaFlags, Protection};
-use crate::memory::paging::PageFlags;
+use crate::memory::paging::{PageFlags, TlbBatch};
 use core::ops::ControlFlow;
 
 impl AddressSpace {
@@ -74,27 +74,46 @@ impl State {
             return Err(Errno::ENOMEM);
         }
         debug_assert!(piece.end <= Current::USER_END);
+        self.areas.reserve(piece)?;
+        self.protect_leaves(piece, old, new)?;
         self.areas.split_at(piece.start);
         self.areas.split_at(piece.end);
         self.set_area_flags(piece.start, new);
-        self.protect_leaves(piece, new)
+        Ok(())
     }
 
     /// Makes the leaf of `page` allow what `flags` allow.
     pub(super) fn protect_page(&mut self, page: VirtualAddress, flags: AreaFlags) {
         if let Some(range) = VirtualRange::new(page, PAGE_SIZE as u64) {
-            // One small page needs no split, hence no memory.
-            let _ = self.protect_leaves(range, flags);
+            // Where a shared table cannot be copied, nothing was changed that would have to be changed back.
+            let _ = self.protect_leaves(range, flags, flags);
         }
     }
 
-    /// Makes the leaves of `range` allow what `flags` allow. Private ones that other spaces refer to stay copy-on-write.
-    fn protect_leaves(&mut self, range: VirtualRange, flags: AreaFlags) -> Result<()> {
+    /// Makes the leaves of `range`, which allow what `old` allows, allow what `new` allows. On an error they are as they were.
+    fn protect_leaves(&mut self, range: VirtualRange, old: AreaFlags, new: AreaFlags) -> Result<()> {
+        let mut batch = self.batch();
+        let mut changed = VirtualRange { start: range.start, end: range.start };
+        self.change_leaves(range, new, &mut batch, &mut changed).inspect_err(|_| {
+            // The tables up to there are this space's own by now: changing them back needs no memory.
+            let mut again = VirtualRange::default();
+            let _ = self.change_leaves(changed, old, &mut batch, &mut again);
+        })
+    }
+
+    /// Makes the leaves of `range` allow what `flags` allow; `changed` is how far that came. Private ones that other spaces refer to
+    /// stay copy-on-write.
+    fn change_leaves(
+        &mut self,
+        range: VirtualRange,
+        flags: AreaFlags,
+        batch: &mut TlbBatch,
+        changed: &mut VirtualRange,
+    ) -> Result<()> {
         let allowed = leaf_flags(flags);
         let is_private_writable = flags.is_private_writable();
         let kept = PageFlags::DIRTY | PageFlags::UNCOUNTED | PageFlags::ACCESSED;
-        let mut batch = self.batch();
-        Ok(self.tables.visit_range(range, &mut batch, |slot| {
+        Ok(self.tables.visit_range(range, batch, |slot| {
             if let Some(leaf) = slot.leaf() {
                 let mut new = (leaf.flags & kept) | allowed;
                 if !allowed.contains(PageFlags::SHARED) {
@@ -108,6 +127,7 @@ impl State {
                 if new != leaf.flags {
                     slot.protect(new);
                 }
+                changed.end = slot.page().offset(leaf.size.pages() << PAGE_SHIFT);
             }
             ControlFlow::Continue(())
         })?)

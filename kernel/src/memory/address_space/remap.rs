@@ -1,6 +1,9 @@
 //! `mremap`: resizing and moving.
 
-use super::{AREA_LIMIT, AddressSpace, LockLimit, MapRequest, Placement, Removed, State, enough_memory, round_up};
+use super::{
+    AREA_LIMIT, AddressSpace, LockLimit, MapRequest, Placement, Removed, State, enough_memory, reserve_removed,
+    round_up,
+};
 use crate::arch::{Current, Mmu};
 use crate::base::{Errno, PAGE_SHIFT, Result, VirtualAddress, VirtualRange};
 use crate::memory::area::{Area, AreaFlags, Backing, Protection};
@@ -215,13 +218,11 @@ impl State {
         if let Backing::Object { first: start, .. } = &mut moved.backing {
             *start = first;
         }
+        self.areas.reserve(old)?;
+        self.areas.reserve(range)?;
+        reserve_removed(removed, 1)?;
         let mut batch = self.batch();
-        if let Err(error) = self.tables.move_range(old, target, &mut batch) {
-            // What was moved goes back; those tables exist, so it needs no memory.
-            let moved_part = VirtualRange { start: target, end: target.offset(old_length) };
-            let _ = self.tables.move_range(moved_part, address, &mut batch);
-            return Err(error.into());
-        }
+        self.tables.move_range(old, target, &mut batch)?;
         drop(batch);
         if flags.contains(RemapFlags::DONT_UNMAP) {
             self.areas.split_at(old.start);

@@ -341,6 +341,10 @@ fn locking_counts_and_is_limited() {
 
 #[test]
 fn a_dropped_space_gives_every_frame_back() {
+    // What is made once and for all is there already.
+    let _ = zero_page();
+    drop(AddressSpace::new());
+    let held = crate::memory::frame_ledger::held();
     let object = object_with(&[1; 2 * PAGE_SIZE]);
     let frame = object.page(0, crate::memory::object::PageIntent::Read).unwrap();
     let space = space_with(4);
@@ -356,6 +360,8 @@ fn a_dropped_space_gives_every_frame_back() {
     assert_eq!((own.reference_count(), frame.reference_count()), (2, 3));
     drop(space);
     assert_eq!((own.reference_count(), frame.reference_count()), (1, 2));
+    drop((own, frame, object));
+    assert_eq!(crate::memory::frame_ledger::held(), held);
 }
 
 /// What the model knows of a page.

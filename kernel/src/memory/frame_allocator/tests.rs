@@ -1,8 +1,12 @@
 //! The allocator against a set of frame numbers, on memory that the host lends.
 
+use super::allocator::RESERVE_SHARE;
+use super::region::Region;
 use super::*;
+use crate::memory::numa::NodeId;
 use proptest::prelude::*;
 use std::collections::HashSet;
+use std::sync::atomic::AtomicU64;
 
 /// An allocator over `usable`, whose tables live in leaked host memory. Frames of these allocators are only numbers.
 fn allocator(map: &MemoryMap<'_>) -> &'static FrameAllocator {
@@ -120,6 +124,28 @@ fn blocks_are_aligned_and_disjoint() {
         frames.free(block);
     }
     assert_eq!(frames.statistics().free, frames.statistics().total);
+}
+
+#[test]
+fn a_run_of_groups_is_contiguous_and_gives_its_rest_back() {
+    let frames = simple(8 * 512);
+    let total = frames.statistics().free;
+    assert!(frames.allocate_run(8 * 512).is_none(), "the tables take a part of the last group");
+    let in_the_way = take(frames).unwrap();
+    for count in [513, 1024, 1500, 3 * 512] {
+        let first = frames.allocate_run(count).unwrap();
+        assert_eq!(first.value() % 512, 0);
+        assert_eq!(frames.statistics().free, total - 1 - count);
+        for index in 0..count {
+            let frame = frames.descriptor(first.offset(index)).unwrap();
+            assert_eq!((frame.references(), frame.order()), (1, 0));
+            assert!(frame.take_reference());
+            frames.free(frame);
+        }
+    }
+    assert!(in_the_way.take_reference());
+    frames.free(in_the_way);
+    assert_eq!(frames.statistics().free, total);
 }
 
 #[test]

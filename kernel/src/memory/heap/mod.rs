@@ -17,7 +17,9 @@
 
 #![allow(unsafe_code, reason = "implements GlobalAlloc")]
 
+mod fallible;
 pub mod free_list;
+mod redzone;
 pub mod slab;
 
 use super::frame::Frame;
@@ -25,33 +27,27 @@ use super::frame_allocator::{self as frames, descriptor};
 use super::frame_descriptor::FrameKind;
 use super::physmap;
 use crate::arch::{Cpu, Current};
-use crate::base::{Errno, PAGE_SIZE};
+use crate::base::PAGE_SIZE;
 use crate::sync::{InterruptsDisabled, LockRank, SpinLock};
-use alloc::boxed::Box;
-use alloc::sync::Arc;
 use core::alloc::{GlobalAlloc, Layout};
 use core::cell::UnsafeCell;
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use free_list::FreeList;
+use redzone::{REDZONE, check, mark, with_redzone};
 use slab::{CLASS_SIZES, CLASSES, Chain, LARGEST, Object, SlabCache, class_of, frame_of};
+
+pub use fallible::{try_arc, try_box};
+pub use redzone::POISON;
 
 /// The bytes that a heap has of its own, unless it is configured otherwise: 100 KB.
 pub const DEFAULT_SIZE: usize = 100 * 1024;
-/// What debug builds fill freed memory with.
-pub const POISON: u8 = 0x6b;
-
 /// Sizes above this take whole frames.
 const LARGEST_LISTED: usize = 3072;
 /// Frames by which the list grows.
 const LIST_GROWTH_ORDER: u8 = 3;
 /// CPUs beyond share magazines, which is only slower.
 const MAGAZINE_SETS: usize = 16;
-/// Debug builds: the canary behind an object.
-const CANARY: u64 = 0xa51a_c0de_0b1e_c75e;
-const FREED: u64 = 0xdead_0b1e_c75e_dead;
-const REDZONE: usize = if cfg!(debug_assertions) { 8 } else { 0 };
-
 /// Objects of a class that are moved between a magazine and the slabs at a time.
 const fn batch(class: usize) -> u32 {
     if CLASS_SIZES[class] <= 256 { 32 } else { 8 }
@@ -304,9 +300,7 @@ impl<const SIZE: usize> KernelHeap<SIZE> {
 
     /// `count` contiguous frames; the rest of the block they come from is given back.
     fn allocate_frames(&self, count: usize) -> *mut u8 {
-        let order = count.next_power_of_two().ilog2();
-        let Ok(order) = u8::try_from(order) else { return null_mut() };
-        let Some(first) = frames::allocate_contiguous(order, count as u64) else { return null_mut() };
+        let Some(first) = frames::allocate_contiguous(count as u64) else { return null_mut() };
         if let Some(descriptor) = descriptor(first) {
             descriptor.set_kind(FrameKind::Heap);
         }
@@ -386,42 +380,6 @@ impl<const SIZE: usize> KernelHeap<SIZE> {
     }
 }
 
-/// The layout with room for the canary.
-fn with_redzone(layout: Layout) -> Layout {
-    Layout::from_size_align(layout.size() + REDZONE, layout.align()).unwrap_or(layout)
-}
-
-/// Debug builds: marks the end of a new object.
-fn mark(address: *mut u8, layout: Layout) {
-    if REDZONE > 0 && !address.is_null() {
-        // SAFETY: the route left room for the canary behind the object.
-        unsafe { address.add(layout.size()).cast::<u64>().write_unaligned(CANARY) };
-    }
-}
-
-/// Debug builds: checks the mark of an object that is given back and poisons it. `false`: it must not be freed.
-fn check(address: *mut u8, layout: Layout) -> bool {
-    if REDZONE == 0 {
-        return true;
-    }
-    // SAFETY: as in `mark`; the object is still its owner's.
-    unsafe {
-        let canary = address.add(layout.size()).cast::<u64>();
-        match canary.read_unaligned() {
-            CANARY => {}
-            FREED => {
-                log::error!("heap: {address:p} ({} bytes) was freed twice", layout.size());
-                return false;
-            }
-            found => log::error!("heap: {address:p} ({} bytes) was overrun: {found:#x}", layout.size()),
-        }
-        // The first word becomes a link at once; what is behind it shows who writes after freeing.
-        address.write_bytes(POISON, layout.size());
-        canary.write_unaligned(FREED);
-    }
-    true
-}
-
 impl<const SIZE: usize> Default for KernelHeap<SIZE> {
     fn default() -> Self {
         Self::new()
@@ -495,39 +453,6 @@ pub fn register<const SIZE: usize>(heap: &'static KernelHeap<SIZE>) {
 #[must_use]
 pub fn statistics() -> HeapStatistics {
     REGISTERED.get().map_or(HeapStatistics::default(), |heap| heap.report())
-}
-
-/// A box, or `ENOMEM`.
-///
-/// # Errors
-/// `ENOMEM`.
-pub fn try_box<T>(value: T) -> Result<Box<T>, Errno> {
-    let layout = Layout::new::<T>();
-    if layout.size() == 0 {
-        return Ok(Box::new(value));
-    }
-    // SAFETY: the size is not zero; the memory is fresh and of the value's layout, as a box's must be.
-    unsafe {
-        let place = NonNull::new(alloc::alloc::alloc(layout).cast::<T>()).ok_or(Errno::ENOMEM)?;
-        place.write(value);
-        Ok(Box::from_raw(place.as_ptr()))
-    }
-}
-
-/// A counted reference, or `ENOMEM`. Stable Rust has no fallible one: that the memory is there is tried first, and what was tried goes
-/// into this CPU's magazine, from where the reference takes it.
-///
-/// # Errors
-/// `ENOMEM`.
-pub fn try_arc<T>(value: T) -> Result<Arc<T>, Errno> {
-    let (layout, _) = Layout::new::<[usize; 2]>().extend(Layout::new::<T>()).map_err(|_| Errno::ENOMEM)?;
-    let layout = layout.pad_to_align();
-    // SAFETY: the size is not zero; freed at once with the same layout.
-    unsafe {
-        let place = NonNull::new(alloc::alloc::alloc(layout)).ok_or(Errno::ENOMEM)?;
-        alloc::alloc::dealloc(place.as_ptr(), layout);
-    }
-    Ok(Arc::new(value))
 }
 
 #[cfg(test)]

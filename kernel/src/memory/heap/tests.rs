@@ -55,6 +55,23 @@ fn every_route_gives_memory_and_takes_it_back() {
 }
 
 #[test]
+fn objects_of_many_megabytes_are_contiguous_and_come_back() {
+    let heap = heap();
+    let mut vector = Vec::new();
+    for size in [(2 << 20) - 8, (2 << 20) + 1, 3 << 20, (5 << 20) + 4097, 9 << 20] {
+        vector.push(Live::new(heap, layout(size, 4096), size as u8).unwrap());
+    }
+    assert!(heap.statistics().large_bytes >= 21 << 20);
+    vector.into_iter().for_each(|object| object.free(heap));
+    assert_eq!(heap.statistics().large_bytes, 0);
+    // Larger than the machine, and larger than any number of frames.
+    for size in [1 << 31, isize::MAX as usize - 4096] {
+        // SAFETY: the size is not zero.
+        assert!(unsafe { heap.alloc(layout(size, 8)) }.is_null());
+    }
+}
+
+#[test]
 fn reallocation_keeps_the_content() {
     let heap = heap();
     let mut object = Live::new(heap, layout(1, 8), 3).unwrap();

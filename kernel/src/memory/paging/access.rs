@@ -15,7 +15,7 @@
 #![allow(unsafe_code, reason = "reads and writes page-table entries through raw pointers")]
 
 use super::super::physmap;
-use super::format::{TOP_LEVEL, level_index};
+use super::format::level_index;
 use crate::base::{FrameNumber, VirtualAddress};
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -102,34 +102,6 @@ impl TableAccess for Recursive {
     fn entry(self, _table: FrameNumber, level: u8, address: VirtualAddress) -> EntryPointer {
         let window = window_address(511, level, address);
         EntryPointer(core::ptr::with_exposed_provenance_mut(window.value() as usize))
-    }
-}
-
-/// The recursive window as hardware would translate it, walked in software: for tests, where nothing is active.
-#[derive(Clone, Copy, Debug)]
-pub struct EmulatedWindow {
-    /// The top table.
-    pub root: FrameNumber,
-}
-
-impl From<FrameNumber> for EmulatedWindow {
-    fn from(root: FrameNumber) -> Self {
-        Self { root }
-    }
-}
-
-impl TableAccess for EmulatedWindow {
-    fn entry(self, _table: FrameNumber, level: u8, address: VirtualAddress) -> EntryPointer {
-        use super::format::Format;
-        let window = window_address(511, level, address);
-        let mut table = self.root;
-        for walked in (0..=TOP_LEVEL).rev() {
-            let entry = Physmap.entry(table, walked, window).load();
-            // What is absent leads to frame 0, which the comparison with the physmap then shows.
-            table = super::x86_64_paging::X86_64Format::frame(entry);
-        }
-        let base = physmap::pointer::<u8>(table.address());
-        EntryPointer(base.wrapping_add(window.page_offset()).cast())
     }
 }
 

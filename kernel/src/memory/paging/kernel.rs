@@ -7,8 +7,7 @@
 use super::super::frame::Frame;
 use super::access::{Physmap, TableAccess};
 use super::format::{ENTRIES, Format, Half, TOP_LEVEL, level_index, level_shift};
-use super::mapper::{Absent, Mapper};
-use super::tables::plain_root;
+use super::mapper::{Absent, Mapper, new_table};
 use super::tlb::KernelTlb;
 use super::{Leaf, MapError, Native, PageFlags, PageSize};
 use crate::arch::{Current, Mmu};
@@ -61,7 +60,7 @@ impl State {
             self.adopt(active)?;
         } else {
             // The emulated machine starts without tables.
-            let root = plain_root().ok_or(MapError::OutOfMemory)?.into_raw();
+            let root = new_table()?.into_raw();
             self.adopt(root.address())?;
         }
         let root = self.root.ok_or(MapError::OutOfMemory)?;
@@ -153,14 +152,16 @@ pub fn map_device(physical: PhysicalAddress, length: usize) -> Result<VirtualAdd
 /// A top table with an empty user half.
 pub(super) fn new_root<F: Format>() -> Option<Frame> {
     if !F::HAS_KERNEL_HALF {
-        return plain_root();
+        return new_table().ok();
     }
     let mut state = KERNEL.lock();
     if let Some(root) = state.spare_roots.pop() {
+        #[cfg(test)]
+        super::super::frame_ledger::took(0);
         return Some(root);
     }
     state.mapper().ok()?;
-    let root = plain_root()?;
+    let root = new_table().ok()?;
     for (at, entry) in &state.entries {
         Physmap.entry(root.number(), TOP_LEVEL, *at).store(*entry);
     }
@@ -179,6 +180,10 @@ pub(super) fn free_root<F: Format>(root: Frame) {
         return;
     }
     let refused = KERNEL.lock().spare_roots.try_push(root).err();
+    #[cfg(test)]
+    if refused.is_none() {
+        super::super::frame_ledger::gave(0);
+    }
     drop(refused);
 }
 

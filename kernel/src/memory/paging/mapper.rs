@@ -428,6 +428,12 @@ fn mark_used(table: &FrameDescriptor, index: usize) {
     table.set_owner(table.owner() | 1 << (index / GROUP));
 }
 
+/// The groups of a table that may hold entries (of the user half).
+#[inline]
+pub(super) fn used_groups(table: FrameNumber) -> u64 {
+    descriptor(table).map_or(0, |table| table.owner())
+}
+
 /// The indexes of the entries in the marked groups.
 pub(super) fn possibly_used(groups: u64) -> impl Iterator<Item = u64> {
     let mut groups = groups;

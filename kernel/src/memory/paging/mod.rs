@@ -22,9 +22,12 @@ pub mod access;
 pub mod arm_lpae;
 mod code;
 pub mod copy_on_write;
+mod entry;
 pub mod format;
 pub mod kernel;
+mod leaf_slot;
 pub mod mapper;
+mod range;
 pub mod tables;
 pub mod tags;
 pub mod tlb;
@@ -77,6 +80,18 @@ pub enum PageSize {
     Large,
     /// 1 GiB.
     Huge,
+}
+
+impl PageSize {
+    /// The number of 4 KiB pages.
+    #[must_use]
+    pub const fn pages(self) -> u64 {
+        match self {
+            Self::Small => 1,
+            Self::Large => 512,
+            Self::Huge => 512 * 512,
+        }
+    }
 }
 
 /// A translation: what a page maps to.
@@ -147,7 +162,7 @@ impl SelectFormat for Selected<{ TableFormat::ArmLpae as u8 }> {
 pub type PageTables = Tables<Native, Physmap, HardwareTlb>;
 
 /// One entry that is not empty, during [`Tables::visit_range`].
-pub type LeafSlot<'a> = tables::LeafSlot<'a, Native, Physmap, HardwareTlb>;
+pub type LeafSlot<'a> = leaf_slot::LeafSlot<'a, Native, Physmap, HardwareTlb>;
 
 impl PageTables {
     /// Empty tables. `None` when memory is out.

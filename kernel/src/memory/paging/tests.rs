@@ -1,7 +1,7 @@
 //! Both formats, through the physmap and the (emulated) recursive window, against a map from pages to leaves; the TLB against what a
 //! real one might still hold.
 
-use super::access::{EmulatedWindow, TableAccess};
+use super::access::{EntryPointer, TableAccess, window_address};
 use super::arm_lpae::{ArmLpaeFormat, map_contiguous_lpae, map_to_lpae, translate_lpae, unmap_lpae};
 use super::format::{Decoded, Half, TOP_LEVEL, size_level};
 use super::mapper::Mapper;
@@ -37,6 +37,31 @@ impl Tlb for RecordingTlb {
     fn invalidate_all(&self, root: PhysicalAddress) {
         *self.calls.borrow_mut() += 1;
         self.cached.borrow_mut().retain(|(owner, _), _| *owner != root.value());
+    }
+}
+
+/// The recursive window as hardware would translate it, walked in software: for tests, where nothing is active.
+#[derive(Clone, Copy, Debug)]
+struct EmulatedWindow {
+    root: FrameNumber,
+}
+
+impl From<FrameNumber> for EmulatedWindow {
+    fn from(root: FrameNumber) -> Self {
+        Self { root }
+    }
+}
+
+impl TableAccess for EmulatedWindow {
+    fn entry(self, _table: FrameNumber, level: u8, address: VirtualAddress) -> EntryPointer {
+        let window = window_address(511, level, address);
+        let mut table = self.root;
+        for walked in (0..=TOP_LEVEL).rev() {
+            let entry = Physmap.entry(table, walked, window).load();
+            // What is absent leads to frame 0, which the comparison with the physmap then shows.
+            table = X86_64Format::frame(entry);
+        }
+        Physmap.entry(table, 0, VirtualAddress::new((window.page_offset() as u64 / 8) << 12))
     }
 }
 
