@@ -8,7 +8,7 @@
 //! Lock order: everything about relations happens in one section under the process table's lock; what is to be dropped is
 //! collected there and dropped after.
 
-use super::scheduler::dispatch;
+use super::dispatch;
 use super::signal::{ActionFlags, Ending, Signal, SignalInformation, Target, job_control};
 use super::table::{self, TableGuard};
 use super::thread::current_thread;

@@ -3,8 +3,9 @@
 //! A child is put together completely, memory and all, before anybody can find it; then one section under the process table's
 //! lock enters it, and it is started. Whatever fails before that is undone by dropping.
 
+use super::dispatch;
 use super::resource_limits::{Processes, Resource, UserCharge};
-use super::scheduler::{SCHED_OTHER, dispatch};
+use super::scheduler::SCHED_OTHER;
 use super::signal::{InheritStack, Signal};
 use super::table;
 use super::thread::{Parts, Start, enter_thread};

@@ -31,6 +31,7 @@ pub mod cells;
 pub mod load;
 pub mod clock;
 pub mod context;
+pub mod dispatch;
 pub mod exec;
 pub mod exit;
 pub mod fork;
@@ -513,8 +514,8 @@ fn enter_process(process: &Arc<Process>, relatives: Option<Relatives<'_>>, table
 /// thread. The heap and the page tables work by now.
 pub fn initialize() {
     let kernel = Arc::new(Process::new(0, SignalState::new(), ResourceLimits::new()));
-    scheduler::dispatch::set_kernel_root(<crate::arch::Current as crate::arch::Mmu>::active_root());
-    scheduler::dispatch::adopt_idle_thread(Thread::adopting(&kernel, b"swapper/0"));
+    dispatch::set_kernel_root(<crate::arch::Current as crate::arch::Mmu>::active_root());
+    dispatch::adopt_idle_thread(Thread::adopting(&kernel, b"swapper/0"));
     crate::arch::set_trap_handler(&trap::TRAPS);
     futex::initialize();
 }
@@ -537,5 +538,5 @@ pub fn start_init(function: fn()) -> Result<Arc<Process>> {
 
 /// The end of the boot path: runs others from now on.
 pub fn run_idle() -> ! {
-    scheduler::dispatch::run_idle()
+    dispatch::run_idle()
 }

@@ -7,15 +7,16 @@
 //! - *machine*: context, vector registers, thread pointer. The scheduler's alone, interrupts disabled, while the thread is not
 //!   running; the thread's own code while it is.
 //! - *owned*: files, directories, credentials. Read by anybody, replaced by the thread itself; see [`super::cells::OwnedCell`].
-//! - *sleep*: atomics; the protocol stands in `scheduler::dispatch`.
+//! - *sleep*: atomics; the protocol stands in `dispatch`.
 //! - everything else: atomics or a small lock of rank `Thread`.
 
 #![allow(unsafe_code, reason = "turns the per-CPU pointer into the running thread and keeps machine state in cells")]
 
 use super::cells::OwnedCell;
 use super::context::SwitchContext;
+use super::dispatch;
 use super::resource_limits::{Processes, UserCharge};
-use super::scheduler::{Policy, Priority, dispatch};
+use super::scheduler::{Policy, Priority};
 use super::signal::{SignalSet, ThreadSignals};
 use super::table::TableGuard;
 use super::{Pid, Process, Usage, table};

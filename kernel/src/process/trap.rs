@@ -3,8 +3,8 @@
 //! [`Traps`] implements [`TrapHandler`]. What lies above this room registers once, at boot: the system-call dispatcher
 //! ([`set_system_call_dispatcher`]) and the drivers of device lines ([`set_device_interrupt`]).
 
+use super::dispatch::{self, TickMode};
 use super::exit;
-use super::scheduler::dispatch::{self, TickMode};
 use super::signal::{self, Fate, Signal, SignalInformation};
 use super::thread::{current_thread, try_current_thread};
 use super::{ExitStatus, Process, Thread};
@@ -84,7 +84,7 @@ impl TrapHandler for Traps {
 
     fn timer_interrupt(&self, frame: &TrapFrame) {
         let mode = if frame.is_user() { TickMode::User } else { TickMode::Kernel };
-        super::scheduler::deadline::interrupt(mode);
+        super::dispatch::deadline::interrupt(mode);
     }
 
     fn device_interrupt(&self, line: u32) {

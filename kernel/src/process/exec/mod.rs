@@ -17,8 +17,8 @@ pub mod load;
 pub mod script;
 pub mod stack;
 
+use super::dispatch;
 use super::exit;
-use super::scheduler::dispatch;
 use super::signal::Ending;
 use super::thread::current_thread;
 use super::{ExitStatus, Process, Program, Thread, table};

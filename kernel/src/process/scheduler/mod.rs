@@ -1,8 +1,8 @@
 //! The scheduler: which thread a CPU runs next.
 //!
 //! [`Scheduler`] is a plain data structure, one per CPU. It is told what happened (a thread became ready, a tick passed, the
-//! running thread blocked) and answers with a [`Decision`]; it touches no clock, no lock and no register. The `dispatch` module acts
-//! on the decisions.
+//! running thread blocked) and answers with a [`Decision`]; it touches no clock, no lock and no register.
+//! [`super::dispatch`] acts on the decisions.
 //!
 //! # The algorithm: multi-level feedback, five levels
 //! | level | slice in ticks of 10 ms |
@@ -27,8 +27,6 @@
 //! each aging tick serves the longest-waiting one and puts it behind all others in that order. A property test checks it
 //! against random loads, Realtime hogs among them. (A FIFO thread loses at most one tick in [`AGING_PERIOD`].)
 
-pub mod deadline;
-pub mod dispatch;
 pub mod run_queue;
 
 pub use run_queue::{Entity, RunQueue, Slot};

@@ -4,7 +4,7 @@ use crate::arch::{Cpu, Current};
 use crate::base::{CpuId, Nanoseconds, PAGE_SHIFT};
 use crate::fs::mount::{Location, Mount, MountFlags};
 use crate::memory::frame_allocator;
-use crate::process::scheduler::dispatch;
+use crate::process::dispatch;
 use crate::process::{ThreadState, table};
 use crate::pseudofs::append;
 use crate::time;

@@ -20,9 +20,11 @@
 
 #![allow(unsafe_code, reason = "switches stacks and keeps threads alive by hand")]
 
-use super::super::context::SwitchContext;
-use super::super::thread::{Thread, ThreadState, try_current_thread};
-use super::{Decision, Policy, Preempt, Priority, Scheduler, Slot};
+pub mod deadline;
+
+use super::context::SwitchContext;
+use super::scheduler::{Decision, Policy, Preempt, Priority, Scheduler, Slot};
+use super::thread::{Thread, ThreadState, try_current_thread};
 use crate::arch::{ContextSwitch, Cpu, Current, ExtendedStateOperations, Mmu, TimerHardware, TrapFrame};
 use crate::base::{Errno, Nanoseconds, PhysicalAddress, Result, VirtualAddress};
 use crate::memory::paging::tags;
@@ -228,7 +230,7 @@ pub fn park(deadline: Option<Nanoseconds>, interruptible: Interruptible) -> Wake
         return reason;
     }
     let timer = match deadline {
-        Some(deadline) => match super::deadline::arm(&thread, deadline) {
+        Some(deadline) => match deadline::arm(&thread, deadline) {
             Some(timer) => Some(timer),
             None => return WakeReason::TimedOut,
         },
@@ -258,7 +260,7 @@ pub fn park(deadline: Option<Nanoseconds>, interruptible: Interruptible) -> Wake
         }
     };
     if let Some(timer) = timer {
-        super::deadline::cancel(timer);
+        deadline::cancel(timer);
     }
     reason
 }
@@ -500,7 +502,7 @@ extern "C" fn begin() -> ! {
         function();
         Current::disable_interrupts();
         if !thread.is_user() {
-            super::super::exit::end_kernel_thread();
+            super::exit::end_kernel_thread();
         }
     }
     let frame: *const TrapFrame = thread.frame_pointer();
@@ -615,7 +617,7 @@ static DISPATCHER: Dispatcher = Dispatcher;
 
 impl Parker for Dispatcher {
     fn current(&self) -> ThreadReference {
-        super::super::thread::current_thread().clone()
+        super::thread::current_thread().clone()
     }
     fn park(&self, deadline: Option<Nanoseconds>, interruptible: Interruptible) -> WakeReason {
         park(deadline, interruptible)

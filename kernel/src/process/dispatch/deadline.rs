@@ -1,6 +1,6 @@
 //! Sleeps with a deadline, and the tick: what lies between the timer queue and the scheduler.
 
-use super::dispatch::{self, TickMode};
+use super::TickMode;
 use crate::base::Nanoseconds;
 use crate::process::thread::Thread;
 use crate::process::timers;
@@ -9,7 +9,7 @@ use alloc::sync::Arc;
 
 impl TimerCallback for Thread {
     fn expired(&self, _now: Nanoseconds) {
-        dispatch::deadline_passed(self);
+        super::deadline_passed(self);
     }
 }
 
@@ -33,7 +33,7 @@ pub fn cancel(timer: TimerHandle) {
 pub fn interrupt(mode: TickMode) {
     let ticks = time::handle_interrupt();
     for _ in 0..ticks.0.min(MISSED_TICKS) {
-        dispatch::tick(mode);
+        super::tick(mode);
     }
     if ticks.0 != 0
         && let Some(thread) = crate::process::thread::try_current_thread()
@@ -42,7 +42,7 @@ pub fn interrupt(mode: TickMode) {
         let mode = if mode == TickMode::User { timers::Mode::User } else { timers::Mode::Kernel };
         timers::account(&thread, mode, ticks.0.min(MISSED_TICKS));
     }
-    super::super::load::sample(time::monotonic(), dispatch::runnable_count);
+    crate::process::load::sample(time::monotonic(), super::runnable_count);
 }
 
 /// More ticks than these in one interrupt are not accounted: the machine was stopped.
