@@ -7,25 +7,23 @@
 //! - *machine*: context, vector registers, thread pointer. The scheduler's alone, interrupts disabled, while the thread is not
 //!   running; the thread's own code while it is.
 //! - *owned*: files, directories, credentials. Read by anybody, replaced by the thread itself; see [`super::cells::OwnedCell`].
-//! - *sleep*: atomics; the protocol stands in `dispatch`.
+//! - *sleep*: atomics; the protocol stands in [`super::dispatch`].
 //! - everything else: atomics or a small lock of rank `Thread`.
 
 #![allow(unsafe_code, reason = "turns the per-CPU pointer into the running thread and keeps machine state in cells")]
 
 use super::cells::OwnedCell;
 use super::context::SwitchContext;
-use super::dispatch;
 use super::resource_limits::{Processes, UserCharge};
-use super::scheduler::{Policy, Priority};
+use super::scheduler::{self, Policy, Priority, SchedulingParameters};
 use super::signal::{SignalSet, ThreadSignals};
 use super::table::TableGuard;
-use super::{Pid, Process, Usage, table};
+use super::{Pid, Process, table};
 use crate::arch::{Cpu, Current, ExtendedState, TrapFrame};
-use crate::base::{Errno, Nanoseconds, Result, VirtualAddress};
+use crate::base::{Errno, Result, VirtualAddress};
 use crate::fs::{FileTable, FsContext};
 use crate::memory::kernel_stack::KernelStack;
 use crate::security::Credentials;
-use crate::sync::parking::Unpark;
 use crate::sync::{Interruptible, InterruptsDisabled, LockRank, SpinLock};
 use alloc::sync::{Arc, Weak};
 use core::cell::UnsafeCell;
@@ -78,27 +76,6 @@ pub enum Start<'a> {
     /// In this kernel function; when it returns, the thread enters user mode with the registers in its frame if it has become a
     /// program by `execve`, and else ends.
     Kernel(fn()),
-}
-
-/// How Linux's scheduling calls see a thread; the scheduler's [`Priority`] and [`Policy`] follow from it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct SchedulingParameters {
-    /// `SCHED_OTHER` and so on.
-    pub policy: u32,
-    /// -20 to 19.
-    pub niceness: i8,
-    /// 1 to 99 for the real-time policies, else 0.
-    pub realtime_priority: u8,
-    /// Whether children start as `SCHED_OTHER`.
-    pub reset_on_fork: bool,
-    /// The CPUs that it may run on, as a mask of the first 64.
-    pub affinity: u64,
-}
-
-impl Default for SchedulingParameters {
-    fn default() -> Self {
-        Self { policy: 0, niceness: 0, realtime_priority: 0, reset_on_fork: false, affinity: u64::MAX }
-    }
 }
 
 /// A thread.
@@ -229,9 +206,13 @@ impl Thread {
         // thread became a user thread.
         Some(unsafe { &*self.frame_pointer() }.clone())
     }
+    /// Where a system call leaves the user registers: at the top of the kernel stack. What the kernel pushes lies below.
+    pub(super) fn frame_address(&self) -> VirtualAddress {
+        VirtualAddress::new((self.stack_top.value() - size_of::<TrapFrame>() as u64) & !15)
+    }
     /// Where the entry code puts the user registers.
     pub(super) fn frame_pointer(&self) -> *mut TrapFrame {
-        let address = dispatch::frame_address(self.stack_top);
+        let address = self.frame_address();
         core::ptr::with_exposed_provenance_mut(address.value() as usize)
     }
     /// Gives a thread that has not entered user mode the registers with which it will.
@@ -340,33 +321,9 @@ impl Thread {
     pub fn scheduling(&self) -> SchedulingParameters {
         *self.parameters.lock()
     }
-    /// Replaces them; [`dispatch::apply_parameters`] makes them count.
+    /// Replaces them; [`super::dispatch::apply_parameters`] makes them count.
     pub fn set_scheduling(&self, parameters: SchedulingParameters) {
         *self.parameters.lock() = parameters;
-    }
-    /// CPU time and counts.
-    #[must_use]
-    pub fn usage(&self) -> Usage {
-        let runtime = dispatch::runtime(self);
-        let (user, system) = (self.user_ticks.load(Relaxed), self.system_ticks.load(Relaxed));
-        // The clock says how much; the ticks say how it is divided.
-        let user_time = match (user, system) {
-            (0, 0) | (0, _) => 0,
-            _ => (u128::from(runtime) * u128::from(user) / u128::from(user + system)) as u64,
-        };
-        Usage {
-            user_time: Nanoseconds(user_time),
-            system_time: Nanoseconds(runtime - user_time),
-            minor_faults: self.minor_faults.load(Relaxed),
-            major_faults: self.major_faults.load(Relaxed),
-            voluntary_switches: self.voluntary_switches.load(Relaxed),
-            involuntary_switches: self.involuntary_switches.load(Relaxed),
-            maximum_resident: 0,
-        }
-    }
-    /// Makes a thread ready that was created.
-    pub fn start(self: &Arc<Self>) -> Result<()> {
-        dispatch::start(self)
     }
     /// The value of `slot` before the thread is started.
     pub(super) const NO_SLOT: u32 = u32::MAX;
@@ -374,16 +331,7 @@ impl Thread {
     /// The base priority and policy that follow from the parameters.
     #[must_use]
     pub fn base_priority(&self) -> (Priority, Policy) {
-        super::scheduler::levels_of(&self.scheduling())
-    }
-}
-
-impl Unpark for Thread {
-    fn unpark(&self) {
-        dispatch::wake(self);
-    }
-    fn identity(&self) -> u64 {
-        core::ptr::from_ref(self).addr() as u64
+        scheduler::levels_of(&self.scheduling())
     }
 }
 
@@ -512,7 +460,6 @@ impl Thread {
     }
 
     fn from_parts(parts: Parts<'_>, stack: Option<KernelStack>, stack_top: VirtualAddress) -> Self {
-        let has_stack = stack.is_some();
         let thread = Self {
             id: AtomicI32::new(parts.id),
             process: parts.process,
@@ -555,11 +502,6 @@ impl Thread {
             parent_death_signal: AtomicU32::new(0),
             name: SpinLock::new(LockRank::Thread, parts.name),
         };
-        if has_stack {
-            let context = dispatch::initial_context(dispatch::frame_address(stack_top));
-            // SAFETY: nobody else knows the thread yet.
-            unsafe { *thread.context.get() = context };
-        }
         if let Start::User(frame) = parts.start {
             // SAFETY: it has not been started.
             unsafe { thread.set_user_frame(frame) };

@@ -10,8 +10,9 @@ use crate::base::{Errno, Nanoseconds, PAGE_SIZE, Result, VirtualAddress};
 use crate::memory::user::{UserPointer, UserSlice};
 use crate::process::dispatch;
 use crate::process::resource_limits::Resource;
-use crate::process::scheduler::{SCHED_BATCH, SCHED_FIFO, SCHED_IDLE, SCHED_OTHER, SCHED_RR, levels_of};
-use crate::process::thread::SchedulingParameters;
+use crate::process::scheduler::{
+    SCHED_BATCH, SCHED_FIFO, SCHED_IDLE, SCHED_OTHER, SCHED_RR, SchedulingParameters, levels_of,
+};
 use crate::process::{Process, Thread, table};
 use crate::security::{Capability, Credentials};
 use alloc::sync::Arc;

@@ -20,15 +20,22 @@
 
 #![allow(unsafe_code, reason = "switches stacks and keeps threads alive by hand")]
 
+mod accounting;
 pub mod deadline;
+mod user_state;
+
+pub use accounting::{CpuTimes, TickMode, cpu_times, runnable_count, runtime, switch_count, tick};
+pub use user_state::{
+    release_address_space, reset_user_registers, save_extended_state, second_thread_pointer, set_kernel_root,
+    set_second_thread_pointer, use_address_space,
+};
 
 use super::context::SwitchContext;
 use super::scheduler::{Decision, Policy, Preempt, Priority, Scheduler, Slot};
 use super::thread::{Thread, ThreadState, try_current_thread};
-use crate::arch::{ContextSwitch, Cpu, Current, ExtendedStateOperations, Mmu, TimerHardware, TrapFrame};
-use crate::base::{Errno, Nanoseconds, PhysicalAddress, Result, VirtualAddress};
-use crate::memory::paging::tags;
-use crate::sync::parking::ThreadReference;
+use crate::arch::{ContextSwitch, Cpu, Current, Mmu, TimerHardware, TrapFrame};
+use crate::base::{Errno, Nanoseconds, Result, VirtualAddress};
+use crate::sync::parking::{ThreadReference, Unpark};
 use crate::sync::{Interruptible, InterruptsDisabled, LockRank, Parker, SpinLock, WakeReason};
 use alloc::sync::Arc;
 use core::ptr::{NonNull, null_mut};
@@ -37,7 +44,7 @@ use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering::Relaxed, Ordering::SeqC
 /// The most CPUs.
 pub const MAXIMUM_CPUS: usize = 64;
 
-/// A thread as the scheduler holds it: one counted reference, from [`start`] until it is dropped as `left_behind`.
+/// A thread as the scheduler holds it: one counted reference, from [`Thread::start`] until it is dropped as `left_behind`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct ThreadPointer(NonNull<Thread>);
 
@@ -131,44 +138,38 @@ pub fn run_idle() -> ! {
     }
 }
 
-/// How long a thread has run, the present turn included, in nanoseconds.
-#[must_use]
-pub fn runtime(thread: &Thread) -> u64 {
-    let past = thread.runtime.load(Relaxed);
-    if thread.state() == ThreadState::Running {
-        let since = cpu_state(thread.cpu.load(Relaxed)).switched_at.load(Relaxed);
-        past + Current::now().0.saturating_sub(since)
-    } else {
-        past
-    }
-}
-
-/// See [`Thread::start`].
-///
-/// # Errors
-/// `ENOMEM`.
-pub fn start(thread: &Arc<Thread>) -> Result<()> {
-    if thread.slot.load(Relaxed) != Thread::NO_SLOT {
-        return Ok(());
-    }
-    let (base, policy) = thread.base_priority();
-    let index = Current::id().0;
-    let cpu = cpu_state(index);
-    let pointer = Arc::into_raw(thread.clone()).cast_mut();
-    let Some(key) = NonNull::new(pointer) else { return Err(Errno::ENOMEM) };
-    thread.cpu.store(index, Relaxed);
-    let mut scheduler = cpu.scheduler.lock();
-    let Some(slot) = scheduler.add(ThreadPointer(key), base, policy) else {
+impl Thread {
+    /// Makes a thread ready that was created: it begins in [`begin`], with the stack below its user registers. Once; from then on it
+    /// belongs to this CPU.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub fn start(self: &Arc<Self>) -> Result<()> {
+        if self.slot.load(Relaxed) != Self::NO_SLOT {
+            return Ok(());
+        }
+        let entry = VirtualAddress::new(begin as *const () as u64);
+        // SAFETY: a thread that has not been started is run by no CPU, and only its creator starts it.
+        unsafe { *self.context.get() = SwitchContext::kernel(entry, self.frame_address()) };
+        let (base, policy) = self.base_priority();
+        let index = Current::id().0;
+        let cpu = cpu_state(index);
+        let pointer = Arc::into_raw(self.clone()).cast_mut();
+        let Some(key) = NonNull::new(pointer) else { return Err(Errno::ENOMEM) };
+        self.cpu.store(index, Relaxed);
+        let mut scheduler = cpu.scheduler.lock();
+        let Some(slot) = scheduler.add(ThreadPointer(key), base, policy) else {
+            drop(scheduler);
+            // SAFETY: the reference made above, which nobody took over.
+            drop(unsafe { Arc::from_raw(pointer) });
+            return Err(Errno::ENOMEM);
+        };
+        self.slot.store(slot.0, Relaxed);
+        let preempt = scheduler.wake(slot);
         drop(scheduler);
-        // SAFETY: the reference made above, which nobody took over.
-        drop(unsafe { Arc::from_raw(pointer) });
-        return Err(Errno::ENOMEM);
-    };
-    thread.slot.store(slot.0, Relaxed);
-    let preempt = scheduler.wake(slot);
-    drop(scheduler);
-    request(preempt);
-    Ok(())
+        request(preempt);
+        Ok(())
+    }
 }
 
 /// Has the running thread give way at the next opportunity.
@@ -184,6 +185,15 @@ fn request(preempt: Preempt) {
 pub fn wake(thread: &Thread) {
     if !thread.token.swap(true, SeqCst) && thread.state_in_order().is_asleep() {
         rouse(thread);
+    }
+}
+
+impl Unpark for Thread {
+    fn unpark(&self) {
+        wake(self);
+    }
+    fn identity(&self) -> u64 {
+        core::ptr::from_ref(self).addr() as u64
     }
 }
 
@@ -364,44 +374,12 @@ fn switch_to(next: *const Thread) {
     new.set_state_relaxed(ThreadState::Running);
     local.set_current_thread(next.cast());
     if new.is_user() {
-        prepare_user(cpu, new);
+        user_state::prepare_user(cpu, new);
     }
     // SAFETY: interrupts are disabled. The old context is the running thread's own; the new one was filled when its thread was
     // left or created, and nobody else runs that thread, because it was taken off its queue under the lock.
     unsafe { Current::switch(old.context.get().cast(), new.context.get().cast()) };
     after_switch();
-}
-
-/// Loads what a user thread needs of the CPU beside its kernel registers.
-#[inline]
-fn prepare_user(cpu: &CpuState, new: &Thread) {
-    let root = new.space_root.load(Relaxed);
-    if root != 0 && root != cpu.active_root.load(Relaxed) {
-        cpu.active_root.store(root, Relaxed);
-        // SAFETY: the thread's process holds its address space, and gives it up only after `release_address_space`.
-        unsafe { tags::activate(PhysicalAddress::new(root)) };
-    }
-    let pointer = core::ptr::from_ref(new).cast_mut();
-    let owner = cpu.extended_owner.load(Relaxed);
-    if owner != pointer {
-        if !owner.is_null() {
-            // SAFETY: the owner clears the field before it is freed; it does not run, so its area is this CPU's to write.
-            if let Some(state) = unsafe { &mut *(*owner).extended_state.get() } {
-                state.save();
-            }
-        }
-        // SAFETY: the new thread does not run yet, so its area is this CPU's to read.
-        if let Some(state) = unsafe { &*new.extended_state.get() } {
-            state.restore();
-        }
-        cpu.extended_owner.store(pointer, Relaxed);
-    }
-    Current::set_thread_pointer(new.thread_pointer.load(Relaxed));
-    Current::set_second_thread_pointer(new.second_thread_pointer.load(Relaxed));
-    Current::set_kernel_stack(new.stack_top);
-    if new.signals.has_work() || new.set_child_tid.load(Relaxed) != 0 {
-        Current::local().request_work();
-    }
 }
 
 /// The first thing on the new stack: lets go of a thread that has ended.
@@ -422,77 +400,6 @@ fn free_left_behind(cpu: &CpuState) {
     }
 }
 
-/// Writes the vector registers of the running thread to its area, so that they can be copied (`fork`).
-pub fn save_extended_state(thread: &Thread) {
-    let _interrupts = Uninterrupted::new();
-    if core::ptr::eq(this_cpu().extended_owner.load(Relaxed), thread) {
-        // SAFETY: the area belongs to the running thread, which is the caller.
-        if let Some(state) = unsafe { &mut *thread.extended_state.get() } {
-            state.save();
-        }
-    }
-}
-
-/// Sets the running thread's vector registers and thread pointer to what a new program finds.
-pub fn reset_user_registers(thread: &Thread) {
-    let _interrupts = Uninterrupted::new();
-    // SAFETY: the area belongs to the running thread, which is the caller.
-    if let Some(state) = unsafe { &mut *thread.extended_state.get() } {
-        state.reset();
-        state.restore();
-    }
-    this_cpu().extended_owner.store(core::ptr::from_ref(thread).cast_mut(), Relaxed);
-    thread.thread_pointer.store(0, Relaxed);
-    thread.second_thread_pointer.store(0, Relaxed);
-    Current::set_thread_pointer(0);
-    Current::set_second_thread_pointer(0);
-}
-
-/// The running thread's second base register (GS base).
-#[must_use]
-pub fn second_thread_pointer() -> u64 {
-    let _interrupts = Uninterrupted::new();
-    Current::second_thread_pointer()
-}
-
-/// Sets it; `value` is a user address.
-pub fn set_second_thread_pointer(value: VirtualAddress) {
-    let _interrupts = Uninterrupted::new();
-    Current::set_second_thread_pointer(value.value());
-}
-
-/// Makes the address space with top table `root` the running thread's, on this CPU at once.
-pub fn use_address_space(thread: &Thread, root: PhysicalAddress) {
-    let _interrupts = Uninterrupted::new();
-    thread.space_root.store(root.value(), Relaxed);
-    this_cpu().active_root.store(root.value(), Relaxed);
-    Current::set_kernel_stack(thread.stack_top);
-    // SAFETY: the caller's process holds the address space.
-    unsafe { tags::activate(root) };
-}
-
-/// Leaves the running thread's address space for the kernel's own, so that it can be freed.
-pub fn release_address_space(thread: &Thread) {
-    let _interrupts = Uninterrupted::new();
-    let kernel = KERNEL_ROOT.load(Relaxed);
-    thread.space_root.store(0, Relaxed);
-    this_cpu().active_root.store(kernel, Relaxed);
-    // SAFETY: the kernel's own table is there for good and has no user translations.
-    unsafe { Current::activate(PhysicalAddress::new(kernel), 0) };
-}
-
-static KERNEL_ROOT: AtomicU64 = AtomicU64::new(0);
-
-/// Remembers the top table that maps the kernel alone: the active one at boot.
-pub fn set_kernel_root(root: PhysicalAddress) {
-    KERNEL_ROOT.store(root.value(), Relaxed);
-}
-
-/// The context of a thread that has not run: it begins in [`begin`], on the stack below the registers at `stack`.
-pub(crate) fn initial_context(stack: VirtualAddress) -> SwitchContext {
-    SwitchContext::kernel(VirtualAddress::new(begin as *const () as u64), stack)
-}
-
 /// Where every thread begins, interrupts disabled.
 extern "C" fn begin() -> ! {
     after_switch();
@@ -508,74 +415,6 @@ extern "C" fn begin() -> ! {
     let frame: *const TrapFrame = thread.frame_pointer();
     // SAFETY: `prepare_user` set the kernel stack and the address space, or `execve` did; the frame is the thread's own.
     unsafe { Current::enter_user(&*frame) }
-}
-
-/// Puts `frame` where a system call would have left it on the stack that ends at `stack_top`, and gives its address.
-pub(crate) fn frame_address(stack_top: VirtualAddress) -> VirtualAddress {
-    VirtualAddress::new((stack_top.value() - size_of::<TrapFrame>() as u64) & !15)
-}
-
-/// A tick of the 100 Hz clock: accounts it to the running thread and lets the scheduler decide. Interrupts disabled.
-pub fn tick(user: TickMode) {
-    let cpu = this_cpu();
-    let mut scheduler = cpu.scheduler.lock();
-    let preempt = scheduler.tick();
-    let idle = scheduler.current().is_none();
-    request(preempt);
-    drop(scheduler);
-    if let Some(thread) = try_current_thread()
-        && !idle
-    {
-        let counter = match user {
-            TickMode::User => &thread.user_ticks,
-            TickMode::Kernel => &thread.system_ticks,
-        };
-        counter.store(counter.load(Relaxed) + 1, Relaxed);
-        let total = match user {
-            TickMode::User if thread.scheduling().niceness > 0 => &cpu.nice_ticks,
-            TickMode::User => &cpu.user_ticks,
-            TickMode::Kernel => &cpu.system_ticks,
-        };
-        total.store(total.load(Relaxed) + 1, Relaxed);
-    }
-}
-
-/// What a CPU's time went into since boot (`/proc/stat`).
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct CpuTimes {
-    /// User mode.
-    pub user: Nanoseconds,
-    /// User mode of threads with a positive nice value.
-    pub nice: Nanoseconds,
-    /// The kernel.
-    pub system: Nanoseconds,
-    /// Nothing to run.
-    pub idle: Nanoseconds,
-}
-
-/// What the time of CPU `cpu` went into.
-#[must_use]
-pub fn cpu_times(cpu: u32) -> CpuTimes {
-    let cpu = cpu_state(cpu);
-    let ticks = |count: &AtomicU64| Nanoseconds(count.load(Relaxed) * Nanoseconds::TICK.0);
-    let idle = cpu.idle.load(Relaxed);
-    // SAFETY: the idle thread's reference is kept for good; see `adopt_idle_thread`.
-    let idle = unsafe { idle.as_ref() }.map_or(0, runtime);
-    CpuTimes {
-        user: ticks(&cpu.user_ticks),
-        nice: ticks(&cpu.nice_ticks),
-        system: ticks(&cpu.system_ticks),
-        idle: Nanoseconds(idle),
-    }
-}
-
-/// Where the tick found the CPU.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum TickMode {
-    /// In user mode.
-    User,
-    /// In the kernel.
-    Kernel,
 }
 
 /// Whether this CPU has nothing to run but the idle thread.
@@ -596,18 +435,6 @@ pub fn apply_parameters(thread: &Thread) {
     let preempt = scheduler.set_priority(Slot(slot), base, policy);
     request(preempt);
     drop(scheduler);
-}
-
-/// Context switches since boot (`/proc/stat`).
-#[must_use]
-pub fn switch_count() -> u64 {
-    CPUS.iter().map(|cpu| cpu.switches.load(Relaxed)).sum()
-}
-
-/// Threads that are ready or running, on all CPUs (`/proc/loadavg`).
-#[must_use]
-pub fn runnable_count() -> u32 {
-    CPUS.iter().map(|cpu| cpu.scheduler.lock().load()).sum()
 }
 
 /// The scheduler as `sync` sees it.

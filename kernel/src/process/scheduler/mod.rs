@@ -31,8 +31,6 @@ pub mod run_queue;
 
 pub use run_queue::{Entity, RunQueue, Slot};
 
-use super::thread::SchedulingParameters;
-
 /// Linux's policy numbers.
 pub const SCHED_OTHER: u32 = 0;
 /// See [`SCHED_OTHER`].
@@ -109,6 +107,27 @@ impl Priority {
             Self::Normal | Self::High => Self::High,
             stays => stays,
         }
+    }
+}
+
+/// How Linux's scheduling calls see a thread; the scheduler's [`Priority`] and [`Policy`] follow from it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SchedulingParameters {
+    /// `SCHED_OTHER` and so on.
+    pub policy: u32,
+    /// -20 to 19.
+    pub niceness: i8,
+    /// 1 to 99 for the real-time policies, else 0.
+    pub realtime_priority: u8,
+    /// Whether children start as `SCHED_OTHER`.
+    pub reset_on_fork: bool,
+    /// The CPUs that it may run on, as a mask of the first 64.
+    pub affinity: u64,
+}
+
+impl Default for SchedulingParameters {
+    fn default() -> Self {
+        Self { policy: 0, niceness: 0, realtime_priority: 0, reset_on_fork: false, affinity: u64::MAX }
     }
 }
 

@@ -1,0 +1,120 @@
+//! Accounting: what the time of threads and CPUs goes into.
+//!
+//! The clock says how much a thread has run, read at each switch; the tick says how that divides into user mode and the kernel.
+
+use super::{CPUS, cpu_state, request, this_cpu};
+use crate::arch::{Current, TimerHardware};
+use crate::base::Nanoseconds;
+use crate::process::Usage;
+use crate::process::thread::{Thread, ThreadState, try_current_thread};
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// Where the tick found the CPU.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TickMode {
+    /// In user mode.
+    User,
+    /// In the kernel.
+    Kernel,
+}
+
+/// A tick of the 100 Hz clock: accounts it to the running thread and lets the scheduler decide. Interrupts disabled.
+pub fn tick(user: TickMode) {
+    let cpu = this_cpu();
+    let mut scheduler = cpu.scheduler.lock();
+    let preempt = scheduler.tick();
+    let idle = scheduler.current().is_none();
+    request(preempt);
+    drop(scheduler);
+    if let Some(thread) = try_current_thread()
+        && !idle
+    {
+        let counter = match user {
+            TickMode::User => &thread.user_ticks,
+            TickMode::Kernel => &thread.system_ticks,
+        };
+        counter.store(counter.load(Relaxed) + 1, Relaxed);
+        let total = match user {
+            TickMode::User if thread.scheduling().niceness > 0 => &cpu.nice_ticks,
+            TickMode::User => &cpu.user_ticks,
+            TickMode::Kernel => &cpu.system_ticks,
+        };
+        total.store(total.load(Relaxed) + 1, Relaxed);
+    }
+}
+
+/// How long a thread has run, the present turn included, in nanoseconds.
+#[must_use]
+pub fn runtime(thread: &Thread) -> u64 {
+    let past = thread.runtime.load(Relaxed);
+    if thread.state() == ThreadState::Running {
+        let since = cpu_state(thread.cpu.load(Relaxed)).switched_at.load(Relaxed);
+        past + Current::now().0.saturating_sub(since)
+    } else {
+        past
+    }
+}
+
+impl Thread {
+    /// CPU time and counts.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        let runtime = runtime(self);
+        let (user, system) = (self.user_ticks.load(Relaxed), self.system_ticks.load(Relaxed));
+        // The clock says how much; the ticks say how it is divided.
+        let user_time = match (user, system) {
+            (0, 0) | (0, _) => 0,
+            _ => (u128::from(runtime) * u128::from(user) / u128::from(user + system)) as u64,
+        };
+        Usage {
+            user_time: Nanoseconds(user_time),
+            system_time: Nanoseconds(runtime - user_time),
+            minor_faults: self.minor_faults.load(Relaxed),
+            major_faults: self.major_faults.load(Relaxed),
+            voluntary_switches: self.voluntary_switches.load(Relaxed),
+            involuntary_switches: self.involuntary_switches.load(Relaxed),
+            maximum_resident: 0,
+        }
+    }
+}
+
+/// What a CPU's time went into since boot (`/proc/stat`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct CpuTimes {
+    /// User mode.
+    pub user: Nanoseconds,
+    /// User mode of threads with a positive nice value.
+    pub nice: Nanoseconds,
+    /// The kernel.
+    pub system: Nanoseconds,
+    /// Nothing to run.
+    pub idle: Nanoseconds,
+}
+
+/// What the time of CPU `cpu` went into.
+#[must_use]
+pub fn cpu_times(cpu: u32) -> CpuTimes {
+    let cpu = cpu_state(cpu);
+    let ticks = |count: &AtomicU64| Nanoseconds(count.load(Relaxed) * Nanoseconds::TICK.0);
+    let idle = cpu.idle.load(Relaxed);
+    // SAFETY: the idle thread's reference is kept for good; see `adopt_idle_thread`.
+    let idle = unsafe { idle.as_ref() }.map_or(0, runtime);
+    CpuTimes {
+        user: ticks(&cpu.user_ticks),
+        nice: ticks(&cpu.nice_ticks),
+        system: ticks(&cpu.system_ticks),
+        idle: Nanoseconds(idle),
+    }
+}
+
+/// Context switches since boot (`/proc/stat`).
+#[must_use]
+pub fn switch_count() -> u64 {
+    CPUS.iter().map(|cpu| cpu.switches.load(Relaxed)).sum()
+}
+
+/// Threads that are ready or running, on all CPUs (`/proc/loadavg`).
+#[must_use]
+pub fn runnable_count() -> u32 {
+    CPUS.iter().map(|cpu| cpu.scheduler.lock().load()).sum()
+}
