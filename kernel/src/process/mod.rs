@@ -515,8 +515,10 @@ fn enter_process(process: &Arc<Process>, relatives: Option<Relatives<'_>>, table
 pub fn initialize() {
     let kernel = Arc::new(Process::new(0, SignalState::new(), ResourceLimits::new()));
     dispatch::set_kernel_root(<crate::arch::Current as crate::arch::Mmu>::active_root());
+    dispatch::set_end_of_kernel_thread(exit::end_kernel_thread);
     dispatch::adopt_idle_thread(Thread::adopting(&kernel, b"swapper/0"));
     crate::arch::set_trap_handler(&trap::TRAPS);
+    timers::initialize();
     futex::initialize();
 }
 

@@ -40,6 +40,7 @@ use crate::sync::{Interruptible, InterruptsDisabled, LockRank, Parker, SpinLock,
 use alloc::sync::Arc;
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use spin::Once;
 
 /// The most CPUs.
 pub const MAXIMUM_CPUS: usize = 64;
@@ -400,6 +401,13 @@ fn free_left_behind(cpu: &CpuState) {
     }
 }
 
+static END_OF_KERNEL_THREAD: Once<fn() -> !> = Once::new();
+
+/// Registers what ends a kernel thread whose function has returned; it is called with interrupts disabled. Once, at boot.
+pub fn set_end_of_kernel_thread(end: fn() -> !) {
+    END_OF_KERNEL_THREAD.call_once(|| end);
+}
+
 /// Where every thread begins, interrupts disabled.
 extern "C" fn begin() -> ! {
     after_switch();
@@ -409,7 +417,10 @@ extern "C" fn begin() -> ! {
         function();
         Current::disable_interrupts();
         if !thread.is_user() {
-            super::exit::end_kernel_thread();
+            match END_OF_KERNEL_THREAD.get() {
+                Some(end) => end(),
+                None => Current::halt(),
+            }
         }
     }
     let frame: *const TrapFrame = thread.frame_pointer();

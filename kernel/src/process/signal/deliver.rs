@@ -8,6 +8,7 @@ use super::action::{ActionFlags, SignalAction};
 use super::information::SignalInformation;
 use super::number::{DefaultAction, Signal, SignalSet};
 use super::state::SignalState;
+use super::taken;
 use super::thread::{AlternateStack, SignalWork, ThreadSignals};
 use crate::arch::{Current, Machine, Registers, SignalDelivery, SignalFrame, SignalStack, TrapFrame};
 use crate::base::{Errno, VirtualAddress};
@@ -54,7 +55,7 @@ pub(super) fn next_step(frame: &mut TrapFrame, thread: &ThreadSignals, state: &S
     if work.contains(SignalWork::PENDING) {
         while let Some((mut information, action)) = state.take(thread, thread.blocked().complement()) {
             let Some(signal) = information.signal() else { continue };
-            crate::process::timers::signal_taken(&mut information);
+            taken::run_hook(&mut information);
             if action.is_ignore() {
                 continue;
             }

@@ -23,6 +23,7 @@ pub mod queue;
 pub mod restart;
 pub mod send;
 pub mod state;
+pub mod taken;
 pub mod thread;
 pub mod wait;
 

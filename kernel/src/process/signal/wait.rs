@@ -3,6 +3,7 @@
 use super::information::SignalInformation;
 use super::number::SignalSet;
 use super::state::SignalState;
+use super::taken;
 use super::thread::{SignalWork, ThreadSignals};
 use crate::arch::{Cpu, Current};
 use crate::base::{Errno, Nanoseconds, Result};
@@ -88,6 +89,6 @@ pub fn wait_for(wanted: SignalSet, deadline: Option<Nanoseconds>) -> Result<Sign
 /// Takes a signal of `wanted` that waits for the running thread, whose state these are.
 pub fn take(signals: &ThreadSignals, state: &SignalState, wanted: SignalSet) -> Option<SignalInformation> {
     let mut information = state.take_waited(signals, wanted)?;
-    crate::process::timers::signal_taken(&mut information);
+    taken::run_hook(&mut information);
     Some(information)
 }

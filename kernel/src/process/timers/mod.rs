@@ -15,7 +15,7 @@ pub use interval::{IntervalTimers, Kind, Setting};
 pub use posix::{Notification, PosixTimers};
 
 use super::resource_limits::{Resource, UNLIMITED};
-use super::signal::{Signal, SignalInformation, code, send};
+use super::signal::{self, Signal, SignalInformation, code, send};
 use super::thread::try_current_thread;
 use super::{Process, Thread};
 use crate::base::Nanoseconds;
@@ -39,6 +39,11 @@ impl ProcessTimers {
         self.interval.stop();
         self.posix.clear();
     }
+}
+
+/// Registers with signals: who takes a timer's signal sets the timer going again. Once, at boot.
+pub fn initialize() {
+    signal::taken::set_timer_signal_hook(signal_taken);
 }
 
 /// Which mode a tick interrupted.
@@ -80,14 +85,10 @@ fn check_limit(process: &Arc<Process>, seconds: u64) {
 }
 
 /// The running thread has taken a signal: a timer that sent it runs on. Fills in the overrun count.
-#[inline]
-pub fn signal_taken(information: &mut SignalInformation) {
-    let is_alarm = information.number == Signal::SIGALRM.number().cast_signed();
-    if (is_alarm || information.code == code::SI_TIMER)
-        && let Some(thread) = try_current_thread()
-    {
+fn signal_taken(information: &mut SignalInformation) {
+    if let Some(thread) = try_current_thread() {
         let process = thread.process();
-        if is_alarm {
+        if information.number == Signal::SIGALRM.number().cast_signed() {
             process.timers.interval.run_on(process);
         }
         if information.code == code::SI_TIMER {
