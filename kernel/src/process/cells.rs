@@ -1,20 +1,26 @@
 //! Cells whose guard is not a lock of their own.
 //!
-//! - [`TableCell<T>`]: a process's relations, guarded by the one process-table lock; reached by showing its guard.
+//! - [`TableCell<T>`]: a process's relations, guarded by the one process-table lock; reached by showing a [`TableWitness`], which the table's
+//!   guard is.
 //! - [`OwnedCell<T>`]: a counted pointer that only its *owner* replaces (the running thread its file table, say). The owner reads it with
 //!   no lock at all, which is what a system call does; everybody else reads it under the cell's lock, which the owner takes to replace it.
 
 #![allow(unsafe_code, reason = "these cells hand out what their protocol guards")]
 
-use super::table::TableGuard;
 use crate::sync::{InterruptsDisabled, LockRank, SpinLock};
 use alloc::sync::Arc;
 use core::cell::UnsafeCell;
 
+/// Shows that the process table's lock is held.
+///
+/// # Safety
+/// Of all types that implement it there is at most one value at a time, and whoever has it holds the lock.
+pub unsafe trait TableWitness {}
+
 /// A value guarded by the process table's lock.
 pub struct TableCell<T>(UnsafeCell<T>);
 
-// SAFETY: the value is reached only with the one table guard that exists at a time, so sharing the cell needs only `Send`.
+// SAFETY: the value is reached only with the one witness that exists at a time, so sharing the cell needs only `Send`.
 unsafe impl<T: Send> Sync for TableCell<T> {}
 
 impl<T> TableCell<T> {
@@ -22,16 +28,16 @@ impl<T> TableCell<T> {
     pub const fn new(value: T) -> Self {
         Self(UnsafeCell::new(value))
     }
-    /// The value, to read, for as long as the guard is borrowed.
+    /// The value, to read, for as long as the witness is borrowed.
     #[inline]
-    pub fn get<'a>(&'a self, _guard: &'a TableGuard) -> &'a T {
-        // SAFETY: there is one guard at a time, and while it is borrowed shared nobody has it exclusively.
+    pub fn get<'a>(&'a self, _witness: &'a impl TableWitness) -> &'a T {
+        // SAFETY: there is one witness at a time, and while it is borrowed shared nobody has it exclusively.
         unsafe { &*self.0.get() }
     }
-    /// The value, to change. The guard is borrowed exclusively, so that only one cell at a time is open for change.
+    /// The value, to change. The witness is borrowed exclusively, so that only one cell at a time is open for change.
     #[inline]
-    pub fn get_mut<'a>(&'a self, _guard: &'a mut TableGuard) -> &'a mut T {
-        // SAFETY: there is one guard at a time, and it is borrowed exclusively for the result's life.
+    pub fn get_mut<'a>(&'a self, _witness: &'a mut impl TableWitness) -> &'a mut T {
+        // SAFETY: there is one witness at a time, and it is borrowed exclusively for the result's life.
         unsafe { &mut *self.0.get() }
     }
 }

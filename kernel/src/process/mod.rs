@@ -41,6 +41,7 @@ pub mod provoke;
 pub mod futex;
 pub mod resource_limits;
 pub mod scheduler;
+pub mod membership;
 pub mod session;
 pub mod signal;
 pub mod table;
@@ -494,7 +495,7 @@ fn enter_process(process: &Arc<Process>, relatives: Option<Relatives<'_>>, table
         return Err(Errno::ENOMEM);
     }
     let Some(Relatives { parent, group_of }) = relatives else {
-        return session::found_session(process, table);
+        return membership::found_session(process, table);
     };
     process.parent_id.store(parent.id, Relaxed);
     let siblings = &mut parent.family_mut(table).children;
@@ -505,7 +506,7 @@ fn enter_process(process: &Arc<Process>, relatives: Option<Relatives<'_>>, table
     family.index_in_parent = index;
     family.parent = Some(parent.clone());
     if let Some(group) = group {
-        session::join_group(process, group, table);
+        membership::join_group(process, group, table);
     }
     Ok(())
 }

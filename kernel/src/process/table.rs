@@ -9,6 +9,9 @@
 //! relations between processes: parents and children, groups, sessions, the list of a process's threads. Those relations
 //! live in [`super::cells::TableCell`]s, which open only for the holder of the [`TableGuard`].
 
+#![allow(unsafe_code, reason = "its guard is the witness that opens the cells of relations")]
+
+use super::cells::TableWitness;
 use super::session::{ProcessGroup, Session};
 use super::{Pid, Process, Thread};
 use crate::sync::{InterruptsDisabled, LockRank, SpinLock, SpinLockGuard};
@@ -245,6 +248,9 @@ static TABLE: SpinLock<ProcessTable, InterruptsDisabled> = SpinLock::new(LockRan
 
 /// The table, locked. It opens [`super::cells::TableCell`]s. There is one at a time: only [`lock`] makes it.
 pub struct TableGuard(SpinLockGuard<'static, ProcessTable, InterruptsDisabled>);
+
+// SAFETY: only `lock` makes a guard, and the lock in it lets one exist at a time.
+unsafe impl TableWitness for TableGuard {}
 
 impl core::fmt::Debug for TableGuard {
     fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {

@@ -5,7 +5,7 @@
 
 use super::signal::{Consume, Signal, code};
 use super::table::{self, TableGuard};
-use super::{ExitStatus, Lifecycle, Pid, Process, ProcessGroup, Usage, session};
+use super::{ExitStatus, Lifecycle, Pid, Process, ProcessGroup, Usage, membership};
 use crate::base::{Errno, Result};
 use alloc::sync::Arc;
 
@@ -255,7 +255,7 @@ pub(super) fn reap_locked(
     if let Some(moved) = moved {
         moved.family_mut(table).index_in_parent = index;
     }
-    let group = session::leave_group(child, table);
+    let group = membership::leave_group(child, table);
     let family = child.family_mut(table);
     family.lifecycle = Lifecycle::Reaped;
     // The parent is the caller's or holds itself: its reference does not end here.

@@ -7,7 +7,7 @@ use crate::base::{Errno, PAGE_SIZE, Result, VirtualAddress};
 use crate::memory::frame_allocator;
 use crate::memory::user::{UserPointer, UserSlice, read_c_string};
 use crate::process::fork::CloneFlags;
-use crate::process::{Process, exit, load, session, table, uts};
+use crate::process::{Process, exit, load, membership, table, uts};
 use crate::security::Capability;
 use crate::time;
 use alloc::sync::Arc;
@@ -22,7 +22,7 @@ fn find(call: &Call<'_>, pid: i32) -> Result<Arc<Process>> {
 
 /// `setpgid(2)`.
 pub fn setpgid(call: &mut Call<'_>, pid: ProcessIdentifier, group: ProcessIdentifier) -> Result<()> {
-    session::set_group(call.process, pid.0, group.0)
+    membership::set_group(call.process, pid.0, group.0)
 }
 
 /// `getpgid(2)`.
@@ -37,7 +37,7 @@ pub fn getpgrp(call: &mut Call<'_>) -> Result<i32> {
 
 /// `setsid(2)`.
 pub fn setsid(call: &mut Call<'_>) -> Result<i32> {
-    session::become_session_leader(call.process)
+    membership::become_session_leader(call.process)
 }
 
 /// `getsid(2)`.

@@ -96,9 +96,7 @@ pub struct CpuTimes {
 pub fn cpu_times(cpu: u32) -> CpuTimes {
     let cpu = cpu_state(cpu);
     let ticks = |count: &AtomicU64| Nanoseconds(count.load(Relaxed) * Nanoseconds::TICK.0);
-    let idle = cpu.idle.load(Relaxed);
-    // SAFETY: the idle thread's reference is kept for good; see `adopt_idle_thread`.
-    let idle = unsafe { idle.as_ref() }.map_or(0, runtime);
+    let idle = cpu.idle_thread().map_or(0, runtime);
     CpuTimes {
         user: ticks(&cpu.user_ticks),
         nice: ticks(&cpu.nice_ticks),

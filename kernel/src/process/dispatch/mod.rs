@@ -84,6 +84,14 @@ static CPUS: [CpuState; MAXIMUM_CPUS] = [const {
     }
 }; MAXIMUM_CPUS];
 
+impl CpuState {
+    /// The thread that runs when nobody else wants to, once there is one.
+    fn idle_thread(&self) -> Option<&'static Thread> {
+        // SAFETY: the idle thread's reference is kept for good; see `adopt_idle_thread`.
+        unsafe { self.idle.load(Relaxed).as_ref() }
+    }
+}
+
 #[inline]
 fn cpu_state(index: u32) -> &'static CpuState {
     &CPUS[index as usize % MAXIMUM_CPUS]

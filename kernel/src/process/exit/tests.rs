@@ -3,7 +3,7 @@
 //! The process table is one for all tests; each test has a family of its own in it.
 
 use super::super::wait::{Event, WaitFor, WaitOptions, wait};
-use super::super::{create_process, session};
+use super::super::{create_process, membership};
 use super::*;
 use crate::base::Errno;
 use crate::process::signal::SignalAction;
@@ -91,21 +91,21 @@ fn groups_and_sessions_keep_linux_s_rules() {
     let (leader, children) = family(2);
     let [first, second] = [&children[0], &children[1]];
     assert_eq!((first.group_id(), first.session_id()), (leader.pid(), leader.pid()));
-    assert_eq!(session::become_session_leader(&leader), Err(Errno::EPERM));
-    assert_eq!(session::set_group(&leader, 0, 0), Err(Errno::EPERM), "a session leader stays");
-    assert_eq!(session::set_group(&leader, first.pid(), 0), Ok(()));
-    assert_eq!(session::set_group(&leader, second.pid(), first.pid()), Ok(()));
+    assert_eq!(membership::become_session_leader(&leader), Err(Errno::EPERM));
+    assert_eq!(membership::set_group(&leader, 0, 0), Err(Errno::EPERM), "a session leader stays");
+    assert_eq!(membership::set_group(&leader, first.pid(), 0), Ok(()));
+    assert_eq!(membership::set_group(&leader, second.pid(), first.pid()), Ok(()));
     assert_eq!((first.group_id(), second.group_id()), (first.pid(), first.pid()));
-    assert_eq!(session::set_group(first, second.pid(), 0), Err(Errno::ESRCH), "neither itself nor a child");
-    assert_eq!(session::set_group(second, 0, leader.pid()), Ok(()));
-    assert_eq!(session::set_group(second, 0, i32::MAX), Err(Errno::EPERM));
-    assert_eq!(session::set_group(second, 0, -1), Err(Errno::EINVAL));
+    assert_eq!(membership::set_group(first, second.pid(), 0), Err(Errno::ESRCH), "neither itself nor a child");
+    assert_eq!(membership::set_group(second, 0, leader.pid()), Ok(()));
+    assert_eq!(membership::set_group(second, 0, i32::MAX), Err(Errno::EPERM));
+    assert_eq!(membership::set_group(second, 0, -1), Err(Errno::EINVAL));
     first.executed.store(true, Relaxed);
-    assert_eq!(session::set_group(&leader, first.pid(), leader.pid()), Err(Errno::EACCES));
-    assert_eq!(session::become_session_leader(first), Err(Errno::EPERM), "it leads a group");
-    assert_eq!(session::become_session_leader(second), Ok(second.pid()));
+    assert_eq!(membership::set_group(&leader, first.pid(), leader.pid()), Err(Errno::EACCES));
+    assert_eq!(membership::become_session_leader(first), Err(Errno::EPERM), "it leads a group");
+    assert_eq!(membership::become_session_leader(second), Ok(second.pid()));
     assert_eq!((second.group_id(), second.session_id()), (second.pid(), second.pid()));
-    assert_eq!(session::set_group(&leader, second.pid(), leader.pid()), Err(Errno::EPERM), "another session");
+    assert_eq!(membership::set_group(&leader, second.pid(), leader.pid()), Err(Errno::EPERM), "another session");
     assert_eq!(waited(&leader, WaitFor::Group(leader.pid())), Err(Errno::ECHILD));
     assert_eq!(waited(&leader, WaitFor::Group(first.pid())), Ok(None));
 }
@@ -114,7 +114,7 @@ fn groups_and_sessions_keep_linux_s_rules() {
 fn a_group_goes_with_its_last_member() {
     let (leader, children) = family(1);
     let child = &children[0];
-    session::set_group(&leader, child.pid(), 0).unwrap();
+    membership::set_group(&leader, child.pid(), 0).unwrap();
     assert!(table::lock().group(child.pid()).is_some());
     end_without_threads(child, ExitStatus::exited(0));
     assert!(table::lock().group(child.pid()).is_some(), "a zombie is a member");
