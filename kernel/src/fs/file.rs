@@ -8,6 +8,7 @@
 use super::inode::{DirectorySink, Inode};
 use super::io::{IoDestination, IoSource};
 use super::mount::Location;
+use super::numbers;
 use super::poll::{PollEvents, PollTable};
 use super::types::{DeviceNumber, FileType, Metadata, OpenFlags, Timestamp};
 use crate::base::{Errno, Result};
@@ -232,8 +233,8 @@ pub fn anonymous_metadata(mode: u32) -> Metadata {
     static NUMBER: spin::Once<u64> = spin::Once::new();
     static DEVICE: spin::Once<DeviceNumber> = spin::Once::new();
     Metadata {
-        device: *DEVICE.call_once(super::file_system::next_anonymous_device),
-        inode: *NUMBER.call_once(super::inode::next_number),
+        device: *DEVICE.call_once(numbers::next_anonymous_device),
+        inode: *NUMBER.call_once(numbers::next_inode_number),
         mode,
         links: 1,
         uid: 0,

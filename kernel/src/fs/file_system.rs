@@ -10,7 +10,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// What `statfs` tells of a file system.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -143,11 +143,4 @@ pub fn find(name: &[u8]) -> Result<&'static dyn FileSystemType> {
 #[must_use]
 pub fn types() -> Vec<&'static dyn FileSystemType> {
     TYPES.lock().clone()
-}
-
-/// A device number for a file system without a device: major 0.
-#[must_use]
-pub fn next_anonymous_device() -> DeviceNumber {
-    static NEXT: AtomicU32 = AtomicU32::new(1);
-    DeviceNumber::new(0, NEXT.fetch_add(1, Relaxed))
 }

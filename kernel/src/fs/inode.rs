@@ -8,6 +8,7 @@
 //! look-up asks [`Inode::lookup`].
 
 use super::file::FileOperations;
+use super::file_locks::FileLocks;
 use super::mount::Location;
 use super::types::{DeviceNumber, FileType, Metadata, OpenFlags, Timestamp, mode};
 use crate::base::{Errno, Result};
@@ -16,7 +17,7 @@ use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::any::Any;
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU32, Ordering::Relaxed};
 
 /// Something that a room keeps with an inode while it is in use (the pipe behind a FIFO, a socket).
 pub type Attachment = Weak<dyn Any + Send + Sync>;
@@ -27,7 +28,7 @@ pub struct InodeExtras {
     /// The pipe of a FIFO that is open, or the socket bound here.
     pub attachment: Option<Attachment>,
     /// Locks on the file.
-    pub locks: Option<Box<super::lock::FileLocks>>,
+    pub locks: Option<Box<FileLocks>>,
 }
 
 /// What every inode has.
@@ -552,10 +553,4 @@ pub enum RenameKind {
     Replace,
     /// The two change places.
     Exchange,
-}
-
-/// Inode numbers for file systems that have no better ones; unique, never zero.
-pub fn next_number() -> u64 {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
-    NEXT.fetch_add(1, Relaxed)
 }

@@ -8,10 +8,11 @@
 
 use super::dentry::Dentry;
 use super::file::{FileOperations, OpenFile};
-use super::file_system::{FileSystem, FileSystemStatistics, Superblock, next_anonymous_device};
+use super::file_system::{FileSystem, FileSystemStatistics, Superblock};
 use super::inode::{AttributeChange, DirectoryEntry, DirectorySink, Inode, InodeHeader, LinkTarget};
 use super::io::{IoDestination, IoSource};
 use super::mount::{Location, Mount, MountFlags};
+use super::numbers::next_anonymous_device;
 use super::types::{DeviceNumber, FileType, Metadata, OpenFlags};
 use crate::base::{Errno, Result};
 use crate::sync::Mutex;

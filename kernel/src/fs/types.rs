@@ -131,7 +131,7 @@ impl Timestamp {
     #[must_use]
     #[inline]
     pub fn now() -> Self {
-        super::clock::now()
+        crate::time::realtime().into()
     }
 }
 

@@ -14,8 +14,8 @@ pub mod ring;
 pub use fifo::{FIFO_OPENER, fifo_of};
 
 use super::file::{FileOperations, FileTraits, OpenFile};
-use super::inode;
 use super::io::{IoDestination, IoSource};
+use super::numbers;
 use super::poll::{PollEvents, PollQueue, PollTable};
 use super::signal_hook;
 use super::types::{DeviceNumber, FileType, Metadata, OpenFlags, Timestamp};
@@ -81,8 +81,8 @@ impl Pipe {
             write_poll: PollQueue::new(),
             openers: WaitQueue::new(),
             metadata: Metadata {
-                device: *DEVICE.call_once(super::file_system::next_anonymous_device),
-                inode: inode::next_number(),
+                device: *DEVICE.call_once(numbers::next_anonymous_device),
+                inode: numbers::next_inode_number(),
                 mode: FileType::Fifo.mode_bits() | 0o600,
                 links: 1,
                 uid,

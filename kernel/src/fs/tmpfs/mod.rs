@@ -14,6 +14,7 @@ pub use memfd::{Sealing, create_memfd};
 pub use options::MountOptions;
 
 use super::file_system::{self, FileSystem, FileSystemStatistics, FileSystemType, Superblock};
+use super::numbers;
 use super::types::{DeviceNumber, FileType};
 use crate::base::{Errno, PAGE_SIZE, Result};
 use crate::security::Credentials;
@@ -46,7 +47,7 @@ impl Tmpfs {
     pub fn new(type_name: &'static str, options: &MountOptions) -> Arc<Self> {
         Arc::new(Self {
             type_name,
-            device: file_system::next_anonymous_device(),
+            device: numbers::next_anonymous_device(),
             page_limit: AtomicU64::new(options.pages.unwrap_or_else(default_page_limit)),
             inode_limit: AtomicU64::new(options.inodes.unwrap_or_else(default_inode_limit)),
             pages: AtomicI64::new(0),
