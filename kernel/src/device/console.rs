@@ -131,5 +131,5 @@ pub fn initialize() {
     register_character_device(5, 1, Arc::new(ConsoleOpener));
     super::names::add("console", 5, 1, 0o600);
     super::names::add("tty", 5, 0, 0o666);
-    super::names::add("ttyS0", 4, 64, 0o660);
+    super::names::add("ttyS0", 4, 64, 0o600);
 }

@@ -58,6 +58,13 @@ pub fn meminfo(text: &mut Vec<u8>) {
         line(name, 0);
     }
     line("Shmem", kibibytes(shared));
+    // None of the heap can be given back on demand. Programs take the two lines together with MemAvailable as the sign of a
+    // kernel that knows what is available.
+    let slab = kibibytes(crate::memory::heap::statistics().frames);
+    line("KReclaimable", 0);
+    line("Slab", slab);
+    line("SReclaimable", 0);
+    line("SUnreclaim", slab);
     line("CommitLimit", kibibytes(frames.total / 2));
     line("Committed_AS", kibibytes(crate::memory::address_space::committed_pages()));
     line("VmallocTotal", 1 << 29);
