@@ -3,8 +3,8 @@
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
     match words.first().map(String::as_str) {
-        Some("--signal-state") => ashlar_user::cases::signals::print_state(),
-        Some("--process-state") => ashlar_user::cases::processes::print_state(&words[1..]),
+        Some("--signal-state") => ashlar_user::cases::signals::children::print_state(),
+        Some("--process-state") => ashlar_user::cases::processes::programs::print_state(&words[1..]),
         Some("--base-registers") => ashlar_user::cases::threads::print_base_registers(),
         _ => ashlar_user::runner::run(&ashlar_user::cases::all(), &words),
     }

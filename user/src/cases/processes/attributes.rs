@@ -1,0 +1,141 @@
+//! Limits, priorities, names and what else a process has.
+
+use crate::runner::in_child;
+use crate::{call, raw};
+
+pub(super) fn limits() {
+    println!(
+        "{}",
+        in_child(|| {
+            let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+            println!(
+                "{:?} {:?}",
+                call!(getrlimit(libc::RLIMIT_CORE, &mut limit)),
+                raw!(libc::SYS_getrlimit, 99, &raw mut limit)
+            );
+            let small = libc::rlimit { rlim_cur: 10, rlim_max: 12 };
+            println!("{:?}", call!(setrlimit(libc::RLIMIT_NOFILE, &small)));
+            let mut opened = 0;
+            while unsafe { libc::dup(0) } != -1 {
+                opened += 1;
+            }
+            println!("{} {:?}", opened > 0 && opened < 10, call!(dup(0)));
+            println!("{:?} {:?}", call!(dup2(0, 11)), call!(fcntl(0, libc::F_DUPFD, 10)));
+            let inverted = libc::rlimit { rlim_cur: 5, rlim_max: 4 };
+            println!("{:?}", call!(setrlimit(libc::RLIMIT_NOFILE, &inverted)));
+            println!("{:?}", call!(setuid(1000)));
+            let raised = libc::rlimit { rlim_cur: 10, rlim_max: 100 };
+            println!("{:?}", call!(setrlimit(libc::RLIMIT_NOFILE, &raised)));
+            0
+        })
+    );
+    println!(
+        "{}",
+        in_child(|| {
+            let limit = libc::rlimit { rlim_cur: 4096, rlim_max: 4096 };
+            println!("{:?}", call!(setrlimit(libc::RLIMIT_FSIZE, &limit)));
+            unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+            let file =
+                call!(open(c"/tmp/conformance-size".as_ptr(), libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC, 0o600))
+                    .unwrap_or(-1) as i32;
+            let _ = call!(unlink(c"/tmp/conformance-size".as_ptr()));
+            let block = [1u8; 3000];
+            println!(
+                "{:?} {:?} {:?}",
+                call!(write(file, block.as_ptr().cast(), 3000)),
+                call!(write(file, block.as_ptr().cast(), 3000)),
+                call!(write(file, block.as_ptr().cast(), 3000))
+            );
+            println!("{:?}", call!(ftruncate(file, 5000)));
+            unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_DFL) };
+            let _ = call!(write(file, block.as_ptr().cast(), 3000));
+            0
+        })
+    );
+}
+
+pub(super) fn priorities() {
+    println!(
+        "{}",
+        in_child(|| {
+            println!("{:?} {:?}", call!(nice(5)), call!(getpriority(libc::PRIO_PROCESS, 0)));
+            println!(
+                "{:?} {:?}",
+                call!(setpriority(libc::PRIO_PROCESS, 0, 100)),
+                raw!(libc::SYS_getpriority, libc::PRIO_PROCESS, 0)
+            );
+            println!(
+                "{:?} {:?}",
+                raw!(libc::SYS_getpriority, 9, 0),
+                raw!(libc::SYS_getpriority, libc::PRIO_PROCESS, 0x3fff_ffff)
+            );
+            println!("{:?}", call!(setuid(1000)));
+            println!("{:?}", call!(setpriority(libc::PRIO_PROCESS, 0, 0)));
+            println!("{:?} {:?}", call!(sched_getscheduler(0)), call!(sched_get_priority_max(libc::SCHED_FIFO)));
+            let parameter = libc::sched_param { sched_priority: 10 };
+            println!("{:?}", call!(sched_setscheduler(0, libc::SCHED_FIFO, &parameter)));
+            println!("{:?} {:?}", call!(sched_get_priority_min(99)), call!(sched_getscheduler(-1)));
+            println!("{:?}", call!(sched_yield()));
+            0
+        })
+    );
+    println!(
+        "{}",
+        in_child(|| {
+            let parameter = libc::sched_param { sched_priority: 10 };
+            println!(
+                "{:?} {:?}",
+                call!(sched_setscheduler(0, libc::SCHED_RR, &parameter)),
+                call!(sched_getscheduler(0))
+            );
+            let bad = libc::sched_param { sched_priority: 100 };
+            println!("{:?}", call!(sched_setscheduler(0, libc::SCHED_FIFO, &bad)));
+            println!("{:?}", call!(sched_setscheduler(0, libc::SCHED_OTHER, &parameter)));
+            0
+        })
+    );
+}
+
+pub(super) fn names() {
+    let mut name = [0u8; 17];
+    println!("{:?}", call!(prctl(libc::PR_SET_NAME, c"a-rather-long-thread-name".as_ptr(), 0, 0, 0)));
+    println!(
+        "{:?} {}",
+        call!(prctl(libc::PR_GET_NAME, name.as_mut_ptr(), 0, 0, 0)),
+        String::from_utf8_lossy(&name).trim_end_matches('\0')
+    );
+    println!("{:?}", std::fs::read_to_string("/proc/self/comm"));
+}
+
+pub(super) fn prctl_errors() {
+    println!("{:?} {:?}", call!(prctl(9999, 0, 0, 0, 0)), call!(prctl(libc::PR_SET_NAME, 8, 0, 0, 0)));
+    println!(
+        "{:?} {:?}",
+        call!(prctl(libc::PR_SET_PDEATHSIG, 65, 0, 0, 0)),
+        call!(prctl(libc::PR_SET_DUMPABLE, 2, 0, 0, 0))
+    );
+    println!(
+        "{:?} {:?}",
+        call!(prctl(libc::PR_GET_DUMPABLE, 0, 0, 0, 0)),
+        call!(prctl(libc::PR_SET_KEEPCAPS, 5, 0, 0, 0))
+    );
+}
+
+pub(super) fn uname() {
+    let mut name: libc::utsname = unsafe { std::mem::zeroed() };
+    println!("{:?} {:?}", call!(uname(&mut name)), unsafe { std::ffi::CStr::from_ptr(name.machine.as_ptr()) });
+    println!("{:?}", unsafe { std::ffi::CStr::from_ptr(name.sysname.as_ptr()) });
+    println!("{:?}", raw!(libc::SYS_uname, 8));
+}
+
+pub(super) fn affinity() {
+    let mut mask = [0u64; 16];
+    println!(
+        "{}",
+        raw!(libc::SYS_sched_getaffinity, 0, 128, mask.as_mut_ptr()).is_ok_and(|length| length > 0 && length % 8 == 0)
+    );
+    println!("{:?}", raw!(libc::SYS_sched_getaffinity, 0, 3, mask.as_mut_ptr()));
+    println!("{:?}", raw!(libc::SYS_sched_getaffinity, 0x3fff_ffff, 128, mask.as_mut_ptr()));
+    println!("{:?}", raw!(libc::SYS_sched_setaffinity, 0, 8, &0u64));
+    println!("{:?}", raw!(libc::SYS_sched_setaffinity, 0, 8, &1u64));
+}
