@@ -122,7 +122,8 @@ impl Clock {
     }
 }
 
-fn part_of(usage: &super::Usage, part: CpuTime) -> Nanoseconds {
+/// The part of what was used that a clock of CPU time shows.
+pub(super) fn part_of(usage: &super::Usage, part: CpuTime) -> Nanoseconds {
     match part {
         CpuTime::Profiled | CpuTime::Scheduled => usage.user_time.saturating_add(usage.system_time),
         CpuTime::Virtual => usage.user_time,

@@ -112,6 +112,9 @@ impl TrapHandler for Traps {
             if child_tid != 0 {
                 super::fork::write_child_tid(&thread);
             }
+            if thread.signals.take_timer_check() {
+                super::timers::cpu_time::check(thread.process());
+            }
             let fate = signal::deliver(frame);
             match fate {
                 Fate::UserMode => {}

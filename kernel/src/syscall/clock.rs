@@ -4,11 +4,15 @@ use super::Call;
 use super::time_values::{TimeSpecification, TimeValue};
 use crate::base::{Errno, Nanoseconds, Result, VirtualAddress};
 use crate::memory::user::UserPointer;
+use crate::process::Thread;
 use crate::process::clock::{ABSOLUTE, Clock};
 use crate::process::signal::Restart;
+use crate::process::timers::cpu_time::CpuClock;
 use crate::security::Capability;
+use crate::sync::parking::Unpark;
 use crate::sync::{Interruptible, WakeReason, parking};
-use crate::time;
+use crate::time::{self, TimerCallback};
+use alloc::sync::Arc;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// `struct timezone`.
@@ -125,6 +129,51 @@ fn sleep(call: &Call<'_>, number: i32, clock: Clock, deadline: Nanoseconds, inte
     Err(Errno::ERESTARTBLOCK)
 }
 
+/// Sleeps until `clock`, which other threads' work moves on, has come to `deadline`.
+fn sleep_on_cpu_time(
+    call: &Call<'_>,
+    number: i32,
+    clock: &CpuClock,
+    deadline: Nanoseconds,
+    interrupted: Interrupted,
+) -> Result<()> {
+    let waker: Arc<Waker> = Arc::new(Waker(call.thread.clone()));
+    let handle = clock.arm(deadline, waker)?;
+    let outcome = loop {
+        match clock.read() {
+            Some(now) if now >= deadline => break None,
+            Some(_) => {}
+            None => break None,
+        }
+        if parking::park(None, Interruptible::BySignal) == WakeReason::Interrupted {
+            break Some(interrupted);
+        }
+    };
+    clock.cancel(handle);
+    match outcome {
+        None => Ok(()),
+        Some(Interrupted::StartAgain) => Err(Errno::ERESTARTNOHAND),
+        Some(Interrupted::GoOn(remaining)) => {
+            let left = deadline.saturating_sub(clock.read().unwrap_or(Nanoseconds::MAX));
+            if left == Nanoseconds::ZERO {
+                return Ok(());
+            }
+            UserPointer::<TimeSpecification>::new(remaining).write_optional(&left.into())?;
+            call.thread.signals.set_restart(Restart::Sleep { clock: number, deadline, remaining });
+            Err(Errno::ERESTARTBLOCK)
+        }
+    }
+}
+
+/// Wakes a thread that sleeps on CPU time.
+struct Waker(Arc<Thread>);
+
+impl TimerCallback for Waker {
+    fn expired(&self, _now: Nanoseconds) {
+        self.0.unpark();
+    }
+}
+
 /// The rest of an interrupted sleep, for `restart_syscall`.
 pub(super) fn go_on_sleeping(
     call: &Call<'_>,
@@ -132,7 +181,13 @@ pub(super) fn go_on_sleeping(
     deadline: Nanoseconds,
     remaining: VirtualAddress,
 ) -> Result<u64> {
-    sleep(call, number, Clock::from_number(number)?, deadline, Interrupted::GoOn(remaining)).map(|()| 0)
+    let clock = Clock::from_number(number)?;
+    let interrupted = Interrupted::GoOn(remaining);
+    match CpuClock::bind(clock)? {
+        Some(clock) => sleep_on_cpu_time(call, number, &clock, deadline, interrupted),
+        None => sleep(call, number, clock, deadline, interrupted),
+    }
+    .map(|()| 0)
 }
 
 /// `nanosleep(2)`.
@@ -155,10 +210,23 @@ pub fn clock_nanosleep(
     remaining: UserPointer<TimeSpecification>,
 ) -> Result<()> {
     let clock = Clock::from_number(number)?;
-    if clock.to_monotonic(Nanoseconds::ZERO).is_none() {
+    let cpu_clock = match (clock, number) {
+        // A thread that sleeps uses no time.
+        (Clock::Thread(..), 3) => return Err(Errno::EOPNOTSUPP),
+        (Clock::Thread(tid, _), _) if tid == 0 || tid == call.thread.tid() => return Err(Errno::EINVAL),
+        _ => CpuClock::bind(clock)?,
+    };
+    if cpu_clock.is_none() && clock.to_monotonic(Nanoseconds::ZERO).is_none() {
         return Err(Errno::EOPNOTSUPP);
     }
     let length = length.read()?.to_nanoseconds()?;
+    if let Some(clock) = cpu_clock {
+        if flags & ABSOLUTE != 0 {
+            return sleep_on_cpu_time(call, number, &clock, length, Interrupted::StartAgain);
+        }
+        let deadline = clock.read().ok_or(Errno::EINVAL)?.saturating_add(length);
+        return sleep_on_cpu_time(call, number, &clock, deadline, Interrupted::GoOn(remaining.address()));
+    }
     if flags & ABSOLUTE != 0 {
         return sleep(call, number, clock, length, Interrupted::StartAgain);
     }

@@ -13,6 +13,8 @@ pub(super) const CASES: &[Case] = &[
     ("time/alarm", alarm),
     ("time/posix-timer", posix_timer),
     ("time/cpu-clocks", cpu_clocks),
+    ("time/cpu-timers", cpu_timers),
+    ("time/sleep-on-cpu-time", sleep_on_cpu_time),
     ("time/timerfd", timerfd),
     ("time/virtual-timer", virtual_timer),
 ];
@@ -145,6 +147,75 @@ fn cpu_clocks() {
         (0..1000).for_each(|round| value = std::hint::black_box(value.wrapping_mul(3) + round));
     }
     println!("working is counted");
+}
+
+/// Uses CPU time until `done`.
+fn work_until(mut done: impl FnMut() -> bool) {
+    let mut value = 1u64;
+    while !done() {
+        (0..1000).for_each(|round| value = std::hint::black_box(value.wrapping_mul(3) + round));
+    }
+}
+
+/// Timers on the CPU time of the process, of a thread, and of another process.
+fn cpu_timers() {
+    // SAFETY: `count` only adds to an atomic.
+    unsafe { libc::signal(libc::SIGUSR2, count as *const () as usize) };
+    // SAFETY: zero is a valid `sigevent`.
+    let mut event: libc::sigevent = unsafe { std::mem::zeroed() };
+    event.sigev_notify = libc::SIGEV_SIGNAL;
+    event.sigev_signo = libc::SIGUSR2;
+    let tick = libc::timespec { tv_sec: 0, tv_nsec: 30_000_000 };
+    let setting = libc::itimerspec { it_interval: tick, it_value: tick };
+    for clock in [libc::CLOCK_PROCESS_CPUTIME_ID, libc::CLOCK_THREAD_CPUTIME_ID] {
+        COUNT.store(0, SeqCst);
+        let mut timer = 0i32;
+        println!("{:?}", raw!(libc::SYS_timer_create, clock, &raw mut event, &raw mut timer));
+        let start = now(clock);
+        println!("{:?}", raw!(libc::SYS_timer_settime, timer, 0, &raw const setting, 0));
+        work_until(|| COUNT.load(SeqCst) >= 3);
+        println!("not too early {}", now(clock) - start >= 90_000_000);
+        let mut left = setting;
+        println!("{:?}", raw!(libc::SYS_timer_gettime, timer, &raw mut left));
+        println!("{} {}", left.it_interval.tv_nsec, left.it_value.tv_nsec <= 30_000_000);
+        println!("{:?}", raw!(libc::SYS_timer_delete, timer));
+        println!("{:?}", raw!(libc::SYS_timer_gettime, timer, &raw mut left));
+    }
+    // A point that has passed.
+    COUNT.store(0, SeqCst);
+    let mut timer = 0i32;
+    let past = libc::itimerspec {
+        it_interval: libc::timespec { tv_sec: 0, tv_nsec: 0 },
+        it_value: libc::timespec { tv_sec: 0, tv_nsec: 1 },
+    };
+    let clock = libc::CLOCK_PROCESS_CPUTIME_ID;
+    println!("{:?}", raw!(libc::SYS_timer_create, clock, &raw mut event, &raw mut timer));
+    println!("{:?}", raw!(libc::SYS_timer_settime, timer, libc::TIMER_ABSTIME, &raw const past, 0));
+    work_until(|| COUNT.load(SeqCst) >= 1);
+    println!("{:?}", raw!(libc::SYS_timer_delete, timer));
+    // Nobody's time.
+    let nobody = !0x3fff_fff0_i32 << 3 | 2;
+    println!("{:?}", raw!(libc::SYS_timer_create, nobody, &raw mut event, &raw mut timer));
+}
+
+/// A thread works, another sleeps on the time that they use.
+fn sleep_on_cpu_time() {
+    static STOP: AtomicUsize = AtomicUsize::new(0);
+    let clock = libc::CLOCK_PROCESS_CPUTIME_ID;
+    let worker = std::thread::spawn(|| work_until(|| STOP.load(SeqCst) != 0));
+    let time = libc::timespec { tv_sec: 0, tv_nsec: 60_000_000 };
+    let before = now(clock);
+    println!("{:?}", raw!(libc::SYS_clock_nanosleep, clock, 0, &raw const time, 0));
+    println!("{}", now(clock) - before >= 60_000_000);
+    let target = now(clock) + 40_000_000;
+    let point = libc::timespec { tv_sec: target / 1_000_000_000, tv_nsec: target % 1_000_000_000 };
+    println!("{:?}", raw!(libc::SYS_clock_nanosleep, clock, libc::TIMER_ABSTIME, &raw const point, 0));
+    println!("{}", now(clock) >= target);
+    println!("{:?}", raw!(libc::SYS_clock_nanosleep, clock, libc::TIMER_ABSTIME, &raw const point, 0));
+    STOP.store(1, SeqCst);
+    println!("{}", worker.join().is_ok());
+    let me = !0_i32 << 3 | 6;
+    println!("{:?}", raw!(libc::SYS_clock_nanosleep, me, 0, &raw const time, 0));
 }
 
 fn timerfd() {

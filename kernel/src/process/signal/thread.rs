@@ -30,6 +30,8 @@ bitflags! {
         const RESTORE_MASK = 8;
         /// The thread has arrived at its stop; only together with [`Self::STOP`].
         const ARRIVED = 16;
+        /// CPU time has passed in a process with timers on it: they are to be looked at.
+        const TIMERS = 32;
     }
 }
 
@@ -205,6 +207,23 @@ impl ThreadSignals {
     pub(super) fn notify_self(&self, work: SignalWork) {
         self.add_work(work);
         Current::local().request_work();
+    }
+
+    /// Has the thread look at the process's timers on CPU time before it goes to user mode. The thread itself or the tick that interrupts
+    /// it calls this.
+    pub fn request_timer_check(&self) {
+        self.notify_self(SignalWork::TIMERS);
+    }
+
+    /// Whether such a look is due; it is not any more after this.
+    #[inline]
+    #[must_use]
+    pub fn take_timer_check(&self) -> bool {
+        let due = self.work().contains(SignalWork::TIMERS);
+        if due {
+            self.remove_work(SignalWork::TIMERS);
+        }
+        due
     }
 
     /// The mask.

@@ -2,15 +2,17 @@
 //!
 //! Timers on clocks are armed in the [`crate::time`] room's queue and call back in interrupt context. A periodic one is armed again when its
 //! signal is *taken* ([`signal_taken`]), not when it expires: however short the interval, a program that does not take its signals
-//! costs nothing, and the expiries in between are counted as overruns. Timers on CPU time ([`interval::Kind::Virtual`] and
-//! [`interval::Kind::Profile`]) and the limit are driven by the accounting tick.
+//! costs nothing, and the expiries in between are counted as overruns. Timers on CPU time ([`interval::Kind::Virtual`],
+//! [`interval::Kind::Profile`] and those of [`cpu_time`]) and the limit are driven by the accounting tick.
 //!
 //! Lock order: a timer's lock (rank `ProcessTimers` or `PosixTimer`, interrupts off), then the timer queue's. Signals are sent with
 //! neither held.
 
+pub mod cpu_time;
 pub mod interval;
 pub mod posix;
 
+pub use cpu_time::CpuDeadlines;
 pub use interval::{IntervalTimers, Kind, Setting};
 pub use posix::{Notification, PosixTimers};
 
@@ -29,6 +31,8 @@ pub struct ProcessTimers {
     pub interval: IntervalTimers,
     /// `timer_create`'s.
     pub posix: PosixTimers,
+    /// Timers and sleeps on the CPU time of the process and its threads.
+    pub cpu_time: CpuDeadlines,
     /// Ticks that its threads have used.
     ticks: AtomicU64,
 }
@@ -38,6 +42,7 @@ impl ProcessTimers {
     pub fn stop(&self) {
         self.interval.stop();
         self.posix.clear();
+        self.cpu_time.clear();
     }
 }
 
@@ -65,6 +70,9 @@ pub fn account(thread: &Arc<Thread>, mode: Mode, ticks: u64) {
     }
     if process.timers.interval.run_down(Kind::Profile, passed) {
         send::send_from_kernel(process, Signal::SIGPROF);
+    }
+    if process.timers.cpu_time.is_armed() {
+        thread.signals.request_timer_check();
     }
     // Whole seconds only: that is the limit's unit, and Linux sends SIGXCPU once a second too.
     if total / 100 != (total - ticks) / 100 {

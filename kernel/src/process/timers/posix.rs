@@ -1,5 +1,6 @@
 //! POSIX timers: `timer_create` and its kin.
 
+use super::cpu_time::{CpuClock, CpuHandle};
 use super::{Setting, forward};
 use crate::base::{Errno, Nanoseconds, Result};
 use crate::process::Process;
@@ -26,12 +27,68 @@ pub enum Notification {
     Thread(Signal, u64, Weak<ThreadSignals>),
 }
 
+/// What a timer counts on, and how its deadlines are kept.
+enum Base {
+    /// The timer queue; deadlines are on the monotonic clock.
+    Queue(Clock),
+    /// CPU time; deadlines are on that clock itself.
+    CpuTime(CpuClock),
+}
+
+/// A deadline that is armed.
+#[derive(Clone, Copy, Debug)]
+enum Handle {
+    Queue(TimerHandle),
+    CpuTime(CpuHandle),
+}
+
+impl Base {
+    fn of(clock: Clock) -> Result<Self> {
+        match CpuClock::bind(clock)? {
+            Some(clock) => Ok(Self::CpuTime(clock)),
+            None if clock.to_monotonic(Nanoseconds::ZERO).is_some() => Ok(Self::Queue(clock)),
+            None => Err(Errno::EOPNOTSUPP),
+        }
+    }
+
+    /// The present, as deadlines are kept; `None` when whose CPU time it is has gone.
+    fn now(&self) -> Option<Nanoseconds> {
+        match self {
+            Self::Queue(_) => Some(time::monotonic()),
+            Self::CpuTime(clock) => clock.read(),
+        }
+    }
+
+    /// The deadline that a point on the timer's clock is.
+    fn deadline(&self, point: Nanoseconds) -> Result<Nanoseconds> {
+        match self {
+            Self::Queue(clock) => clock.to_monotonic(point).ok_or(Errno::EOPNOTSUPP),
+            Self::CpuTime(_) => Ok(point),
+        }
+    }
+
+    fn arm(&self, deadline: Nanoseconds, callback: Arc<dyn TimerCallback>) -> Result<Handle> {
+        match self {
+            Self::Queue(_) => Ok(Handle::Queue(time::arm(deadline, callback))),
+            Self::CpuTime(clock) => clock.arm(deadline, callback).map(Handle::CpuTime),
+        }
+    }
+
+    fn cancel(&self, handle: Handle) {
+        match (self, handle) {
+            (Self::CpuTime(clock), Handle::CpuTime(handle)) => clock.cancel(handle),
+            (_, Handle::Queue(handle)) => drop(time::cancel(handle)),
+            (Self::Queue(_), Handle::CpuTime(_)) => {}
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct State {
-    /// The next (or, while its signal waits, the last) expiry on the monotonic clock; zero when disarmed.
+    /// The next (or, while its signal waits, the last) expiry, as [`Base`] keeps it; zero when disarmed.
     deadline: Nanoseconds,
     interval: Nanoseconds,
-    handle: Option<TimerHandle>,
+    handle: Option<Handle>,
     /// Its signal has been sent and not been taken.
     is_pending: bool,
     /// Expiries that the last signal taken stood for beyond its own.
@@ -40,7 +97,7 @@ struct State {
 
 struct Timer {
     identifier: i32,
-    clock: Clock,
+    base: Base,
     notification: Notification,
     process: Weak<Process>,
     state: SpinLock<State, InterruptsDisabled>,
@@ -48,7 +105,7 @@ struct Timer {
 }
 
 impl TimerCallback for Timer {
-    fn expired(&self, now: Nanoseconds) {
+    fn expired(&self, _now: Nanoseconds) {
         let mut state = self.state.lock();
         state.handle = None;
         if state.deadline == Nanoseconds::ZERO {
@@ -60,6 +117,7 @@ impl TimerCallback for Timer {
             return;
         }
         // Nobody will take a signal: run on at once, but not more than once a tick, whatever the interval.
+        let Some(now) = self.base.now() else { return };
         let mut state = self.state.lock();
         state.is_pending = false;
         if state.interval != Nanoseconds::ZERO && state.deadline != Nanoseconds::ZERO {
@@ -93,20 +151,21 @@ impl Timer {
     fn arm(&self, deadline: Nanoseconds) {
         let Some(process) = self.process.upgrade() else { return };
         let Some(this) = process.timers.posix.find(self.identifier) else { return };
-        let handle = time::arm(deadline, this);
+        // What counts CPU time may be gone: then it comes to no deadline any more.
+        let Ok(handle) = self.base.arm(deadline, this) else { return };
         let mut state = self.state.lock();
         // Set anew in between: that setting's own handle counts.
         if state.deadline == deadline && state.handle.is_none() {
             state.handle = Some(handle);
         } else {
             drop(state);
-            time::cancel(handle);
+            self.base.cancel(handle);
         }
     }
 
     fn setting(&self) -> Setting {
+        let now = self.base.now().unwrap_or(Nanoseconds::MAX);
         let state = self.state.lock();
-        let now = time::monotonic();
         let value = match state.deadline {
             Nanoseconds::ZERO => Nanoseconds::ZERO,
             deadline if deadline > now => deadline.saturating_sub(now),
@@ -158,11 +217,10 @@ impl PosixTimers {
     /// own number as the value.
     ///
     /// # Errors
-    /// `EOPNOTSUPP`: a clock that timers cannot run on. `EAGAIN`: the user has too many queued signals and timers.
+    /// `EOPNOTSUPP`: a clock that timers cannot run on. `EINVAL`: the CPU time of nobody. `EAGAIN`: the user has too many queued signals
+    /// and timers.
     pub fn create(&self, process: &Arc<Process>, clock: Clock, notification: Option<Notification>) -> Result<i32> {
-        if clock.to_monotonic(Nanoseconds::ZERO).is_none() {
-            return Err(Errno::EOPNOTSUPP);
-        }
+        let base = Base::of(clock)?;
         let account = UserAccount::of(process.real_user());
         let charge = UserCharge::take(account, process.limit(Resource::PendingSignals)).ok_or(Errno::EAGAIN)?;
         let mut timers = self.timers.lock();
@@ -176,7 +234,7 @@ impl PosixTimers {
             position,
             Arc::new(Timer {
                 identifier,
-                clock,
+                base,
                 notification,
                 process: Arc::downgrade(process),
                 state: SpinLock::new(LockRank::PosixTimer, State::default()),
@@ -189,22 +247,22 @@ impl PosixTimers {
     /// Sets a timer and gives its setting before.
     ///
     /// # Errors
-    /// `EINVAL`: no such timer.
+    /// `EINVAL`: no such timer. `ESRCH`: whose CPU time it counts is gone.
     pub fn set(&self, identifier: i32, start: Start, new: Setting) -> Result<Setting> {
         let timer = self.find(identifier).ok_or(Errno::EINVAL)?;
         let old = timer.setting();
         let deadline = match (new.value, start) {
             (Nanoseconds::ZERO, _) => Nanoseconds::ZERO,
-            (value, Start::Relative) => time::monotonic().saturating_add(value),
+            (value, Start::Relative) => timer.base.now().ok_or(Errno::ESRCH)?.saturating_add(value),
             // A point before boot has passed; zero would mean "disarmed".
-            (value, Start::Absolute) => Nanoseconds(timer.clock.to_monotonic(value).ok_or(Errno::EOPNOTSUPP)?.0.max(1)),
+            (value, Start::Absolute) => Nanoseconds(timer.base.deadline(value)?.0.max(1)),
         };
         let mut state = timer.state.lock();
         let cancelled = state.handle.take();
         *state = State { deadline, interval: new.interval, is_pending: false, overrun: 0, handle: None };
         drop(state);
         if let Some(handle) = cancelled {
-            time::cancel(handle);
+            timer.base.cancel(handle);
         }
         if deadline != Nanoseconds::ZERO {
             timer.arm(deadline);
@@ -253,6 +311,7 @@ impl PosixTimers {
     pub(super) fn taken(&self, information: &mut SignalInformation) {
         let identifier = information.sender();
         let Some(timer) = self.find(identifier) else { return };
+        let now = timer.base.now().unwrap_or(Nanoseconds::ZERO);
         let mut state = timer.state.lock();
         if !state.is_pending {
             return;
@@ -262,7 +321,7 @@ impl PosixTimers {
         if state.interval == Nanoseconds::ZERO {
             return;
         }
-        let (next, skipped) = forward(state.deadline, state.interval, time::monotonic());
+        let (next, skipped) = forward(state.deadline, state.interval, now);
         (state.deadline, state.overrun) = (next, skipped);
         drop(state);
         let shown = i32::try_from(skipped.min(OVERRUN_MAX)).unwrap_or(i32::MAX);
@@ -280,6 +339,6 @@ fn disarm(timer: &Timer) {
     let handle = state.handle.take();
     drop(state);
     if let Some(handle) = handle {
-        time::cancel(handle);
+        timer.base.cancel(handle);
     }
 }

@@ -32,7 +32,7 @@ crate::system_call_rows! {
         (clock: i32, resolution: UserPointer<TimeSpecification>);
     /// Sleeps on a clock, for a length of time or (flag 1) until a point. EINTR: a signal's handler ran. EINVAL: no such clock, or
     /// out of range. EOPNOTSUPP: a clock that cannot be slept on. EFAULT: memory.
-    clock_nanosleep { x86_64: 230, aarch64: 115, needs: Nothing, support: Partial("not on CPU-time and alarm clocks") } = clock::clock_nanosleep,
+    clock_nanosleep { x86_64: 230, aarch64: 115, needs: Nothing, support: Partial("not on alarm clocks") } = clock::clock_nanosleep,
         (clock: i32, flags: i32, length: UserPointer<TimeSpecification>, remaining: UserPointer<TimeSpecification>);
     /// As `adjtimex` for a clock. EOPNOTSUPP: not realtime.
     clock_adjtime { x86_64: 305, aarch64: 266, needs: Conditional(&[Capability::SysTime]), support: Partial("reads the state of an undisciplined clock") } = clock::clock_adjtime,

@@ -14,7 +14,7 @@ crate::system_call_rows! {
     alarm { x86_64: 37, aarch64: none, needs: Nothing, support: Full } = timer::alarm, (seconds: u32);
     /// Makes a timer. EINVAL: no such clock, signal or thread. EAGAIN: the user's limit of queued signals is reached.
     /// EOPNOTSUPP: a clock that timers cannot run on. EFAULT: memory.
-    timer_create { x86_64: 222, aarch64: 107, needs: Nothing, support: Partial("not on CPU-time and alarm clocks") } = timer::timer_create,
+    timer_create { x86_64: 222, aarch64: 107, needs: Nothing, support: Partial("not on alarm clocks") } = timer::timer_create,
         (clock: i32, event: UserPointer<EventArgument>, identifier: UserPointer<i32>);
     /// Sets and shows a timer. EINVAL: no such timer, or a time out of range. EFAULT: memory.
     timer_settime { x86_64: 223, aarch64: 110, needs: Nothing, support: Full } = timer::timer_settime,
