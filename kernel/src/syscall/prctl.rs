@@ -6,7 +6,7 @@ use crate::arch::{ContextSwitch, Current, Mmu};
 use crate::base::{Errno, Result, VirtualAddress};
 use crate::memory::user::{UserPointer, copy_from_user, copy_to_user};
 use crate::process::attributes::Dumpable;
-use crate::process::scheduler::dispatch;
+use crate::process::dispatch;
 use crate::process::signal::Signal;
 use crate::process::thread::NAME_LENGTH;
 use crate::security::{Capability, Credentials, SecureBits};
