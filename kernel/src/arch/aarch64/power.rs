@@ -47,13 +47,18 @@ fn report(status: u64) {
 }
 
 impl Power for Aarch64 {
-    fn power_off(code: u8) -> ! {
+    fn exit(status: u8) -> ! {
         Self::disable_interrupts();
         if EXIT_REPORT.load(Relaxed) {
-            // SAFETY: as above; the byte lives until the call is over.
-            unsafe { semihosting(WRITE_CHARACTER, (&raw const code).expose_provenance() as u64) };
-            report(code.into());
+            // SAFETY: the emulator listens, as the command line said; the byte lives until the call is over.
+            unsafe { semihosting(WRITE_CHARACTER, (&raw const status).expose_provenance() as u64) };
+            report(status.into());
         }
+        Self::power_off()
+    }
+
+    fn power_off() -> ! {
+        Self::disable_interrupts();
         // They return only where firmware refuses.
         let _ = match CONDUIT.get() {
             Some(Some(Conduit::Hypervisor)) => psci::system_off::<Hvc>(),
