@@ -434,6 +434,12 @@ pub trait SharedObject {
 pub trait SerialConsole {
     /// The line that [`TrapHandler::device_interrupt`] is called with when bytes have come in.
     const INPUT_LINE: u32;
+    /// Linux's name of the driver: what stands in the device's name before its number.
+    const DRIVER: &'static str;
+    /// Linux's name of the device.
+    const DEVICE_NAME: &'static str;
+    /// Linux's major and minor number of it.
+    const DEVICE_NUMBER: (u32, u32);
     /// Writes the bytes as they are, waiting for room.
     fn write_console(bytes: &[u8]);
     /// Takes a byte that has come in, if there is one.

@@ -1,4 +1,4 @@
-//! The serial console: `/dev/ttyS0`, `/dev/console` and `/dev/tty`.
+//! The serial console: `/dev/ttyS0` or what the machine calls it, `/dev/console` and `/dev/tty`.
 //!
 //! The machine's interrupt calls [`interrupt`], which moves what came in into a small buffer; a kernel thread
 //! ([`feed`]) hands it to the terminal, because what a key does (signals, echo) belongs into thread context. Output goes
@@ -41,7 +41,9 @@ impl SerialLine for ConsoleLine {
 /// The console's terminal.
 pub fn terminal() -> &'static TerminalReference {
     TERMINAL.call_once(|| {
-        Terminal::new(String::from("ttyS0"), DeviceNumber::new(4, 64), Termios::serial(), Backend::Serial(&ConsoleLine))
+        let (major, minor) = Current::DEVICE_NUMBER;
+        let number = DeviceNumber::new(major, minor);
+        Terminal::new(String::from(Current::DEVICE_NAME), number, Termios::serial(), Backend::Serial(&ConsoleLine))
     })
 }
 
@@ -88,7 +90,7 @@ pub fn feed() {
     }
 }
 
-/// `/dev/ttyS0`.
+/// The serial port itself.
 struct SerialOpener;
 
 impl DeviceOpen for SerialOpener {
@@ -126,10 +128,11 @@ pub fn open_for_init() -> Result<Arc<OpenFile>> {
 
 /// Registers the devices.
 pub fn initialize() {
-    register_character_device(4, 64, Arc::new(SerialOpener));
+    let (major, minor) = Current::DEVICE_NUMBER;
+    register_character_device(major, minor, Arc::new(SerialOpener));
     register_character_device(5, 0, Arc::new(ControllingOpener));
     register_character_device(5, 1, Arc::new(ConsoleOpener));
     super::names::add("console", 5, 1, 0o600);
     super::names::add("tty", 5, 0, 0o666);
-    super::names::add("ttyS0", 4, 64, 0o600);
+    super::names::add(Current::DEVICE_NAME, major, minor, 0o600);
 }

@@ -66,6 +66,9 @@ pub(super) fn is_line(line: u32) -> bool {
 impl SerialConsole for Aarch64 {
     /// The handler's name for it, whatever the controller's is.
     const INPUT_LINE: u32 = 0;
+    const DRIVER: &'static str = "ttyAMA";
+    const DEVICE_NAME: &'static str = "ttyAMA0";
+    const DEVICE_NUMBER: (u32, u32) = (204, 64);
     fn write_console(bytes: &[u8]) {
         for &byte in bytes {
             let mut patience = PATIENCE;

@@ -265,6 +265,9 @@ impl TimerHardware for Hosted {
 
 impl SerialConsole for Hosted {
     const INPUT_LINE: u32 = 4;
+    const DRIVER: &'static str = "ttyS";
+    const DEVICE_NAME: &'static str = "ttyS0";
+    const DEVICE_NUMBER: (u32, u32) = (4, 64);
     fn write_console(bytes: &[u8]) {
         use std::io::Write;
         // Like a serial port with nothing attached, a closed standard error loses what is written.

@@ -95,7 +95,8 @@ fn fixed_entries(device: DeviceNumber) -> FixedDirectory {
         .with("thread-self", link("thread-self", SelfLink::Thread))
         .with("mounts", link("mounts", SelfLink::Mounts))
         .with("sys", settings::directory(device, attributes("sys", 0o555)));
-    let reports: [(&str, fn(&mut Vec<u8>)); 10] = [
+    let reports: [(&str, fn(&mut Vec<u8>)); 11] = [
+        ("devices", system_report::devices),
         ("cpuinfo", system_report::cpuinfo),
         ("filesystems", system_report::filesystems),
         ("loadavg", system_report::loadavg),
@@ -115,7 +116,6 @@ fn fixed_entries(device: DeviceNumber) -> FixedDirectory {
         directory = directory.with(name, pseudo::file(attributes(name, 0o444), text));
     }
     let texts = [
-        ("devices", system_report::DEVICES),
         ("swaps", system_report::SWAPS),
         ("partitions", system_report::PARTITIONS),
         ("diskstats", ""),

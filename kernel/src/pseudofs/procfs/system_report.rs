@@ -1,6 +1,6 @@
 //! What `/proc` says of the system as a whole, in Linux's formats (proc(5)).
 
-use crate::arch::{Cpu, Current};
+use crate::arch::{Cpu, Current, SerialConsole};
 use crate::base::{CpuId, Nanoseconds, PAGE_SHIFT};
 use crate::fs::mount::{Location, Mount, MountFlags};
 use crate::memory::frame_allocator;
@@ -240,7 +240,23 @@ fn escape(text: &mut Vec<u8>, path: &[u8]) {
 }
 
 /// `/proc/devices`.
-pub const DEVICES: &str = "Character devices:\n  1 mem\n  4 tty\n  4 ttyS\n  5 /dev/tty\n  5 /dev/console\n  5 /dev/ptmx\n136 pts\n\nBlock devices:\n";
+pub fn devices(text: &mut Vec<u8>) {
+    let mut drivers = [
+        (1, "mem"),
+        (4, "tty"),
+        (Current::DEVICE_NUMBER.0, Current::DRIVER),
+        (5, "/dev/tty"),
+        (5, "/dev/console"),
+        (5, "/dev/ptmx"),
+        (136, "pts"),
+    ];
+    drivers.sort_by_key(|(major, _)| *major);
+    text.extend_from_slice(b"Character devices:\n");
+    for (major, driver) in drivers {
+        append!(text, "{major:3} {driver}\n");
+    }
+    text.extend_from_slice(b"\nBlock devices:\n");
+}
 /// `/proc/swaps` without swap.
 pub const SWAPS: &str = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n";
 /// `/proc/partitions` without block devices.
