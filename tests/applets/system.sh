@@ -62,7 +62,7 @@ ifconfig lo > /dev/null 2>&1; echo $? | sed 's/[0-9]*/answered/'; ping -c 1 -W 1
 #: reboot-help
 reboot --help 2>&1 | grep -c reboot; poweroff --help 2>&1 | grep -c poweroff; halt --help 2>&1 | grep -c halt
 #: dd-from-console-nonblocking
-stty -F /dev/console -a > /dev/null; echo $?; [ -c /dev/console ]; echo $?; ls -l /dev/console /dev/ttyS0 /dev/ptmx | awk '{ print $1, $5, $6 }'
+stty -F /dev/console -a > /dev/null; echo $?; [ -c /dev/console ]; echo $?; ls -l /dev/console /dev/ptmx | awk '{ print $1, $5, $6 }'
 #: devpts
 ls -ld /dev/pts | cut -c1-4; [ -c /dev/ptmx ]; echo $?; script -q -c 'tty' /dev/null 2>/dev/null | grep -c pts
 #: sysfs-root

@@ -438,6 +438,8 @@ pub trait SerialConsole {
     const DRIVER: &'static str;
     /// Linux's name of the device.
     const DEVICE_NAME: &'static str;
+    /// The speed, in bits per second, that Linux's driver sets where nobody asks for another.
+    const DEFAULT_SPEED: u32;
     /// Linux's major and minor number of it.
     const DEVICE_NUMBER: (u32, u32);
     /// Writes the bytes as they are, waiting for room.

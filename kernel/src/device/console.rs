@@ -43,7 +43,12 @@ pub fn terminal() -> &'static TerminalReference {
     TERMINAL.call_once(|| {
         let (major, minor) = Current::DEVICE_NUMBER;
         let number = DeviceNumber::new(major, minor);
-        Terminal::new(String::from(Current::DEVICE_NAME), number, Termios::serial(), Backend::Serial(&ConsoleLine))
+        Terminal::new(
+            String::from(Current::DEVICE_NAME),
+            number,
+            Termios::serial(Current::DEFAULT_SPEED),
+            Backend::Serial(&ConsoleLine),
+        )
     })
 }
 

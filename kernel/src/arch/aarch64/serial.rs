@@ -68,6 +68,7 @@ impl SerialConsole for Aarch64 {
     const INPUT_LINE: u32 = 0;
     const DRIVER: &'static str = "ttyAMA";
     const DEVICE_NAME: &'static str = "ttyAMA0";
+    const DEFAULT_SPEED: u32 = 38_400;
     const DEVICE_NUMBER: (u32, u32) = (204, 64);
     fn write_console(bytes: &[u8]) {
         for &byte in bytes {

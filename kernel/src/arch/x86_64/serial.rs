@@ -41,6 +41,7 @@ impl SerialConsole for X86_64 {
     const INPUT_LINE: u32 = 4;
     const DRIVER: &'static str = "ttyS";
     const DEVICE_NAME: &'static str = "ttyS0";
+    const DEFAULT_SPEED: u32 = 9600;
     const DEVICE_NUMBER: (u32, u32) = (4, 64);
     fn write_console(bytes: &[u8]) {
         for &byte in bytes {

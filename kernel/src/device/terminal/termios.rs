@@ -219,10 +219,11 @@ impl Termios {
         }
     }
 
-    /// A serial line's settings at boot.
+    /// A serial line's settings at boot, with `speed` bits per second: 9600 or 38400.
     #[must_use]
-    pub const fn serial() -> Self {
-        Self::standard(control::B9600 | control::CS8 | control::CREAD | control::HUPCL | control::CLOCAL, 9600)
+    pub const fn serial(speed: u32) -> Self {
+        let code = if speed == 38_400 { control::B38400 } else { control::B9600 };
+        Self::standard(code | control::CS8 | control::CREAD | control::HUPCL | control::CLOCAL, speed)
     }
 
     /// A pseudo terminal's slave side.
@@ -404,7 +405,7 @@ mod tests {
 
     #[test]
     fn settings_survive_the_way_to_user_space_and_back() {
-        let settings = Termios::serial();
+        let settings = Termios::serial(9600);
         assert_eq!(settings.with_user(&settings.to_user()), settings);
         assert_eq!(settings.with_user2(&settings.to_user2()), settings);
         assert_eq!(settings.with_termio(&settings.to_termio()), settings);
@@ -415,15 +416,15 @@ mod tests {
         assert_eq!(speed_of(control::B9600), Some(9600));
         assert_eq!(speed_of(control::B115200), Some(115_200));
         assert_eq!(speed_of(control::BOTHER), None);
-        let mut user = Termios::serial().to_user2();
+        let mut user = Termios::serial(9600).to_user2();
         user.base.flags[2] = control::BOTHER;
         user.output_speed = 12345;
-        assert_eq!(Termios::serial().with_user2(&user).output_speed, 12345);
+        assert_eq!(Termios::serial(9600).with_user2(&user).output_speed, 12345);
     }
 
     #[test]
     fn a_disabled_character_matches_nothing() {
-        assert!(!Termios::serial().is(0, Special::EndOfLine));
-        assert!(Termios::serial().is(3, Special::Interrupt));
+        assert!(!Termios::serial(9600).is(0, Special::EndOfLine));
+        assert!(Termios::serial(9600).is(3, Special::Interrupt));
     }
 }

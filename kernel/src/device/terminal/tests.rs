@@ -234,7 +234,7 @@ fn the_console_outlives_a_hang_up() {
         fn transmit(&self, _bytes: &[u8]) {}
     }
     let terminal =
-        Terminal::new(String::from("test"), DeviceNumber::new(4, 65), Termios::serial(), Backend::Serial(&Nowhere));
+        Terminal::new(String::from("test"), DeviceNumber::new(4, 65), Termios::serial(9600), Backend::Serial(&Nowhere));
     let open = |opened_as| {
         let file = TerminalFile::open(&terminal, OpenFlags::READ_WRITE, opened_as).unwrap();
         OpenFile::anonymous(file, OpenFlags::READ_WRITE | OpenFlags::NON_BLOCKING)

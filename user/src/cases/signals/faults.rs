@@ -18,7 +18,7 @@ fn instruction_of(context: *const libc::c_void) -> usize {
 pub(super) extern "C" fn fault(signal: i32, information: *mut libc::siginfo_t, context: *mut libc::c_void) {
     let information = unsafe { &*information };
     let address = unsafe { information.si_addr() } as usize;
-    let shown = if !(0x10_0000..1 << 47).contains(&address) {
+    let shown = if !(0x10_0000..1 << 48).contains(&address) {
         format!("{address:#x}")
     } else if matches!(signal, libc::SIGFPE | libc::SIGILL) && address == instruction_of(context) {
         // Where in the program that is changes with each build.
