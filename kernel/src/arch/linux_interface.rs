@@ -21,8 +21,19 @@ pub struct LinuxInterface {
     pub clone_order: CloneOrder,
     /// `MAP_32BIT`, or nothing.
     pub map_low: u64,
+    /// What SIGSEGV says of a signal frame from which there is no return.
+    pub bad_signal_frame: BadSignalFrame,
     /// `MINSIGSTKSZ`: the shortest alternate signal stack that is taken. Frames may be longer.
     pub shortest_signal_stack: u64,
+}
+
+/// What SIGSEGV says of a signal frame from which there is no return.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BadSignalFrame {
+    /// `SI_KERNEL` and no address.
+    FromKernel,
+    /// The stack pointer, and whether memory is mapped there or above it.
+    AtStackPointer,
 }
 
 /// Flags of `open` whose values differ.
@@ -122,6 +133,7 @@ impl LinuxInterface {
         epoll_event_size: 12,
         clone_order: CloneOrder::ChildThenThreadPointer,
         map_low: 0x40,
+        bad_signal_frame: BadSignalFrame::FromKernel,
         shortest_signal_stack: 2048,
     };
 
@@ -147,6 +159,7 @@ impl LinuxInterface {
         epoll_event_size: 16,
         clone_order: CloneOrder::ThreadPointerThenChild,
         map_low: 0,
+        bad_signal_frame: BadSignalFrame::AtStackPointer,
         shortest_signal_stack: 5120,
     };
 }

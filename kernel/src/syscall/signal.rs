@@ -219,7 +219,7 @@ pub fn rt_sigreturn(call: &mut Call<'_>) -> Result<u64> {
         return Ok(result);
     }
     call.frame.forget_system_call();
-    send::force_segmentation_fault();
+    send::force_bad_frame(call.frame.stack_pointer());
     Ok(0)
 }
 

@@ -3,6 +3,7 @@
 mod clients;
 mod events;
 mod files;
+mod machine;
 mod memory;
 pub mod processes;
 pub mod signals;
@@ -18,6 +19,7 @@ pub fn all() -> Vec<Case> {
         memory::CASES,
         processes::CASES,
         signals::CASES,
+        machine::CASES,
         files::CASES,
         events::CASES,
         threads::CASES,

@@ -166,6 +166,12 @@ impl AddressSpace {
         FutexKey::Private { space: self.identity, address: address.value() }
     }
 
+    /// Whether memory is mapped at `address` or anywhere above it.
+    #[must_use]
+    pub fn has_area_at_or_above(&self, address: VirtualAddress) -> bool {
+        self.lock().areas.at_or_after(address).is_some()
+    }
+
     /// Whether the structure is as the module's invariants say; looks at every page. For tests.
     #[must_use]
     pub fn validate(&self) -> bool {

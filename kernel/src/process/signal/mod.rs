@@ -31,9 +31,7 @@ pub use action::{ActionFlags, SignalAction};
 pub use information::{SignalInformation, code};
 pub use number::{DefaultAction, Signal, SignalSet};
 pub use restart::Restart;
-pub use send::{
-    force_segmentation_fault, send_fault, send_from_kernel, send_to_group, send_to_process, send_to_thread,
-};
+pub use send::{force_bad_frame, send_fault, send_from_kernel, send_to_group, send_to_process, send_to_thread};
 pub use state::{Consume, Ending, JobChange, Sent, SignalState, Target};
 pub use thread::{AlternateStack, InheritStack, SignalWork, ThreadSignals};
 pub use wait::with_temporary_mask;

@@ -8,6 +8,8 @@ use super::job_control;
 use super::number::Signal;
 use super::queue::Charge;
 use super::state::{JobChange, Sent, Target};
+use crate::arch::linux_interface::BadSignalFrame;
+use crate::arch::{Current, Machine};
 use crate::base::{Errno, Result, VirtualAddress};
 use crate::process::resource_limits::{Resource, UserAccount, UserCharge};
 use crate::process::table::{self, TableGuard};
@@ -101,9 +103,20 @@ pub fn force(signal: Signal, information: SignalInformation) {
     thread.process().signals.force(&thread.signals, signal, information);
 }
 
-/// Sends SIGSEGV by force, as for a bad signal frame.
-pub fn force_segmentation_fault() {
-    force(Signal::SIGSEGV, SignalInformation::from_kernel(Signal::SIGSEGV));
+/// Sends SIGSEGV by force because there is no return from the signal frame at `frame`, as Linux does on this machine.
+pub fn force_bad_frame(frame: VirtualAddress) {
+    const SEGV_MAPERR: i32 = 1;
+    const SEGV_ACCERR: i32 = 2;
+    let information = match Current::LINUX.bad_signal_frame {
+        BadSignalFrame::FromKernel => SignalInformation::from_kernel(Signal::SIGSEGV),
+        BadSignalFrame::AtStackPointer => {
+            let space = current_thread().process().address_space();
+            let is_below_memory = space.is_some_and(|space| space.has_area_at_or_above(frame));
+            let code = if is_below_memory { SEGV_ACCERR } else { SEGV_MAPERR };
+            SignalInformation::fault(Signal::SIGSEGV, code, frame)
+        }
+    };
+    force(Signal::SIGSEGV, information);
 }
 
 /// Who sends, for the information and the permission.

@@ -6,7 +6,7 @@ use crate::runner::in_child;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 /// Where a handler's context goes on.
-fn instruction_of(context: *const libc::c_void) -> usize {
+pub(in super::super) fn instruction_of(context: *const libc::c_void) -> usize {
     let context = unsafe { &*context.cast::<libc::ucontext_t>() };
     #[cfg(target_arch = "x86_64")]
     let instruction = context.uc_mcontext.gregs[libc::REG_RIP as usize] as usize;
@@ -20,7 +20,7 @@ pub(super) extern "C" fn fault(signal: i32, information: *mut libc::siginfo_t, c
     let address = unsafe { information.si_addr() } as usize;
     let shown = if !(0x10_0000..1 << 48).contains(&address) {
         format!("{address:#x}")
-    } else if matches!(signal, libc::SIGFPE | libc::SIGILL) && address == instruction_of(context) {
+    } else if matches!(signal, libc::SIGFPE | libc::SIGILL | libc::SIGTRAP) && address == instruction_of(context) {
         // Where in the program that is changes with each build.
         "of the instruction".into()
     } else {

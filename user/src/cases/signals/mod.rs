@@ -2,7 +2,7 @@
 
 mod calls;
 pub mod children;
-mod faults;
+pub(super) mod faults;
 mod registers;
 
 use crate::call;
@@ -42,7 +42,7 @@ static SEEN: [AtomicU64; 8] = [const { AtomicU64::new(0) }; 8];
 
 static LAST: AtomicI32 = AtomicI32::new(0);
 
-type Handler = extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void);
+pub(super) type Handler = extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void);
 
 extern "C" fn note(signal: i32, information: *mut libc::siginfo_t, _context: *mut libc::c_void) {
     let index = COUNT.fetch_add(1, SeqCst);
@@ -51,7 +51,7 @@ extern "C" fn note(signal: i32, information: *mut libc::siginfo_t, _context: *mu
     LAST.store(unsafe { information.si_value().sival_ptr } as i32, SeqCst);
 }
 
-fn install(signal: i32, handler: Handler, flags: i32) {
+pub(super) fn install(signal: i32, handler: Handler, flags: i32) {
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     action.sa_sigaction = handler as usize;
     action.sa_flags = flags | libc::SA_SIGINFO;
