@@ -362,7 +362,7 @@ mod own {
     }
 
     pub(super) fn tags() {
-        for address in [1usize << 47, 1 << 48, 0x8000_1234_0000_0000, 0xff00_0000_0000_1000] {
+        for address in [1usize << 57, 0x1000_0000_0000_0000, 0x8000_1234_0000_0000] {
             try_to("read", || {
                 let _ = unsafe { (address as *const u64).read_volatile() };
             });
