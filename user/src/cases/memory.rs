@@ -186,24 +186,24 @@ fn null_faults() {
 
 fn execute_data() {
     let memory = private(1);
-    unsafe { *memory = 0xc3 };
-    println!(
-        "without permission: {}",
+    // The instruction that returns. Making the page executable is all that it takes: the kernel sees to the instruction cache.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        *memory = 0xc3;
+    }
+    #[cfg(target_arch = "aarch64")]
+    unsafe {
+        *memory.cast::<u32>() = 0xd65f_03c0;
+    }
+    let call = || {
         in_child(|| {
             unsafe { std::mem::transmute::<*mut u8, fn()>(memory)() };
             0
         })
-    );
-    if cfg!(target_arch = "x86_64") {
-        println!("{:?}", call!(mprotect(memory.cast(), PAGE, PROT_READ | PROT_EXEC)));
-        println!(
-            "with: {}",
-            in_child(|| {
-                unsafe { std::mem::transmute::<*mut u8, fn()>(memory)() };
-                0
-            })
-        );
-    }
+    };
+    println!("without permission: {}", call());
+    println!("{:?}", call!(mprotect(memory.cast(), PAGE, PROT_READ | PROT_EXEC)));
+    println!("with: {}", call());
 }
 
 /// The permissions of the areas that cover `pages` pages from `start`, from `/proc/self/maps`, one letter group an area.
