@@ -52,6 +52,15 @@ pub enum LockRank {
     Log = 60,
 }
 
+/// Where a lock may be taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LockContext {
+    /// In thread context alone: it leaves interrupts on.
+    Thread,
+    /// Anywhere: it masks interrupts.
+    Any,
+}
+
 /// Ranks held by each CPU as a bit set; a CPU beyond the array is not checked.
 static HELD: [AtomicU64; 256] = [const { AtomicU64::new(0) }; 256];
 
@@ -62,9 +71,13 @@ fn held() -> Option<&'static AtomicU64> {
 /// Records that this CPU takes a lock of `rank`; panics in debug builds when that breaks the order. Preemption is off.
 #[track_caller]
 #[expect(clippy::panic, reason = "a lock-order violation is a kernel bug, found in debug builds only")]
-pub(super) fn acquire(rank: LockRank) {
+pub(super) fn acquire(rank: LockRank, context: LockContext) {
     if !cfg!(debug_assertions) {
         return;
+    }
+    if context == LockContext::Thread && rank >= LockRank::ProcessTimers {
+        forget_held();
+        panic!("lock order: {rank:?} ranks with what interrupt handlers take, but leaves interrupts on");
     }
     if (rank as u8) < LockRank::ProcessTimers as u8 && Current::local().in_interrupt() {
         panic!("lock order: {rank:?} ({}) taken by an interrupt handler", rank as u8);

@@ -5,7 +5,7 @@
 
 #![allow(unsafe_code, reason = "a lock hands out exclusive references to its cell")]
 
-use super::rank::{self, LockRank};
+use super::rank::{self, LockContext, LockRank};
 use crate::arch::{Cpu, Current};
 use core::cell::UnsafeCell;
 use core::marker::PhantomData;
@@ -14,6 +14,8 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 /// What a lock does with interrupts while it is held.
 pub trait InterruptMode {
+    /// Where the lock may be taken.
+    const CONTEXT: LockContext;
     /// Called before the lock is taken; the result is given to [`InterruptMode::leave`].
     fn enter() -> bool;
     /// Called after the release.
@@ -28,6 +30,7 @@ pub struct InterruptsUnchanged;
 pub struct InterruptsDisabled;
 
 impl InterruptMode for InterruptsUnchanged {
+    const CONTEXT: LockContext = LockContext::Thread;
     #[inline]
     fn enter() -> bool {
         debug_assert!(!Current::local().in_interrupt(), "a thread-context lock in an interrupt handler");
@@ -38,6 +41,7 @@ impl InterruptMode for InterruptsUnchanged {
 }
 
 impl InterruptMode for InterruptsDisabled {
+    const CONTEXT: LockContext = LockContext::Any;
     #[inline]
     fn enter() -> bool {
         Current::save_and_disable_interrupts()
@@ -83,7 +87,7 @@ impl<T, Mode: InterruptMode> SpinLock<T, Mode> {
     pub fn lock(&self) -> SpinLockGuard<'_, T, Mode> {
         let interrupts = Mode::enter();
         Current::disable_preemption();
-        rank::acquire(self.rank);
+        rank::acquire(self.rank, Mode::CONTEXT);
         self.spin();
         SpinLockGuard { lock: self, interrupts, nested: false, not_send: PhantomData }
     }
@@ -211,7 +215,7 @@ mod tests {
     #[cfg(debug_assertions)]
     #[should_panic(expected = "lock order")]
     fn falling_rank_is_caught() {
-        let high: SpinLock<()> = SpinLock::new(LockRank::RunQueue, ());
+        let high: SpinLock<()> = SpinLock::new(LockRank::PageCache, ());
         let low: SpinLock<()> = SpinLock::new(LockRank::Process, ());
         let _first = high.lock();
         let _second = low.lock();
@@ -231,5 +235,13 @@ mod tests {
         };
         assert!(take(LockRank::Signal).is_ok() && take(LockRank::ProcessTimers).is_ok());
         assert!(take(LockRank::Process).is_err() && take(LockRank::Futex).is_err());
+    }
+
+    #[test]
+    #[cfg(debug_assertions)]
+    #[should_panic(expected = "leaves interrupts on")]
+    fn a_lock_that_handlers_may_wait_for_masks_interrupts() {
+        let lock: SpinLock<()> = SpinLock::new(LockRank::WaitQueue, ());
+        let _guard = lock.lock();
     }
 }
