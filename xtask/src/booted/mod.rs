@@ -13,6 +13,7 @@ pub mod batch;
 pub mod conformance;
 pub mod console;
 pub mod endurance;
+pub mod faults;
 pub mod machines;
 pub mod sessions;
 pub mod user_programs;

@@ -1,0 +1,64 @@
+//! Bugs in the kernel, committed on demand: the thread that hits one ends and the machine goes on; under a spinlock, and only there, it
+//! stops.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+
+use super::console::Console;
+use super::{Job, Setup};
+use crate::initramfs::{self, Job as Task, Kernel};
+use crate::qemu::{Outcome, TemporaryFile};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A word for `/proc/sys/kernel/ashlar_provoke`, and what the kernel says about it.
+const BUGS: [(&str, &str); 5] = [
+    ("panic", "provoked"),
+    ("wild-read", "kernel page fault: read"),
+    ("write-text", "kernel page fault: write"),
+    ("execute-data", "kernel page fault: fetch"),
+    ("stack-overflow", "kernel stack overflow"),
+];
+
+/// The jobs.
+pub fn jobs() -> Vec<Job> {
+    let mut jobs: Vec<Job> = BUGS
+        .into_iter()
+        .map(|(word, says)| Job::single(&format!("faults/{word}"), move |setup| one_ends(setup, word, says)))
+        .collect();
+    jobs.push(Job::single("faults/locked-panic", |setup| {
+        let script = "echo locked-panic > /proc/sys/kernel/ashlar_provoke; echo alive";
+        let (said, ended) = boot(setup, script, "provoked under a spinlock")?;
+        ensure!(ended == Outcome::Panicked, "the machine ended otherwise: {ended:?}\n{said}");
+        Ok(())
+    }));
+    jobs
+}
+
+/// Boots to run `script` and waits until `text` was said; gives what was said before, and how the machine ended.
+fn boot(setup: &Setup, script: &str, text: &str) -> Result<(String, Outcome)> {
+    if setup.system == Kernel::Linux {
+        return Ok((String::new(), Outcome::Panicked));
+    }
+    let words = ["sh", "-c", script].map(str::to_owned).to_vec();
+    let content = initramfs::for_job(setup.architecture, setup.system, &Task::Program(words), &Setup::terminal())?;
+    let initrd = TemporaryFile::new("fault.cpio", &content)?;
+    let mut console = Console::start(&setup.machine(initrd.path().to_path_buf()))?;
+    let said = console.expect(text, PATIENCE)?;
+    Ok((said, console.finish(PATIENCE)?))
+}
+
+fn one_ends(setup: &Setup, word: &str, says: &str) -> Result<()> {
+    if setup.system == Kernel::Linux {
+        return Ok(()); // It has other ways to be provoked.
+    }
+    let script = format!(
+        "sh -c 'echo {word} > /proc/sys/kernel/ashlar_provoke; echo went on'; [ $? -gt 128 ] || exit 9; \
+         dmesg | grep -q '{says}' || exit 8; dmesg | grep -q 'ashlar_kernel::syscall::dispatch' || exit 7; \
+         seq 100 | sort -rn | head -1 | sed s/^/alive-/"
+    );
+    let (said, ended) = boot(setup, &script, "alive-100")?;
+    ensure!(ended == Outcome::Exited(0), "the machine ended otherwise: {ended:?}\n{said}");
+    Ok(())
+}
