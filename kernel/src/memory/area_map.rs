@@ -151,7 +151,19 @@ impl AreaMap {
     ///
     /// # Errors
     /// `ENOMEM`.
+    #[inline]
     pub fn reserve(&mut self, range: VirtualRange) -> Result<()> {
+        // Most maps are one chunk with room.
+        if let [chunk] = self.chunks.as_slice()
+            && chunk.areas.len() + RESERVED <= chunk.areas.capacity().min(CHUNK_AREAS)
+        {
+            return Ok(());
+        }
+        self.reserve_slowly(range)
+    }
+
+    #[cold]
+    fn reserve_slowly(&mut self, range: VirtualRange) -> Result<()> {
         let mut may_split = self.chunks.is_empty();
         for address in [range.start, range.end] {
             let (chunk, _) = self.locate(address);
