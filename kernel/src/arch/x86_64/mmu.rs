@@ -38,12 +38,11 @@ impl Mmu for X86_64 {
         unsafe { asm!("mov {}, cr3", out(reg) value, options(nomem, nostack, preserves_flags)) };
         PhysicalAddress::new(value & ROOT_MASK)
     }
-    /// Bit 63 of CR3 is not set, so the translations of `tag` are forgotten too: sound without generations.
     #[inline]
     unsafe fn activate(root: PhysicalAddress, tag: u16) {
-        let tag = if features::has(features::Features::PCID) { u64::from(tag) & 0xfff } else { 0 };
-        // SAFETY: the caller vouches for the tables.
-        unsafe { asm!("mov cr3, {}", in(reg) root.value() | tag, options(nostack, preserves_flags)) };
+        let tag = if features::has(features::Features::PCID) { tag } else { 0 };
+        // SAFETY: the caller vouches for the tables, and that what is cached under the tag is theirs.
+        unsafe { asm!("mov cr3, {}", in(reg) root_register(root, tag), options(nostack, preserves_flags)) };
     }
     #[inline]
     fn invalidate_page(address: VirtualAddress) {
@@ -69,6 +68,42 @@ impl Mmu for X86_64 {
     }
 }
 
+/// What CR3 is loaded with for `root` under `tag` (12 bits). Translations that are cached under a tag are kept: bit 63 says so. Tag 0
+/// is nobody's own, so its are forgotten.
+const fn root_register(root: PhysicalAddress, tag: u16) -> u64 {
+    const KEEP: u64 = 1 << 63;
+    match tag as u64 & 0xfff {
+        0 => root.value() & ROOT_MASK,
+        tag => root.value() & ROOT_MASK | tag | KEEP,
+    }
+}
+
+/// Forgets all translations of every tag on this CPU, global ones and cached table pointers included.
+pub fn invalidate_everything() {
+    const ALL_CONTEXTS_AND_GLOBAL: u64 = 2;
+    const GLOBAL_PAGES: u64 = 1 << 7;
+    if features::has(features::Features::INVPCID) {
+        let descriptor = [0u64; 2];
+        // SAFETY: forgetting translations is always sound. Not `nomem`: it orders accesses.
+        unsafe {
+            asm!("invpcid {}, [{}]", in(reg) ALL_CONTEXTS_AND_GLOBAL, in(reg) &raw const descriptor, options(nostack, preserves_flags));
+        }
+        return;
+    }
+    // SAFETY: changing whether pages are global, and changing it back, forgets every translation and nothing else.
+    unsafe {
+        let control: u64;
+        asm!("mov {}, cr4", out(reg) control, options(nomem, nostack, preserves_flags));
+        if control & GLOBAL_PAGES == 0 {
+            // No page is global, and a CPU without global pages has no tags either.
+            X86_64::invalidate_all();
+            return;
+        }
+        asm!("mov cr4, {}", in(reg) control & !GLOBAL_PAGES, options(nostack, preserves_flags));
+        asm!("mov cr4, {}", in(reg) control, options(nostack, preserves_flags));
+    }
+}
+
 /// The address of the last page fault.
 #[inline]
 #[must_use]
@@ -77,4 +112,19 @@ pub fn fault_address() -> VirtualAddress {
     // SAFETY: reads a control register.
     unsafe { asm!("mov {}, cr2", out(reg) value, options(nomem, nostack, preserves_flags)) };
     VirtualAddress::new(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_keeps_what_is_cached_under_it() {
+        let root = PhysicalAddress::new(0x1234_5000);
+        assert_eq!(root_register(root, 0), 0x1234_5000);
+        assert_eq!(root_register(root, 1), 0x8000_0000_1234_5001);
+        assert_eq!(root_register(root, 4095), 0x8000_0000_1234_5fff);
+        assert_eq!(root_register(root, 4096), 0x1234_5000, "there are 4096 tags, and this is the first");
+        assert_eq!(root_register(root, 7) & ROOT_MASK, root.value());
+    }
 }

@@ -13,8 +13,7 @@
 
 use crate::arch::boot_information::{BootInformation, PhysicalRange};
 use crate::arch::x86_64::features::{self, Features};
-use crate::arch::x86_64::mmu::{KERNEL_BASE, physmap};
-use crate::arch::{Mmu, x86_64::X86_64};
+use crate::arch::x86_64::mmu::{KERNEL_BASE, invalidate_everything, physmap};
 use crate::base::PhysicalAddress;
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -219,7 +218,7 @@ pub unsafe fn protect() {
         P4.set(511, P4.physical() | PRESENT | WRITABLE | no_execute);
         P4.set(0, 0);
     }
-    X86_64::invalidate_all();
+    invalidate_everything();
 }
 
 impl BootStack {
