@@ -10,13 +10,14 @@ use alloc::vec::Vec;
 use arrayvec::ArrayVec;
 use ashlar_kernel::arch::boot_information::{BootInformation, MemoryKind, PhysicalRange};
 use ashlar_kernel::arch::{
-    ControllerChoice, Current, Mmu, Power, SerialConsole, SharedObject, Startup, boot_information,
+    ControllerChoice, Current, Machine, Mmu, Power, SerialConsole, SharedObject, Startup, boot_information,
 };
 use ashlar_kernel::base::command_line::{CommandLine, ExitReport, TraceSelection};
 use ashlar_kernel::base::{FrameNumber, PAGE_SHIFT, PAGE_SIZE};
 use ashlar_kernel::fs::{self, FileTable, FsContext};
 use ashlar_kernel::memory::frame::Frame;
 use ashlar_kernel::memory::frame_allocator::{self, FrameRange, MemoryMap};
+use ashlar_kernel::memory::numa::{self, NumaTopology};
 use ashlar_kernel::memory::object::KernelPages;
 use ashlar_kernel::process::call_trace::TraceTarget;
 use ashlar_kernel::{device, memory, process, pseudofs, syscall, time};
@@ -97,6 +98,21 @@ enum Touched {
     Wholly,
 }
 
+/// Which memory and which CPUs are close to each other, as firmware says.
+fn read_topology() -> NumaTopology {
+    let Some(affinity) = Current::acpi_table(*b"SRAT") else { return NumaTopology::new() };
+    match NumaTopology::from_acpi(&affinity, Current::acpi_table(*b"SLIT").as_deref()) {
+        Ok(topology) => {
+            log::info!("NUMA: {} nodes", topology.node_count());
+            topology
+        }
+        Err(error) => {
+            log::warn!("NUMA: firmware's tables are of no use: {error:?}");
+            NumaTopology::new()
+        }
+    }
+}
+
 fn start_memory(information: &BootInformation) {
     let mut usable: ArrayVec<FrameRange, 64> = ArrayVec::new();
     for region in &information.memory_regions {
@@ -108,11 +124,13 @@ fn start_memory(information: &BootInformation) {
     let reserved: ArrayVec<FrameRange, 8> =
         information.reserved.iter().map(|range| frames(*range, Touched::Partly)).collect();
     let limit = ashlar_kernel::base::command_line::memory_limit(&information.command_line);
+    numa::initialize(read_topology());
+    let nodes: ArrayVec<_, 64> = numa::topology().memory().take(64).collect();
     let map = MemoryMap {
         usable: &usable,
         reserved: &reserved,
         limit: limit.map(|bytes| FrameNumber::new(bytes >> PAGE_SHIFT)),
-        nodes: &[],
+        nodes: &nodes,
     };
     // SAFETY: the boot protocol says that the usable ranges are memory; all that is in use of it is reserved, and physmap maps it.
     if let Err(error) = unsafe { frame_allocator::init_frame_allocator(&map) } {

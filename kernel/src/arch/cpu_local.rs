@@ -20,6 +20,7 @@ pub struct CpuLocal {
     work_pending: AtomicBool,
     in_interrupt: AtomicBool,
     identifier: AtomicU32,
+    interrupts: AtomicU64,
 }
 
 /// Byte offsets for assembly.
@@ -56,6 +57,7 @@ impl CpuLocal {
             work_pending: AtomicBool::new(false),
             in_interrupt: AtomicBool::new(false),
             identifier: AtomicU32::new(id.0),
+            interrupts: AtomicU64::new(0),
         }
     }
     /// Stores the block's own address where the entry code finds it.
@@ -122,6 +124,11 @@ impl CpuLocal {
     /// Enters an interrupt handler; the machine's alone.
     pub fn enter_interrupt(&self) {
         self.in_interrupt.store(true, Relaxed);
+        self.interrupts.store(self.interrupts.load(Relaxed).wrapping_add(1), Relaxed);
+    }
+    /// How many interrupts it has taken.
+    pub fn interrupt_count(&self) -> u64 {
+        self.interrupts.load(Relaxed)
     }
     /// Leaves it; the machine's alone.
     pub fn leave_interrupt(&self) {

@@ -83,6 +83,11 @@ pub trait Machine:
     type TrapFrame: Registers + SignalFrame;
     /// Floating-point and vector state.
     type ExtendedState: ExtendedStateOperations;
+    /// The ACPI table with `signature`, header included, checked as far as its length goes; `None` where the machine has none. Reads
+    /// firmware's memory; for boot.
+    fn acpi_table(_signature: [u8; 4]) -> Option<alloc::vec::Vec<u8>> {
+        None
+    }
     /// Lets the system-call entry reach `handler` by one indirect call; [`set_trap_handler`]'s alone.
     fn set_system_call_handler<H: TrapHandler>(_handler: &'static H) {}
 }
@@ -129,6 +134,10 @@ pub trait Cpu {
     /// This CPU's number.
     fn id() -> CpuId {
         Self::local().id()
+    }
+    /// What firmware calls this CPU (the local APIC's identifier, MPIDR), for its tables. Not for hot paths.
+    fn hardware_identifier() -> u64 {
+        Self::id().0.into()
     }
     /// Adds one to this CPU's preemption count: while it is not zero the running thread stays on this CPU.
     fn disable_preemption();

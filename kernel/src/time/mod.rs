@@ -39,6 +39,39 @@ struct State {
 }
 
 impl State {
+    const fn new() -> Self {
+        Self { queue: TimerQueue::new(), alarm: Nanoseconds::MAX, next_tick: Nanoseconds::MAX, ticking: false }
+    }
+
+    /// Wants ticks from `now` on: at the same distances from boot as before they were stopped, so that a thread that runs
+    /// between two of them is not spared each time.
+    fn start_tick(&mut self, now: Nanoseconds) {
+        if self.ticking {
+            return;
+        }
+        self.ticking = true;
+        self.next_tick = match self.next_tick {
+            Nanoseconds::MAX => now.saturating_add(Nanoseconds::TICK),
+            next if next > now => next,
+            last => {
+                let missed = now.saturating_sub(last).0 / Nanoseconds::TICK.0 + 1;
+                last.saturating_add(Nanoseconds(missed * Nanoseconds::TICK.0))
+            }
+        };
+        self.program();
+    }
+
+    /// The alarm has come: how many ticks have passed by `now`.
+    fn take_ticks(&mut self, now: Nanoseconds) -> u64 {
+        self.alarm = Nanoseconds::MAX;
+        if !self.ticking || self.next_tick > now {
+            return 0;
+        }
+        let passed = now.saturating_sub(self.next_tick).0 / Nanoseconds::TICK.0 + 1;
+        self.next_tick = self.next_tick.saturating_add(Nanoseconds(passed * Nanoseconds::TICK.0));
+        passed
+    }
+
     /// Gives the hardware its next deadline when it differs from what it has.
     fn program(&mut self) {
         let mut deadline = self.queue.next_deadline().unwrap_or(Nanoseconds::MAX);
@@ -52,10 +85,7 @@ impl State {
     }
 }
 
-static STATE: SpinLock<State, InterruptsDisabled> = SpinLock::new(
-    LockRank::Timer,
-    State { queue: TimerQueue::new(), alarm: Nanoseconds::MAX, next_tick: Nanoseconds::MAX, ticking: false },
-);
+static STATE: SpinLock<State, InterruptsDisabled> = SpinLock::new(LockRank::Timer, State::new());
 
 /// Time since boot. Never goes back.
 #[inline]
@@ -113,17 +143,14 @@ pub fn initialize() {
     start_tick();
 }
 
-/// Asks for ticks again after [`stop_tick`]: a thread runs that has a slice. The ticks that were missed are not made up for.
+/// Asks for ticks again after [`stop_tick`]: the CPU leaves its idle thread. The ticks that were missed are not made up for.
+#[inline]
 pub fn start_tick() {
-    let mut state = STATE.lock();
-    if !state.ticking {
-        state.ticking = true;
-        state.next_tick = monotonic().saturating_add(Nanoseconds::TICK);
-        state.program();
-    }
+    STATE.lock().start_tick(monotonic());
 }
 
-/// Says that nobody needs ticks: the CPU idles. Timers go on.
+/// Says that nobody needs ticks: the CPU idles. Timers go on; an alarm that was set for a tick still comes, once.
+#[inline]
 pub fn stop_tick() {
     STATE.lock().ticking = false;
 }
@@ -148,15 +175,7 @@ pub fn cancel(handle: TimerHandle) -> bool {
 /// The timer interrupt: fires what is due and gives the number of accounting ticks that have passed. Interrupts are disabled.
 pub fn handle_interrupt() -> Ticks {
     let now = monotonic();
-    let mut passed = 0;
-    {
-        let mut state = STATE.lock();
-        state.alarm = Nanoseconds::MAX;
-        if state.ticking && state.next_tick <= now {
-            passed = now.saturating_sub(state.next_tick).0 / Nanoseconds::TICK.0 + 1;
-            state.next_tick = state.next_tick.saturating_add(Nanoseconds(passed * Nanoseconds::TICK.0));
-        }
-    }
+    let passed = STATE.lock().take_ticks(now);
     loop {
         let Some(callback) = STATE.lock().queue.take_expired(now) else { break };
         callback.expired(now);
@@ -166,4 +185,40 @@ pub fn handle_interrupt() -> Ticks {
         TICKS.fetch_add(passed, Relaxed);
     }
     Ticks(passed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TICK: u64 = Nanoseconds::TICK.0;
+
+    #[test]
+    fn ticks_come_every_hundredth_of_a_second_and_late_ones_count() {
+        let mut state = State::new();
+        state.start_tick(Nanoseconds(5));
+        assert_eq!((state.next_tick, state.alarm), (Nanoseconds(TICK + 5), Nanoseconds(TICK + 5)));
+        assert_eq!(state.take_ticks(Nanoseconds(TICK + 4)), 0);
+        assert_eq!(state.take_ticks(Nanoseconds(TICK + 5)), 1);
+        assert_eq!(state.take_ticks(Nanoseconds(4 * TICK + 6)), 3);
+        assert_eq!(state.next_tick, Nanoseconds(5 * TICK + 5));
+    }
+
+    #[test]
+    fn an_idle_cpu_has_no_ticks_and_keeps_their_phase() {
+        let mut state = State::new();
+        state.start_tick(Nanoseconds(5));
+        state.ticking = false;
+        assert_eq!(state.take_ticks(Nanoseconds(100 * TICK)), 0);
+        state.program();
+        assert_eq!(state.alarm, Nanoseconds::MAX, "nothing to wake up for");
+        state.start_tick(Nanoseconds(100 * TICK));
+        assert_eq!(state.alarm, Nanoseconds(100 * TICK + 5));
+        // Stopped and started between two ticks: the next one is where it was.
+        state.ticking = false;
+        state.start_tick(Nanoseconds(100 * TICK + 4));
+        assert_eq!(state.next_tick, Nanoseconds(100 * TICK + 5));
+        state.start_tick(Nanoseconds(300 * TICK));
+        assert_eq!(state.next_tick, Nanoseconds(100 * TICK + 5), "it runs already");
+    }
 }

@@ -131,6 +131,8 @@ pub fn jobs(architecture: Architecture) -> Vec<Job> {
         let script = "awk '/MemTotal/ { print ($2 > 6000000) }' /proc/meminfo";
         expect(setup, script, "1\n", Outcome::Exited(0), |configuration| "6G".clone_into(&mut configuration.memory))
     }));
+    jobs.push(Job::single("machines/numa", numa));
+    jobs.push(Job::single("machines/idle", idle));
     jobs.push(Job::single("machines/initramfs-gzip", gzip));
     jobs.push(Job::single("machines/initramfs-several", several));
     jobs.push(Job::single("machines/initramfs-damaged", damaged));
@@ -179,6 +181,33 @@ fn small(setup: &Setup, memory: &str) -> Result<()> {
     }
     let script = "seq 500 | sort -rn | head -1; ls / | wc -l > /dev/null; exit 3";
     expect(setup, script, "500\n", Outcome::Exited(3), |configuration| memory.clone_into(&mut configuration.memory))
+}
+
+/// Two nodes, whose memory is not in one piece: the kernel finds them and has all of it.
+fn numa(setup: &Setup) -> Result<()> {
+    if setup.system == Kernel::Linux || setup.architecture != Architecture::X86_64 {
+        return Ok(());
+    }
+    let script = "dmesg | grep -c 'NUMA: 2 nodes'; awk '/MemTotal/ { print ($2 > 480000) }' /proc/meminfo";
+    expect(setup, script, "1\n1\n", Outcome::Exited(0), |configuration| {
+        "512M".clone_into(&mut configuration.memory);
+        let nodes = ["memory-backend-ram,id=m0,size=128M", "memory-backend-ram,id=m1,size=384M"];
+        let near = ["node,nodeid=0,memdev=m0,cpus=0", "node,nodeid=1,memdev=m1", "dist,src=0,dst=1,val=30"];
+        configuration.extra.extend(nodes.iter().flat_map(|node| ["-object".to_owned(), (*node).to_owned()]));
+        configuration.extra.extend(near.iter().flat_map(|node| ["-numa".to_owned(), (*node).to_owned()]));
+    })
+}
+
+/// A machine with nothing to do has no ticks: far fewer interrupts than a hundred a second.
+fn idle(setup: &Setup) -> Result<()> {
+    if setup.system == Kernel::Linux {
+        return Ok(()); // Its configuration says how it idles.
+    }
+    let count = "awk '/^intr/ { print $2 }' /proc/stat";
+    let script = format!(
+        "a=$({count}); sleep 2; b=$({count}); [ $((b - a)) -lt 60 ] && echo quiet; exit $((b - a < 60 ? 0 : 9))"
+    );
+    expect(setup, &script, "quiet\n", Outcome::Exited(0), |_| ())
 }
 
 fn gzip(setup: &Setup) -> Result<()> {

@@ -43,13 +43,15 @@ fn read_table(address: u64, read: PhysicalReader<'_>) -> Option<Vec<u8>> {
     if !(HEADER..=MAXIMUM_TABLE).contains(&length) {
         return None;
     }
-    let mut table = alloc::vec![0; length];
+    let mut table = Vec::new();
+    table.try_reserve_exact(length).ok()?;
+    table.resize(length, 0);
     read(PhysicalAddress::new(address), &mut table);
     Some(table)
 }
 
-/// The tables that the root table lists.
-fn tables(rsdp: PhysicalAddress, read: PhysicalReader<'_>) -> Vec<Vec<u8>> {
+/// Where the tables are that the root table lists.
+fn addresses(rsdp: PhysicalAddress, read: PhysicalReader<'_>) -> Vec<u64> {
     let mut root = [0; 36];
     read(rsdp, &mut root);
     if !root.starts_with(b"RSD PTR ") {
@@ -60,11 +62,19 @@ fn tables(rsdp: PhysicalAddress, read: PhysicalReader<'_>) -> Vec<Vec<u8>> {
     let list = extended.or_else(|| u32_at(&root, 16).map(u64::from)).and_then(|address| read_table(address, read));
     let Some(list) = list else { return Vec::new() };
     let entries = list.get(HEADER..).unwrap_or_default();
-    let addresses: Vec<u64> = match extended {
+    match extended {
         Some(_) => entries.chunks_exact(8).filter_map(|entry| u64_at(entry, 0)).collect(),
         None => entries.chunks_exact(4).filter_map(|entry| u32_at(entry, 0)).map(u64::from).collect(),
-    };
-    addresses.into_iter().filter_map(|address| read_table(address, read)).collect()
+    }
+}
+
+/// The table with `signature` among those that the root table at `rsdp` lists.
+pub fn table(rsdp: PhysicalAddress, signature: [u8; 4], read: PhysicalReader<'_>) -> Option<Vec<u8>> {
+    addresses(rsdp, read).into_iter().find_map(|address| {
+        let mut found = [0; 4];
+        read(PhysicalAddress::new(address), &mut found);
+        if found == signature { read_table(address, read) } else { None }
+    })
 }
 
 /// The I/O APICs and overrides of a MADT.
@@ -155,13 +165,12 @@ fn power(fadt: &[u8], code: Option<&[u8]>) -> Ports {
 
 /// Reads the tables below `rsdp`.
 pub fn read(rsdp: Option<PhysicalAddress>, read: PhysicalReader<'_>) -> Findings {
-    let tables = rsdp.map(|rsdp| tables(rsdp, read)).unwrap_or_default();
-    let find = |signature: &[u8]| tables.iter().find(|table| table.starts_with(signature));
-    let wiring = find(b"APIC").map_or_else(Wiring::standard, |madt| wiring(madt));
+    let find = |signature: &[u8; 4]| table(rsdp?, *signature, read);
+    let wiring = find(b"APIC").map_or_else(Wiring::standard, |madt| wiring(&madt));
     let power = find(b"FACP").map(|fadt| {
-        let long = u64_at(fadt, 140).filter(|&address| address != 0);
-        let code = long.or_else(|| u32_at(fadt, 40).map(u64::from)).and_then(|address| read_table(address, read));
-        power(fadt, code.as_deref())
+        let long = u64_at(&fadt, 140).filter(|&address| address != 0);
+        let code = long.or_else(|| u32_at(&fadt, 40).map(u64::from)).and_then(|address| read_table(address, read));
+        power(&fadt, code.as_deref())
     });
     Findings { wiring, power: power.unwrap_or_default() }
 }
@@ -218,6 +227,29 @@ mod tests {
         fadt[248..256].copy_from_slice(&0xfea0_0100u64.to_le_bytes());
         let found = power(&fadt, None);
         assert_eq!(found.sleep_register, Some((0xfea0_0100, 5 << 2 | 1 << 5)));
+    }
+
+    #[test]
+    fn a_table_is_found_by_its_signature() {
+        let mut memory = vec![0u8; 0x400];
+        let mut put = |at: usize, bytes: &[u8]| memory[at..at + bytes.len()].copy_from_slice(bytes);
+        put(0, b"RSD PTR ");
+        put(16, &0x100u32.to_le_bytes());
+        put(0x100, b"RSDT");
+        put(0x104, &(36u32 + 8).to_le_bytes());
+        put(0x124, &0x200u32.to_le_bytes());
+        put(0x128, &0x300u32.to_le_bytes());
+        put(0x200, b"SRAT");
+        put(0x204, &40u32.to_le_bytes());
+        put(0x300, b"SLIT");
+        put(0x304, &u32::MAX.to_le_bytes());
+        let read = |at: PhysicalAddress, to: &mut [u8]| {
+            to.copy_from_slice(&memory[at.value() as usize..at.value() as usize + to.len()]);
+        };
+        let find = |signature| table(PhysicalAddress::new(0), signature, &read);
+        assert_eq!(find(*b"SRAT").map(|table| table.len()), Some(40));
+        assert_eq!(find(*b"SLIT"), None, "its length makes no sense");
+        assert_eq!(find(*b"HPET"), None);
     }
 
     proptest! {

@@ -57,6 +57,17 @@ impl Cpu for X86_64 {
             &*pointer
         }
     }
+    fn hardware_identifier() -> u64 {
+        // The initial local APIC identifier; the extended one where there may be more than 255.
+        let basic = core::arch::x86_64::__cpuid(0).eax;
+        if basic >= 0x0b {
+            let topology = core::arch::x86_64::__cpuid_count(0x0b, 0);
+            if topology.ebx != 0 {
+                return topology.edx.into();
+            }
+        }
+        u64::from(core::arch::x86_64::__cpuid(1).ebx >> 24)
+    }
     #[inline]
     fn disable_preemption() {
         // SAFETY: one instruction on this CPU's own counter. Not `nomem`: a critical section begins.

@@ -84,6 +84,10 @@ impl Machine for X86_64 {
     type TrapFrame = trap_frame::TrapFrame;
     type ExtendedState = extended_state::ExtendedState;
     #[cfg(target_os = "none")]
+    fn acpi_table(signature: [u8; 4]) -> Option<Vec<u8>> {
+        boot::acpi_table(signature)
+    }
+    #[cfg(target_os = "none")]
     fn set_system_call_handler<H: super::TrapHandler>(handler: &'static H) {
         entry::set_system_call_handler(handler);
     }

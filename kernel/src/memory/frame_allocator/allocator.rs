@@ -151,10 +151,12 @@ impl FrameAllocator {
     pub(super) fn take(&self, cursor: &mut Cursor, want: u32, each: &mut impl FnMut(&'static FrameDescriptor)) -> u32 {
         let regions = self.regions();
         if !cursor.is_placed {
-            // CPUs start far apart.
-            let groups = regions.first().map_or(0, |region| region.groups.len());
+            // CPUs start in memory of their own node, far apart.
+            let node = numa::topology().node_of_cpu(Current::hardware_identifier());
+            let home = regions.iter().position(|region| region.node == node.0).unwrap_or(0);
+            let groups = regions.get(home).map_or(0, |region| region.groups.len());
             let share = Current::id().0 as usize % CACHES;
-            *cursor = Cursor { region: 0, group: groups * share / CACHES, is_placed: true };
+            *cursor = Cursor { region: home, group: groups * share / CACHES, is_placed: true };
         }
         let mut take_in = |index: usize, groups: &mut dyn Iterator<Item = usize>| {
             let region = regions.get(index)?;
@@ -340,13 +342,13 @@ impl FrameAllocator {
     }
 
     /// Makes one frame of this CPU's cache zeroed ahead of time: work for an idle CPU. `false` when enough are.
-    pub fn zero_ahead(&self, zero: impl FnOnce(FrameNumber)) -> bool {
+    pub fn zero_ahead(&self, zero: impl FnOnce(&'static FrameDescriptor)) -> bool {
         let Some(mut cache) = self.cache().try_lock() else { return false };
         if cache.zeroed.len() >= cache::CACHE_ZEROED / 2 {
             return false;
         }
         let Some(frame) = cache.frames.pop() else { return false };
-        zero(frame.number());
+        zero(frame);
         cache.zeroed.push(frame)
     }
 

@@ -299,7 +299,12 @@ pub fn collect_node_statistics(node: u8) -> FrameStatistics {
 
 /// Zeroes a free frame ahead of its use: work for an idle CPU. `false` when enough are.
 pub fn zero_ahead() -> bool {
-    FRAMES.zero_ahead(physmap::zero_frame)
+    FRAMES.zero_ahead(|frame| {
+        if cfg!(debug_assertions) {
+            check_poison(frame);
+        }
+        physmap::zero_frame(frame.number());
+    })
 }
 
 /// Empties the caches into the bitmaps, so that blocks can form.

@@ -35,8 +35,10 @@ use super::scheduler::{Decision, Policy, Preempt, Priority, Scheduler, Slot};
 use super::thread::{Thread, ThreadState, try_current_thread};
 use crate::arch::{ContextSwitch, Cpu, Current, Mmu, TimerHardware, TrapFrame};
 use crate::base::{Errno, Nanoseconds, Result, VirtualAddress};
+use crate::memory::frame_allocator;
 use crate::sync::parking::{ThreadReference, Unpark};
 use crate::sync::{Interruptible, InterruptsDisabled, LockRank, Parker, SpinLock, WakeReason};
+use crate::time;
 use alloc::sync::Arc;
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
@@ -141,7 +143,11 @@ pub fn run_idle() -> ! {
         if Current::local().need_reschedule() {
             reschedule();
             Current::enable_interrupts();
+        } else if frame_allocator::zero_ahead() {
+            // One at a time, and with interrupts masked: whoever wakes waits for one at most, and does not find the frames taken.
+            Current::enable_interrupts();
         } else {
+            time::stop_tick();
             Current::wait_for_interrupt();
         }
     }
@@ -368,6 +374,9 @@ fn switch_to(next: *const Thread) {
         return;
     }
     let cpu = this_cpu();
+    if previous == cpu.idle.load(Relaxed).cast_const() {
+        time::start_tick();
+    }
     // SAFETY: the scheduler holds a reference to each thread that it names, the idle thread's is kept for good, and the running
     // thread's is held until it has been left (`left_behind`).
     let (old, new) = unsafe { (&*previous, &*next) };

@@ -87,7 +87,8 @@ pub fn stat(text: &mut Vec<u8>) {
     let booted = time::realtime().saturating_sub(time::boottime()).split().0;
     let forks = table::lock().forks();
     let (running, blocked) = count_running();
-    append!(text, "intr 0\nctxt {}\nbtime {booted}\n", dispatch::switch_count());
+    let interrupts = Current::local().interrupt_count();
+    append!(text, "intr {interrupts}\nctxt {}\nbtime {booted}\n", dispatch::switch_count());
     append!(text, "processes {forks}\nprocs_running {running}\nprocs_blocked {blocked}\nsoftirq 0\n");
 }
 

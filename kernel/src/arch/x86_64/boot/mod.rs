@@ -11,7 +11,7 @@ pub mod tables;
 #[cfg(target_os = "none")]
 pub use early::initialize_early;
 #[cfg(target_os = "none")]
-pub(super) use early::initialize_interrupts;
+pub(super) use early::{acpi_table, initialize_interrupts};
 
 #[cfg(target_os = "none")]
 mod early {
@@ -76,6 +76,11 @@ mod early {
         set_control_registers();
         machine_check::initialize();
         extended_state::initialize();
+    }
+
+    /// See [`crate::arch::Machine::acpi_table`].
+    pub fn acpi_table(signature: [u8; 4]) -> Option<alloc::vec::Vec<u8>> {
+        acpi::table(boot_information().rsdp?, signature, &read_physical)
     }
 
     fn set_control_registers() {
