@@ -50,27 +50,6 @@ unsafe extern "sysv64" fn switch_contexts(save: *mut (), load: *const ()) {
     )
 }
 
-/// Leaves the present stack for good and calls `function` with `frame` on the running thread's kernel stack, from its top.
-///
-/// # Safety
-/// The thread goes nowhere on what its stack holds. The frame is not on that stack.
-#[cfg(target_os = "none")]
-#[unsafe(naked)]
-pub(super) unsafe extern "sysv64" fn abandon_stack(
-    frame: *const super::trap_frame::TrapFrame,
-    function: extern "sysv64" fn(&super::trap_frame::TrapFrame) -> !,
-) -> ! {
-    naked_asm!(
-        "mov rsp, gs:[{kernel_stack}]",
-        "sub rsp, {frame_size}",
-        "xor ebp, ebp",
-        "call rsi",
-        "ud2",
-        kernel_stack = const crate::arch::cpu_local::offset::KERNEL_STACK,
-        frame_size = const size_of::<super::trap_frame::TrapFrame>(),
-    )
-}
-
 impl ContextSwitch for X86_64 {
     #[inline]
     unsafe fn switch(save: *mut (), load: *const ()) {

@@ -14,7 +14,7 @@ use super::interrupts::{
     OVERFLOW, PAGE_FAULT, SPURIOUS_VECTOR, TIMER_VECTOR,
 };
 use super::trap_frame::TrapFrame;
-use super::{X86_64, context_switch, interrupt_controller, machine_check, mmu, user_access};
+use super::{X86_64, abandoned_stack, interrupt_controller, machine_check, mmu, user_access};
 use crate::arch::{AccessKind, Cpu, Exception, Mmu, PageFault, Registers, SerialConsole, TrapHandler, trap_handler};
 use crate::base::VirtualAddress;
 use arrayvec::ArrayString;
@@ -246,7 +246,7 @@ pub(super) extern "sysv64" fn paranoid_trap(frame: &mut TrapFrame) {
             match trap_handler() {
                 Some(_) if overflow && X86_64::local().kernel_stack().value() != 0 => {
                     // SAFETY: what the stack holds ends with its thread; the frame is on the double fault's own stack.
-                    unsafe { context_switch::abandon_stack(frame, report_overflow) }
+                    unsafe { abandoned_stack::abandon_stack(frame, report_overflow) }
                 }
                 Some(handler) => handler.kernel_bug(frame, "double fault"),
                 None => early_trap(frame),

@@ -34,6 +34,8 @@ macro_rules! close_user {
     };
 }
 
+#[cfg(target_os = "none")]
+mod abandoned_stack;
 pub mod acpi;
 pub mod boot;
 pub mod clock;
