@@ -39,6 +39,13 @@ impl Mmu for X86_64 {
         PhysicalAddress::new(value & ROOT_MASK)
     }
     #[inline]
+    fn tag_count() -> u32 {
+        if features::has(features::Features::PCID) { TAG_COUNT } else { 1 }
+    }
+    fn invalidate_everything() {
+        invalidate_everything();
+    }
+    #[inline]
     unsafe fn activate(root: PhysicalAddress, tag: u16) {
         let tag = if features::has(features::Features::PCID) { tag } else { 0 };
         // SAFETY: the caller vouches for the tables, and that what is cached under the tag is theirs.
@@ -68,11 +75,14 @@ impl Mmu for X86_64 {
     }
 }
 
+/// Process-context identifiers.
+const TAG_COUNT: u32 = 4096;
+
 /// What CR3 is loaded with for `root` under `tag` (12 bits). Translations that are cached under a tag are kept: bit 63 says so. Tag 0
 /// is nobody's own, so its are forgotten.
 const fn root_register(root: PhysicalAddress, tag: u16) -> u64 {
     const KEEP: u64 = 1 << 63;
-    match tag as u64 & 0xfff {
+    match tag as u64 & (TAG_COUNT as u64 - 1) {
         0 => root.value() & ROOT_MASK,
         tag => root.value() & ROOT_MASK | tag | KEEP,
     }
