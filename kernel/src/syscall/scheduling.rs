@@ -39,6 +39,11 @@ fn find(call: &Call<'_>, tid: i32) -> Result<Arc<Thread>> {
     }
 }
 
+/// As [`find`] for the calls about affinity, to which a negative number is one that no thread has.
+fn find_by_number(call: &Call<'_>, tid: i32) -> Result<Arc<Thread>> {
+    if tid < 0 { Err(Errno::ESRCH) } else { find(call, tid) }
+}
+
 /// Whether the caller has the thread's user, or the capability.
 fn may_change(caller: &Credentials, thread: &Thread) -> bool {
     let target = thread.credentials();
@@ -279,7 +284,7 @@ pub fn sched_setaffinity(call: &mut Call<'_>, tid: ProcessIdentifier, size: u32,
     let mut bytes = [0; 8];
     let known = bytes.get_mut(..(size as usize).min(8)).unwrap_or(&mut []);
     UserSlice::new(mask, known.len()).read(known)?;
-    let thread = find(call, tid.0)?;
+    let thread = find_by_number(call, tid.0)?;
     let caller = call.thread.credentials();
     if !may_change(&caller, &thread) {
         return Err(Errno::EPERM);
@@ -302,7 +307,7 @@ pub fn sched_getaffinity(
     if size < 8 || !size.is_multiple_of(8) {
         return Err(Errno::EINVAL);
     }
-    let affinity = find(call, tid.0)?.scheduling().affinity & PRESENT;
+    let affinity = find_by_number(call, tid.0)?.scheduling().affinity & PRESENT;
     UserSlice::new(mask, 8).write(&affinity.to_le_bytes())?;
     Ok(8)
 }

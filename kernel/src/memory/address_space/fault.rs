@@ -200,6 +200,7 @@ impl State {
             let source = object.page(index, PageIntent::Read)?;
             let frame = Frame::allocate_for_user().ok_or(Trouble::OutOfMemory)?;
             frame.copy_from(&source);
+            object.page_copied();
             area.has_private_pages = true;
             self.tables.map(page, frame, leaf | PageFlags::WRITABLE | PageFlags::DIRTY)?;
             self.add_resident(accounting, true, 1);
@@ -252,6 +253,9 @@ impl State {
             return Ok(());
         }
         area.has_private_pages = true;
+        if let Backing::Object { object, .. } = &area.backing {
+            object.page_copied();
+        }
         match self.tables.claim(page, writable, &mut batch)? {
             // It is gone again: the access is repeated and faults anew.
             Claim::Reused | Claim::Absent => {}

@@ -201,6 +201,24 @@ fn a_mapping_loses_what_the_object_loses() {
 }
 
 #[test]
+fn a_cut_takes_copies_whose_page_nobody_else_maps() {
+    let object = object_with(&[1; 3 * PAGE_SIZE]);
+    let space = AddressSpace::new().unwrap();
+    let request = MapRequest::anonymous(3 * PAGE, read_write());
+    let private = space.map(&request.of(MapSource::Private(source(&object)))).unwrap();
+    enter(&space);
+    for round in 0..2 {
+        (0..3).for_each(|page| put(private.offset(page * PAGE), 3).unwrap());
+        object.truncate(PAGE);
+        object.truncate(3 * PAGE);
+        let seen = (get(private), get(private.offset(PAGE)), get(private.offset(2 * PAGE)));
+        assert_eq!(seen, (Ok(3), Ok(0), Ok(0)), "round {round}");
+        assert!(space.validate());
+    }
+    leave();
+}
+
+#[test]
 fn faults_say_why() {
     let space = space_with(1);
     space.map(&MapRequest::anonymous(PAGE, Protection::READ).at(at(5))).unwrap();

@@ -130,6 +130,9 @@ pub trait MemoryObject: Send + Sync {
     }
     /// A writable shared mapping, or a part of one, is gone.
     fn writer_left(&self) {}
+
+    /// A private mapping has a copy of one of its pages from now on, which must go when the object is cut off before that page.
+    fn page_copied(&self) {}
 }
 
 /// What happens to private copies when pages of an object go.

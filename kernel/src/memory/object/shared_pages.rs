@@ -15,7 +15,7 @@ use crate::sync::{LockRank, SpinLock};
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 /// Pages per leaf of the sparse array.
 const CHUNK_PAGES: u64 = 16;
@@ -47,6 +47,8 @@ impl Drop for Pages {
 /// A sparse array of pages with a length in bytes. Holes read as zeros and take no memory.
 pub struct SharedPages {
     pages: SpinLock<Pages>,
+    /// Whether private mappings may have copies of pages: nothing but a walk through all address spaces tells where.
+    has_copies: AtomicBool,
 }
 
 fn split(index: u64) -> (u64, usize) {
@@ -120,7 +122,10 @@ impl SharedPages {
     /// `length` zero bytes, all of them holes.
     #[must_use]
     pub fn with_length(length: u64) -> Self {
-        Self { pages: SpinLock::new(LockRank::PageCache, Pages { length, chunks: BTreeMap::new(), count: 0 }) }
+        Self {
+            pages: SpinLock::new(LockRank::PageCache, Pages { length, chunks: BTreeMap::new(), count: 0 }),
+            has_copies: AtomicBool::new(false),
+        }
     }
 
     /// The length in bytes.
@@ -149,15 +154,26 @@ impl SharedPages {
             frame.zero(offset, PAGE_SIZE - offset);
         }
         drop(pages);
-        self.unmap(&removed, length.div_ceil(PAGE_SIZE as u64), u64::MAX, Copies::Go);
+        let first = length.div_ceil(PAGE_SIZE as u64);
+        if length < old && self.has_copies.load(Relaxed) {
+            // What is copied while this goes on is noted again.
+            self.has_copies.store(length != 0, Relaxed);
+            self.unmap_everywhere(first, u64::MAX, Copies::Go);
+        } else {
+            self.unmap(&removed, first, u64::MAX, Copies::Go);
+        }
     }
 
     /// Takes the pages `first..end`, of which `removed` were there, out of the address spaces that map them. Mostly
     /// nobody does, and then it costs nothing.
     fn unmap(&self, removed: &[Frame], first: u64, end: u64, copies: Copies) {
-        if removed.iter().any(|frame| !frame.is_unique())
-            && let Some(unmap) = UNMAP.get()
-        {
+        if removed.iter().any(|frame| !frame.is_unique()) {
+            self.unmap_everywhere(first, end, copies);
+        }
+    }
+
+    fn unmap_everywhere(&self, first: u64, end: u64, copies: Copies) {
+        if let Some(unmap) = UNMAP.get() {
             unmap(self.identity(), first, end, copies);
         }
     }
@@ -439,6 +455,13 @@ impl MemoryObject for SharedPages {
 
     fn accounting(&self) -> PageAccounting {
         PageAccounting::Shared
+    }
+
+    fn page_copied(&self) {
+        // Read first: copies are made often, and the line is everybody's.
+        if !self.has_copies.load(Relaxed) {
+            self.has_copies.store(true, Relaxed);
+        }
     }
 }
 

@@ -72,6 +72,12 @@ impl MemoryObject for MappedFile {
         Ok(())
     }
 
+    fn page_copied(&self) {
+        if let Some(pages) = self.inode.pages() {
+            pages.page_copied();
+        }
+    }
+
     fn writer_left(&self) {
         if let Ok(regular) = self.inode.regular() {
             regular.shared_writers.fetch_sub(1, Relaxed);
