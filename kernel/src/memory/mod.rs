@@ -2,8 +2,8 @@
 //!
 //! # The address map
 //!
-//! x86_64, four levels; each P4 slot spans 512 GiB. AArch64 has user space under TTBR0 and uses the same kernel addresses
-//! under TTBR1, without the last two rows.
+//! x86_64, four levels; each P4 slot spans 512 GiB. AArch64 has the same kernel addresses under TTBR1, without the last row: physmap is slot
+//! 256 alone there. User space is all 512 slots of TTBR0's table, up to `0x0000_ffff_ffff_ffff`.
 //!
 //! | P4 slot | from | what | module |
 //! |---|---|---|---|
@@ -14,7 +14,7 @@
 //! | 510 | `0xffff_ff00_0000_0000` | the kernel image | `boot` |
 //! | 511 | `0xffff_ff80_0000_0000` | the page tables themselves (recursive) | [`paging::x86_64_paging`] |
 //!
-//! Slots 256..=510 of every table are copies of the kernel's own, whose second-level tables exist from boot on and are never
+//! On x86_64 slots 256..=510 of every table are copies of the kernel's own, whose second-level tables exist from boot on and are never
 //! freed: a kernel mapping made later is seen by every address space at once.
 //!
 //! # Who builds on whom

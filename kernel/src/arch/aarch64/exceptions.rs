@@ -94,7 +94,8 @@ fn abort(syndrome: u64, access: AccessKind) -> Cause {
     match syndrome & 0x3f {
         0x04..=0x07 => Cause::PageFault { access, present: false },
         0x08..=0x0f => Cause::PageFault { access, present: true },
-        0x10 | 0x14..=0x17 => Cause::Signal("synchronous external abort", SIGBUS, BUS_OBJERR, Shown::Touched),
+        0x10 => Cause::Signal("synchronous external abort", SIGBUS, BUS_OBJERR, Shown::Touched),
+        0x18 => Cause::Signal("synchronous parity or ECC error", SIGBUS, BUS_OBJERR, Shown::Touched),
         0x21 => Cause::Signal("alignment fault", SIGBUS, BUS_ADRALN, Shown::Touched),
         0x35 => Cause::Signal("unsupported exclusive", SIGBUS, BUS_OBJERR, Shown::Touched),
         _ => Cause::Signal("unknown abort", SIGKILL, SI_KERNEL, Shown::Touched),

@@ -147,9 +147,15 @@ impl Mmu for Aarch64 {
         // SAFETY: a barrier.
         unsafe { asm!("dsb ish", options(nostack, preserves_flags)) };
         if control & 1 << 29 == 0 {
-            for line in lines(instruction_line) {
+            // Only a cache that is indexed by physical address (L1Ip 3) finds the lines that programs fetched by other addresses.
+            if control >> 14 & 3 == 3 {
+                for line in lines(instruction_line) {
+                    // SAFETY: as above.
+                    unsafe { asm!("ic ivau, {}", in(reg) line, options(nostack, preserves_flags)) };
+                }
+            } else {
                 // SAFETY: as above.
-                unsafe { asm!("ic ivau, {}", in(reg) line, options(nostack, preserves_flags)) };
+                unsafe { asm!("ic ialluis", options(nostack, preserves_flags)) };
             }
             // SAFETY: a barrier.
             unsafe { asm!("dsb ish", options(nostack, preserves_flags)) };

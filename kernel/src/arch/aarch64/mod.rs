@@ -5,7 +5,7 @@
 //! | `boot` `device_tree` | from the boot protocol to the final page tables; what the machine consists of |
 //! | `trap_frame` `entry` `exceptions` | saved registers; the ways in and out; sorting exceptions |
 //! | `signal_frame` | starting signal handlers and coming back |
-//! | `interrupt_controller` `timer` `real_time_clock` | who interrupts; time |
+//! | `interrupt_controller` `timer` `clock_scale` `real_time_clock` | who interrupts; time |
 //! | `cpu` `mmu` `context_switch` `extended_state` `serial` `power` | the contract's traits |
 //! | `user_access` `page_copy` | user memory; whole pages |
 //! | `cpu_information` | what programs learn of the CPU |
@@ -15,6 +15,7 @@
 
 #[cfg(target_os = "none")]
 pub mod boot;
+pub mod clock_scale;
 #[cfg(target_os = "none")]
 pub mod context_switch;
 #[cfg(target_os = "none")]

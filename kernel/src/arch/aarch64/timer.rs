@@ -4,6 +4,7 @@
 
 #![allow(unsafe_code, reason = "the timer's system registers")]
 
+use super::clock_scale::{alarm_counts, multiply, scales};
 use super::{Aarch64, real_time_clock, vdso};
 use crate::arch::TimerHardware;
 use crate::base::Nanoseconds;
@@ -38,12 +39,6 @@ pub fn frequency() -> u64 {
     value.max(1)
 }
 
-/// `value` times the 32.32 fixed-point `scale`.
-#[inline]
-const fn multiply(value: u64, scale: u64) -> u64 {
-    ((value as u128 * scale as u128) >> 32) as u64
-}
-
 /// What the vDSO needs to compute what [`TimerHardware::now`] does: the counter at boot and nanoseconds per count (32.32).
 #[must_use]
 pub fn clock_parameters() -> (u64, u64) {
@@ -58,11 +53,9 @@ pub(super) fn start_clock() {
 
 /// Reads the counter's rate.
 pub(super) fn calibrate() {
-    const BILLION: u128 = 1_000_000_000;
-    let frequency = u128::from(frequency());
-    let scale = |numerator: u128, denominator: u128| u64::try_from((numerator << 32) / denominator).unwrap_or(u64::MAX);
-    SCALE.store(scale(BILLION, frequency), Relaxed);
-    INVERSE_SCALE.store(scale(frequency, BILLION), Relaxed);
+    let (scale, inverse) = scales(frequency());
+    SCALE.store(scale, Relaxed);
+    INVERSE_SCALE.store(inverse, Relaxed);
 }
 
 /// Says which line the alarm comes by.
@@ -94,9 +87,10 @@ impl TimerHardware for Aarch64 {
         Nanoseconds(multiply(read_counter().wrapping_sub(BASE.load(Relaxed)), SCALE.load(Relaxed)))
     }
     fn set_alarm(deadline: Nanoseconds) {
-        // One count more, so that the clock has reached the deadline when the alarm comes.
-        let counts = multiply(deadline.0, INVERSE_SCALE.load(Relaxed)).saturating_add(1);
-        let value = counts.saturating_add(BASE.load(Relaxed)).min(i64::MAX as u64);
+        let counter = read_counter();
+        let now = multiply(counter.wrapping_sub(BASE.load(Relaxed)), SCALE.load(Relaxed));
+        let counts = alarm_counts(deadline.0.saturating_sub(now), INVERSE_SCALE.load(Relaxed));
+        let value = counter.saturating_add(counts).min(i64::MAX as u64);
         // SAFETY: this CPU's own alarm.
         unsafe { asm!("msr cntv_cval_el0, {}", in(reg) value, options(nomem, nostack, preserves_flags)) };
         set_control(ENABLE);

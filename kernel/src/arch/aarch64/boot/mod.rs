@@ -12,7 +12,7 @@ use crate::arch::aarch64::device_tree::{self, Devices};
 use crate::arch::aarch64::{
     Aarch64, cpu, entry, interrupt_controller, power, real_time_clock, serial, timer, user_access,
 };
-use crate::arch::boot_information::{PhysicalRange, set_boot_information};
+use crate::arch::boot_information::set_boot_information;
 use crate::arch::{ControllerChoice, Cpu, Startup};
 use crate::base::PhysicalAddress;
 use core::arch::asm;
@@ -32,17 +32,14 @@ pub unsafe fn initialize_early(tree: PhysicalAddress, load_address: PhysicalAddr
     entry::install();
     set_control_registers();
     // SAFETY: the entry code mapped it.
-    let parsed =
-        unsafe { tables::tree(tree) }.and_then(|tree| device_tree::parse(tree).ok().map(|found| (tree, found)));
+    let parsed = unsafe { tables::tree(tree) }.and_then(|tree| device_tree::parse(tree).ok());
     // Without a device tree there is neither memory nor a console: nothing can be said.
-    let Some((bytes, (mut information, devices))) = parsed else { Aarch64::halt() };
+    let Some((mut information, devices)) = parsed else { Aarch64::halt() };
     let image = tables::image_range();
     information.kernel_image = image;
-    let tree_range = PhysicalRange { start: tree, end: tree.offset(bytes.len() as u64) };
-    for range in [image, tree_range] {
-        if information.reserved.try_push(range).is_err() {
-            Aarch64::halt();
-        }
+    // Nothing is kept of the device tree (a MiB in QEMU): what it says was copied.
+    if information.reserved.try_push(image).is_err() {
+        Aarch64::halt();
     }
     tables::fill_physmap(&information);
     tables::leave_boot_mappings();
