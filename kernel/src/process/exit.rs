@@ -8,7 +8,10 @@
 //! Lock order: everything about relations happens in one section under the process table's lock; what is to be dropped is
 //! collected there and dropped after.
 
+#![allow(unsafe_code, reason = "replaces the address space of a process whose last thread it runs on")]
+
 use super::dispatch;
+use super::outcome::KIBIBYTES_PER_PAGE;
 use super::signal::{ActionFlags, Ending, Signal, SignalInformation, Target, job_control};
 use super::table::{self, TableGuard};
 use super::thread::current_thread;
@@ -177,9 +180,6 @@ fn remove_thread(thread: &Arc<Thread>, process: &Arc<Process>, table: &mut Table
     }
     [listed, entered]
 }
-
-/// For `ru_maxrss`.
-pub(super) const KIBIBYTES_PER_PAGE: u64 = crate::base::PAGE_SIZE as u64 / 1024;
 
 fn end_process(thread: &Arc<Thread>, process: &Arc<Process>, status: ExitStatus) {
     if process.pid() == 1 {

@@ -3,13 +3,19 @@
 //! A child is put together completely, memory and all, before anybody can find it; then one section under the process table's
 //! lock enters it, and it is started. Whatever fails before that is undone by dropping.
 
+#![allow(
+    unsafe_code,
+    reason = "fills the address space of a process without threads and reads the machine state of the calling thread"
+)]
+
 use super::dispatch;
+use super::family::{Relatives, enter_process};
 use super::resource_limits::{Processes, Resource, UserCharge};
 use super::scheduler::SCHED_OTHER;
 use super::signal::{InheritStack, Signal};
 use super::table;
 use super::thread::{Parts, Start, enter_thread};
-use super::{Pid, Process, Relatives, Thread, enter_process, exit};
+use super::{Pid, Process, Thread, exit};
 use crate::arch::{ContextSwitch, Current, ExtendedStateOperations, Registers, TrapFrame};
 use crate::base::{Errno, Result, VirtualAddress};
 use crate::memory::user::UserPointer;
@@ -300,7 +306,7 @@ fn new_process(parent: &Arc<Process>, id: Pid, request: &CloneRequest) -> Arc<Pr
     let process = Process::new(id, signals, limits);
     process.exit_signal.store(request.exit_signal, Relaxed);
     process.real_user.store(parent.real_user(), Relaxed);
-    process.personality.store(parent.personality(), Relaxed);
+    process.set_personality(parent.personality());
     process.set_program(parent.program());
     process.attributes.set_dumpable(parent.attributes.dumpable());
     Arc::new(process)

@@ -19,9 +19,10 @@ pub mod stack;
 
 use super::dispatch;
 use super::exit;
+use super::program::{DeniedWriters, Program};
 use super::signal::Ending;
 use super::thread::current_thread;
-use super::{ExitStatus, Process, Program, Thread, table};
+use super::{ExitStatus, Process, Thread, table};
 use crate::arch::{
     Current, ExtendedState, ExtendedStateOperations, Machine, Mmu, Registers, SharedObject, SignalFrame, TrapFrame,
 };
@@ -114,27 +115,6 @@ struct Prepared {
     secure: bool,
     /// Writers are kept out of these until the process has gone on to another program.
     denied: Vec<DeniedWriters>,
-}
-
-/// Keeps writers out of a file (`ETXTBSY`) until dropped.
-#[derive(Debug)]
-pub struct DeniedWriters(Arc<OpenFile>);
-
-impl DeniedWriters {
-    fn new(file: &Arc<OpenFile>) -> Result<Self> {
-        if let Some(inode) = file.inode() {
-            inode.header().deny_writing()?;
-        }
-        Ok(Self(file.clone()))
-    }
-}
-
-impl Drop for DeniedWriters {
-    fn drop(&mut self) {
-        if let Some(inode) = self.0.inode() {
-            inode.header().allow_writing();
-        }
-    }
 }
 
 /// Becomes the program `target` with these strings. On success `frame` has the registers that it starts with.
