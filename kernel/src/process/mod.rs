@@ -74,10 +74,9 @@ pub type Pid = i32;
 /// Boot: registers this room with the machine and with `sync`, and turns the code that runs (the boot path) into the first CPU's idle
 /// thread. The heap and the page tables work by now.
 pub fn initialize() {
-    let kernel = Arc::new(Process::new(0, SignalState::new(), ResourceLimits::new()));
     dispatch::set_kernel_root(<crate::arch::Current as crate::arch::Mmu>::active_root());
     dispatch::set_end_of_kernel_thread(exit::end_kernel_thread);
-    dispatch::adopt_idle_thread(Thread::adopting(&kernel, b"swapper/0"));
+    dispatch::adopt_idle_thread(thread::boot_thread().clone());
     crate::arch::set_trap_handler(&trap::TRAPS);
     timers::initialize();
     futex::initialize();

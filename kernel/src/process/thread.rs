@@ -10,7 +10,12 @@
 //! - *sleep*: atomics; the protocol stands in [`super::dispatch`].
 //! - everything else: atomics or a small lock of rank `Thread`.
 
-#![allow(unsafe_code, reason = "turns the per-CPU pointer into the running thread and keeps machine state in cells")]
+#![allow(unsafe_code, reason = "keeps machine state in cells")]
+
+mod current;
+
+pub(super) use current::is_process_of_current;
+pub use current::{CurrentProcess, CurrentThread, boot_thread, current_process, current_thread, try_current_thread};
 
 use super::cells::OwnedCell;
 use super::context::SwitchContext;
@@ -27,9 +32,6 @@ use crate::security::Credentials;
 use crate::sync::{Interruptible, InterruptsDisabled, LockRank, SpinLock};
 use alloc::sync::{Arc, Weak};
 use core::cell::UnsafeCell;
-use core::marker::PhantomData;
-use core::mem::ManuallyDrop;
-use core::ops::Deref;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 
 /// Bytes of a thread's name with its final NUL (`TASK_COMM_LEN`).
@@ -339,77 +341,6 @@ impl core::fmt::Debug for Thread {
     fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         write!(formatter, "Thread({} of {})", self.tid(), self.process.pid())
     }
-}
-
-/// The running thread, borrowed from the CPU: it derefs to `Arc<Thread>`, costs one load and stays with the thread that got it.
-pub struct CurrentThread {
-    thread: ManuallyDrop<Arc<Thread>>,
-    /// It must not go to another thread, which may outlive this one.
-    stays_here: PhantomData<*mut ()>,
-}
-
-impl Deref for CurrentThread {
-    type Target = Arc<Thread>;
-    #[inline]
-    fn deref(&self) -> &Arc<Thread> {
-        &self.thread
-    }
-}
-
-impl core::fmt::Debug for CurrentThread {
-    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        core::fmt::Debug::fmt(&**self.thread, formatter)
-    }
-}
-
-/// The running thread's process: derefs to `Arc<Process>`.
-#[derive(Debug)]
-pub struct CurrentProcess(CurrentThread);
-
-impl Deref for CurrentProcess {
-    type Target = Arc<Process>;
-    #[inline]
-    fn deref(&self) -> &Arc<Process> {
-        self.0.process()
-    }
-}
-
-/// The running thread, if this CPU runs one: not before the scheduler was set up, nor in most hosted tests.
-#[must_use]
-#[inline]
-pub fn try_current_thread() -> Option<CurrentThread> {
-    let pointer: *const Thread = Current::current_thread().cast();
-    if pointer.is_null() {
-        return None;
-    }
-    // SAFETY: the scheduler sets the pointer from an `Arc` of which it holds a reference until the thread has been switched
-    // away from for good. The caller runs on that thread, and the result is not sent to another one.
-    let thread = ManuallyDrop::new(unsafe { Arc::from_raw(pointer) });
-    Some(CurrentThread { thread, stays_here: PhantomData })
-}
-
-/// The running thread.
-#[must_use]
-#[inline]
-#[expect(
-    clippy::expect_used,
-    reason = "code above the scheduler runs on a thread; a call from elsewhere is a kernel bug"
-)]
-pub fn current_thread() -> CurrentThread {
-    try_current_thread().expect("there is no running thread yet")
-}
-
-/// The running thread's process.
-#[must_use]
-#[inline]
-pub fn current_process() -> CurrentProcess {
-    CurrentProcess(current_thread())
-}
-
-/// Whether `process` is the running thread's.
-#[inline]
-pub(super) fn is_process_of_current(process: &Process) -> bool {
-    try_current_thread().is_some_and(|thread| core::ptr::eq(&raw const **thread.process(), process))
 }
 
 /// The credentials of nobody in particular, who may do nothing.
