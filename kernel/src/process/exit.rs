@@ -169,6 +169,7 @@ fn give_up_resources(thread: &Arc<Thread>) {
 /// Takes a thread out of table and process; gives what is to be dropped after the lock is let go.
 fn remove_thread(thread: &Arc<Thread>, process: &Arc<Process>, table: &mut TableGuard) -> [Option<Arc<Thread>>; 2] {
     process.ended_threads.lock().add(&thread.usage());
+    process.keep_name(thread);
     let threads = &mut process.family_mut(table).threads;
     let position = threads.iter().position(|other| Arc::ptr_eq(other, thread));
     let listed = position.map(|position| threads.remove(position));

@@ -16,6 +16,7 @@ use super::resource_limits::{Resource, ResourceLimits};
 use super::session::{ProcessGroup, Session};
 use super::signal::SignalState;
 use super::table::{self, TableGuard};
+use super::thread::NAME_LENGTH;
 use super::timers::ProcessTimers;
 use super::{Pid, Thread, thread};
 use crate::base::Nanoseconds;
@@ -72,6 +73,8 @@ pub struct Process {
     address_space: OwnedCell<AddressSpace>,
     /// The program's file, for `/proc/PID/exe`.
     program: SpinLock<Option<Arc<Program>>>,
+    /// What its leader was called when it ended; see [`Self::name`].
+    last_name: SpinLock<[u8; NAME_LENGTH], InterruptsDisabled>,
     /// Who polls a pidfd of it; woken when it has ended.
     pub end_poll: PollQueue,
 }
@@ -105,6 +108,7 @@ impl Process {
             exit_signal: AtomicU32::new(17),
             address_space: OwnedCell::new(None),
             program: SpinLock::new(LockRank::Process, None),
+            last_name: SpinLock::new(LockRank::Process, [0; NAME_LENGTH]),
             end_poll: PollQueue::new(),
         }
     }
@@ -133,6 +137,22 @@ impl Process {
     pub(crate) unsafe fn replace_address_space(&self, space: Option<Arc<AddressSpace>>) -> Option<Arc<AddressSpace>> {
         // SAFETY: the caller's promise.
         unsafe { self.address_space.replace(space) }
+    }
+    /// Its leader's name, as `/proc/PID/comm` shows it, padded with NULs. A leader that has ended left it its last one, so zombies have a
+    /// name.
+    #[must_use]
+    pub fn name(&self) -> [u8; NAME_LENGTH] {
+        let table = table::lock();
+        match self.family(&table).threads.first() {
+            Some(leader) if leader.is_leader() => leader.name(),
+            _ => *self.last_name.lock(),
+        }
+    }
+    /// Keeps the name of a thread that ends, if it is the leader.
+    pub(super) fn keep_name(&self, ending: &Thread) {
+        if ending.is_leader() {
+            *self.last_name.lock() = ending.name();
+        }
     }
     /// The program that it runs.
     #[must_use]

@@ -3,7 +3,7 @@
 //! The process table is one for all tests; each test has a family of its own in it.
 
 use super::super::wait::{Event, WaitFor, WaitOptions, wait};
-use super::super::{create_process, membership};
+use super::super::{Start, create_process, create_thread, membership};
 use super::*;
 use crate::base::Errno;
 use crate::process::signal::SignalAction;
@@ -120,4 +120,19 @@ fn a_group_goes_with_its_last_member() {
     assert!(table::lock().group(child.pid()).is_some(), "a zombie is a member");
     assert_eq!(waited(&leader, WaitFor::Any), Ok(Some(child.pid())));
     assert!(table::lock().group(child.pid()).is_none());
+}
+
+#[test]
+fn a_process_keeps_its_leader_s_last_name() {
+    let process = create_process(None).unwrap();
+    let leader = create_thread(&process, Start::Kernel(|| {})).unwrap();
+    let other = create_thread(&process, Start::Kernel(|| {})).unwrap();
+    leader.set_name(b"leader");
+    other.set_name(b"other");
+    assert_eq!(&process.name()[..7], b"leader\0");
+    leader.set_name(b"renamed");
+    drop(remove_thread(&leader, &process, &mut table::lock()));
+    assert_eq!(&process.name()[..8], b"renamed\0", "while others go on");
+    drop(remove_thread(&other, &process, &mut table::lock()));
+    assert_eq!(&process.name()[..8], b"renamed\0", "as a zombie");
 }

@@ -50,7 +50,10 @@ impl Subject {
     /// The name without its padding.
     #[must_use]
     pub fn name(&self) -> Vec<u8> {
-        let name = self.thread.as_ref().map_or([0; NAME_LENGTH], |thread| thread.name());
+        let name = match &self.thread {
+            Some(thread) if self.single => thread.name(),
+            _ => self.process.name(),
+        };
         name.iter().copied().take_while(|byte| *byte != 0).take(NAME_LENGTH).collect()
     }
     fn usage(&self) -> Usage {
