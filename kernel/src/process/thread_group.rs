@@ -273,9 +273,10 @@ impl Process {
     #[must_use]
     pub fn usage(&self) -> Usage {
         let resident = self.address_space().map_or(0, |space| space.peak_resident());
+        // Under the table's lock no thread moves from the living to the ended in between.
+        let table = table::lock();
         let mut sum = *self.ended_threads.lock();
         sum.maximum_resident = sum.maximum_resident.max(resident * KIBIBYTES_PER_PAGE);
-        let table = table::lock();
         self.family(&table).threads.iter().for_each(|thread| sum.add(&thread.usage()));
         sum
     }
