@@ -31,7 +31,7 @@ pub fn check(inode: &dyn Inode, credentials: &Credentials, access: Access) -> Re
     let mode = inode.header().mode();
     let wanted = access.bits();
     // What all three classes may do needs no look at who asks.
-    if wanted * 0o111 & !mode == 0 {
+    if (wanted * 0o111) & !mode == 0 {
         return Ok(());
     }
     check_class(inode, mode, credentials, access)

@@ -293,10 +293,13 @@ impl FileOperations for TextOperations {
     }
 }
 
+/// A name and what it stands for.
+type FixedEntry = (Box<[u8]>, Arc<dyn Inode>);
+
 /// A directory whose entries are made once.
 #[derive(Default)]
 pub struct FixedDirectory {
-    entries: Vec<(Box<[u8]>, Arc<dyn Inode>)>,
+    entries: Vec<FixedEntry>,
 }
 
 impl FixedDirectory {

@@ -32,7 +32,7 @@ pub struct LoadAverage {
 pub fn averages() -> [LoadAverage; 3] {
     [0, 1, 2].map(|index: usize| {
         let value = AVERAGES.get(index).map_or(0, |average| average.load(Relaxed)) + ONE / 200;
-        LoadAverage { whole: value >> FRACTION_BITS, hundredths: (value & (ONE - 1)) * 100 >> FRACTION_BITS }
+        LoadAverage { whole: value >> FRACTION_BITS, hundredths: ((value & (ONE - 1)) * 100) >> FRACTION_BITS }
     })
 }
 
@@ -78,7 +78,7 @@ mod tests {
             value = decayed(value, DECAY[0], ONE);
         }
         // After a minute, 1 - 1/e of the way.
-        assert!((600..680).contains(&(value * 1000 >> FRACTION_BITS)), "{value}");
+        assert!((600..680).contains(&((value * 1000) >> FRACTION_BITS)), "{value}");
         for _ in 0..300 {
             value = decayed(value, DECAY[0], ONE);
         }

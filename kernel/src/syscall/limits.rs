@@ -99,7 +99,8 @@ pub fn prlimit64(
             let same_user = [theirs.uid, theirs.euid, theirs.suid].iter().all(|uid| *uid == own.uid);
             let same_group = [theirs.gid, theirs.egid, theirs.sgid].iter().all(|gid| *gid == own.gid);
             let is_own = Arc::ptr_eq(thread.process(), call.process);
-            if !is_own && !(same_user && same_group) && !own.may(Capability::SysResource) {
+            let allowed = is_own || (same_user && same_group) || own.may(Capability::SysResource);
+            if !allowed {
                 return Err(Errno::EPERM);
             }
             thread.process().clone()

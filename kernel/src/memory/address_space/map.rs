@@ -376,7 +376,7 @@ impl State {
         let base = self.layout.mmap_base.value().min(end);
         self.areas
             .find_gap_from_above(length, LOWEST_ADDRESS, base, guard)
-            .or_else(|| self.areas.find_gap_from_below(length, end / 3 & !(PAGE_SIZE as u64 - 1), end))
+            .or_else(|| self.areas.find_gap_from_below(length, (end / 3) & !(PAGE_SIZE as u64 - 1), end))
             .ok_or(Errno::ENOMEM)
     }
 

@@ -99,6 +99,12 @@ pub struct CacheGuard<'a> {
     cache: &'a Cache,
 }
 
+impl Default for Cache {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Cache {
     /// An empty cache.
     pub const fn new() -> Self {

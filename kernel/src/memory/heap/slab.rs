@@ -250,6 +250,12 @@ impl Slabs {
     }
 }
 
+impl Default for SlabCache {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl SlabCache {
     /// No slabs yet.
     pub const fn new() -> Self {

@@ -114,7 +114,7 @@ mod tests {
         let address = VirtualAddress::new(0x0000_1234_5678_9abc);
         let [p4, p3, p2, p1] = [3, 2, 1, 0].map(|level| level_index(address, level) as u64);
         let top = 0xffff_0000_0000_0000;
-        let join = |a: u64, b: u64, c: u64, d: u64, e: u64| top | a << 39 | b << 30 | c << 21 | d << 12 | e * 8;
+        let join = |a: u64, b: u64, c: u64, d: u64, e: u64| top | a << 39 | b << 30 | c << 21 | d << 12 | (e * 8);
         assert_eq!(window_address(511, 0, address).value(), join(511, p4, p3, p2, p1));
         assert_eq!(window_address(511, 1, address).value(), join(511, 511, p4, p3, p2));
         assert_eq!(window_address(511, 2, address).value(), join(511, 511, 511, p4, p3));

@@ -20,7 +20,7 @@ fn effective(flags: PageFlags, is_shared: bool) -> PageFlags {
         return flags;
     }
     let copied = if flags.contains(PageFlags::SHARED) { PageFlags::empty() } else { PageFlags::COPY_ON_WRITE };
-    flags - PageFlags::WRITABLE | copied
+    (flags - PageFlags::WRITABLE) | copied
 }
 
 /// The leaf that `entry` of `level` is, if it is one.

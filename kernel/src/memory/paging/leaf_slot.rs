@@ -46,7 +46,7 @@ impl<F: Format, A: TableAccess, T: Tlb> LeafSlot<'_, F, A, T> {
         if let Decoded::Leaf(frame, old) = F::decode(self.entry, self.level) {
             let kept = old & PageFlags::UNCOUNTED;
             code::before_mapping(frame, flags, self.level);
-            self.entry = F::leaf(frame, flags - PageFlags::UNCOUNTED | kept, self.level);
+            self.entry = F::leaf(frame, (flags - PageFlags::UNCOUNTED) | kept, self.level);
             self.walker.entry_pointer(self.table, self.level, self.page).store(self.entry);
             self.batch.invalidate(self.page);
         }

@@ -160,7 +160,7 @@ impl<F: Format, A: TableAccess, T: Tlb> Tables<F, A, T> {
         let Decoded::Leaf(frame, old) = F::decode(entry, 0) else { return Ok(false) };
         let kept = old & PageFlags::UNCOUNTED;
         code::before_mapping(frame, flags, 0);
-        pointer.store(F::leaf(frame, flags - PageFlags::UNCOUNTED | kept, 0));
+        pointer.store(F::leaf(frame, (flags - PageFlags::UNCOUNTED) | kept, 0));
         batch.invalidate(page);
         Ok(true)
     }

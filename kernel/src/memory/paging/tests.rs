@@ -150,7 +150,7 @@ impl Model {
                 && flags.contains(PageFlags::WRITABLE)
                 && !flags.contains(PageFlags::SHARED)
             {
-                *flags = *flags - PageFlags::WRITABLE | PageFlags::COPY_ON_WRITE;
+                *flags = (*flags - PageFlags::WRITABLE) | PageFlags::COPY_ON_WRITE;
             }
         }
         self.clone()
@@ -187,7 +187,7 @@ fn check<F: Format, A: TableAccess>(
         let mut flags = flags;
         if flags.contains(PageFlags::COPY_ON_WRITE) && leaf.flags.contains(PageFlags::WRITABLE) {
             prop_assert!(matches!(held, Held::Uncounted(..)) || holders(frame) == 1);
-            flags = flags - PageFlags::COPY_ON_WRITE | PageFlags::WRITABLE;
+            flags = (flags - PageFlags::COPY_ON_WRITE) | PageFlags::WRITABLE;
         }
         let relaxed = if flags.contains(PageFlags::SHARED) { PageFlags::WRITABLE } else { PageFlags::empty() };
         prop_assert_eq!(leaf.flags | relaxed, flags | relaxed, "page {:#x}", page);
@@ -236,7 +236,7 @@ fn store<F: Format, A: TableAccess>(
     }
     let mut batch = Batch::for_tables(space);
     space.unshare(page).unwrap();
-    let writable = *flags - PageFlags::COPY_ON_WRITE | PageFlags::WRITABLE;
+    let writable = (*flags - PageFlags::COPY_ON_WRITE) | PageFlags::WRITABLE;
     let copy = Frame::allocate().unwrap();
     copy.copy_from(frame);
     space.set(page, copy.clone(), writable, &mut batch).unwrap();
@@ -415,7 +415,7 @@ proptest! {
     }
     #[test]
     fn every_leaf_survives_encoding(frame in 0u64..1 << 35, bits in 0u32..1 << 12, level in 0u8..=2) {
-        let frame = FrameNumber::new(frame << 9 & !0x1ff & (1 << 36) - 1);
+        let frame = FrameNumber::new(frame << 9 & !0x1ff & ((1 << 36) - 1));
         let mut flags = allowed(bits);
         flags.set(PageFlags::UNCOUNTED, bits & 1 << 10 != 0);
         prop_assert_eq!(X86_64Format::decode(X86_64Format::leaf(frame, flags, level), level), Decoded::Leaf(frame, flags));

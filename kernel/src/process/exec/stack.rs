@@ -107,7 +107,7 @@ impl Stack {
         let path = end - 8 - (contents.path.len() as u64 + 1);
         let environment = path - contents.environment.bytes().len() as u64;
         let arguments = environment - contents.arguments.bytes().len() as u64;
-        let platform = (arguments - contents.gap & !15) - (contents.platform.len() as u64 + 1);
+        let platform = ((arguments - contents.gap) & !15) - (contents.platform.len() as u64 + 1);
         let random = platform - 16;
         auxiliary.try_reserve_exact(4).map_err(|_| Errno::ENOMEM)?;
         auxiliary.extend([[AT_RANDOM, random], [AT_EXECFN, path], [AT_PLATFORM, platform], [AT_NULL, 0]]);

@@ -39,6 +39,9 @@ pub fn superblock() -> Arc<Superblock> {
         .clone()
 }
 
+/// Writes a report of the system.
+type Report = fn(&mut Vec<u8>);
+
 struct Root {
     device: DeviceNumber,
     fixed: FixedDirectory,
@@ -95,7 +98,7 @@ fn fixed_entries(device: DeviceNumber) -> FixedDirectory {
         .with("thread-self", link("thread-self", SelfLink::Thread))
         .with("mounts", link("mounts", SelfLink::Mounts))
         .with("sys", settings::directory(device, attributes("sys", 0o555)));
-    let reports: [(&str, fn(&mut Vec<u8>)); 11] = [
+    let reports: [(&str, Report); 11] = [
         ("devices", system_report::devices),
         ("cpuinfo", system_report::cpuinfo),
         ("filesystems", system_report::filesystems),
