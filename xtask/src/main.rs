@@ -14,6 +14,7 @@ mod failure;
 mod image;
 mod initramfs;
 mod kernel_build;
+mod kvm;
 mod layers;
 mod probe;
 mod progress;

@@ -10,7 +10,7 @@ use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetat
 use crate::initramfs::{self, Job, Kernel, Terminal};
 use crate::qemu::{Accelerator, Clock, Configuration, Debugger, Outcome, Serial, TemporaryFile};
 use crate::target::{Architecture, Board, Profile};
-use crate::{kernel_build, provision, usage, workspace};
+use crate::{kernel_build, kvm, provision, usage, workspace};
 
 /// What `run` ends with when the kernel panicked.
 const STATUS_PANICKED: u8 = 255;
@@ -48,9 +48,12 @@ pub struct RunOptions {
     /// Let the machine's clock count instructions: the same in each run
     #[arg(long, conflicts_with = "kvm")]
     icount: bool,
-    /// Let the host's processor execute the machine (needs /dev/kvm)
-    #[arg(long)]
+    /// Let the host's processor execute the machine (needs /dev/kvm); the default where a short trial shows that it is fast
+    #[arg(long, conflicts_with = "no_kvm")]
     kvm: bool,
+    /// Let QEMU emulate the processor, even where the host's could execute the machine
+    #[arg(long)]
+    no_kvm: bool,
     /// Boot the optimised kernel
     #[arg(long, conflicts_with = "debug")]
     release: bool,
@@ -118,7 +121,7 @@ pub fn run(options: &RunOptions) -> Result<u8> {
     if options.kvm && Architecture::host() != Some(architecture) {
         usage!("--kvm: this host's processor cannot execute {}", architecture.name());
     }
-    if options.kvm && std::fs::File::options().read(true).write(true).open("/dev/kvm").is_err() {
+    if options.kvm && !kvm::is_accessible() {
         usage!("--kvm: /dev/kvm is not there or not yours to open; without --kvm the machine is emulated");
     }
     provision::emulator(architecture)?;
@@ -139,7 +142,7 @@ pub fn run(options: &RunOptions) -> Result<u8> {
         kernel,
         initrd: initrd.path().to_path_buf(),
         append: command_line(options),
-        accelerator: if options.kvm { Accelerator::Kvm } else { Accelerator::Emulated },
+        accelerator: accelerator(options),
         clock: if options.icount { Clock::Counted } else { Clock::Real },
         debugger: if options.gdb { Debugger::Wait } else { Debugger::None },
         serial: Serial::User,
@@ -167,6 +170,13 @@ pub fn run(options: &RunOptions) -> Result<u8> {
             Ok(STATUS_TIMED_OUT)
         }
     }
+}
+
+/// Who executes: who was asked for, or else the host's processor where that is faster. A clock that counts, and a processor of
+/// another model, exist in emulation only.
+fn accelerator(options: &RunOptions) -> Accelerator {
+    let emulated = options.no_kvm || options.icount || options.cpu.is_some();
+    if options.kvm || (!emulated && kvm::is_fast(options.arch)) { Accelerator::Kvm } else { Accelerator::Emulated }
 }
 
 /// The board that was asked for, which must be one of the architecture.
