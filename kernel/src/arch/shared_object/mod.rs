@@ -44,6 +44,12 @@ pub struct SharedData {
     realtime_offset: AtomicU64,
 }
 
+impl Default for SharedData {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl SharedData {
     /// No page yet.
     #[must_use]

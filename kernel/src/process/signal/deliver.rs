@@ -138,9 +138,8 @@ fn start_handler(
 
 /// Where handlers return to when the program named no place: into the vDSO, on machines whose vDSO has code for it.
 fn machine_restorer() -> VirtualAddress {
-    crate::process::thread::try_current_thread()
-        .and_then(|thread| thread.process().address_space())
-        .map_or(VirtualAddress::new(0), |space| space.signal_return())
+    let space = crate::process::current_process().address_space();
+    space.map_or(VirtualAddress::new(0), |space| space.signal_return())
 }
 
 fn push(
