@@ -15,7 +15,7 @@ use crate::target::{Architecture, Profile};
 use crate::{kernel_build, layers, provision, workspace};
 
 /// The architectures that are tested unless one is asked for.
-const ARCHITECTURES: &[Architecture] = &[Architecture::X86_64];
+const ARCHITECTURES: &[Architecture] = &[Architecture::X86_64, Architecture::Aarch64];
 
 /// What to test.
 #[derive(Args, Debug)]
