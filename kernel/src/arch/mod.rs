@@ -340,6 +340,17 @@ pub struct SavedSignalContext {
     pub mask: u64,
     /// The alternate stack.
     pub stack: SignalStack,
+    /// Whether the CPU can go where the registers lead.
+    pub destination: Destination,
+}
+
+/// Whether a CPU can go to the instruction that a signal frame names.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Destination {
+    /// It can.
+    Reachable,
+    /// It would refuse the address in kernel mode: a signal must replace it before the thread goes back to user mode.
+    Refused,
 }
 
 /// Starting signal handlers and returning from them, in Linux's layout for the machine. For the running thread only, whose vector
@@ -351,7 +362,8 @@ pub trait SignalFrame {
     /// [`UserFault`] when the frame cannot be written or does not fit; the registers are unchanged then.
     fn push_signal(&mut self, delivery: &SignalDelivery<'_>) -> Result<(), UserFault>;
     /// Restores the registers from the frame that the stack pointer is at, as `sigreturn` finds it. The result makes no system
-    /// call of this entry, and no register has a value that user mode could not have set.
+    /// call of this entry, and no register has a value that user mode could not have set, but for the instruction pointer of a
+    /// [`Destination::Refused`].
     ///
     /// # Errors
     /// [`UserFault`] when the frame cannot be read or holds what the CPU would refuse.

@@ -110,7 +110,8 @@ pub fn row(number: u64) -> Option<&'static SystemCall> {
 /// Runs the system call in `frame` for `thread` and puts the result there. Interrupts are enabled.
 #[inline]
 pub fn dispatch(thread: &Arc<Thread>, process: &Arc<Process>, frame: &mut TrapFrame) {
-    let number = frame.system_call_number().unwrap_or(u64::MAX);
+    // Linux takes the register for an `int`: its upper half may hold anything.
+    let number = frame.system_call_number().map_or(u64::MAX, |register| register & u64::from(u32::MAX));
     let mut call = Call { thread, process, frame };
     let result = if call_trace::is_on() { trace::traced(number, &mut call, run) } else { run(number, &mut call) };
     // A call that replaced the registers (execve, rt_sigreturn) gives the value that is to be in the result register.

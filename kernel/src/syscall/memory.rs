@@ -8,7 +8,7 @@ use crate::base::{Errno, PAGE_SIZE, Result, VirtualAddress, VirtualRange};
 use crate::fs::file::{FileMode, OpenFile};
 use crate::fs::file_table::CloseOnExec;
 use crate::fs::mount::MountFlags;
-use crate::fs::tmpfs::{Sealing, create_memfd};
+use crate::fs::tmpfs::{Sealing, create_memfd, seal};
 use crate::memory::address_space::{
     AddressSpace, Advice, Invalidate, LOWEST_ADDRESS, LockLimit, LockMode, MapFlags, MapRequest, MapSource,
     ObjectSource, Placement, Protection, RemapFlags, RemapRequest, Writing,
@@ -161,6 +161,13 @@ fn file_source(
                 return Err(Errno::EACCES);
             }
             if !mode.contains(FileMode::WRITE) {
+                maximum -= Protection::WRITE;
+            }
+            // What is sealed against writing can still be shared for reading.
+            if file.operations().seals().is_ok_and(|seals| seals & (seal::WRITE | seal::FUTURE_WRITE) != 0) {
+                if protection.contains(Protection::WRITE) {
+                    return Err(Errno::EPERM);
+                }
                 maximum -= Protection::WRITE;
             }
         }

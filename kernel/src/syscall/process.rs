@@ -202,7 +202,9 @@ pub fn execveat(
         return Err(Errno::ENOENT);
     }
     let length = path.len();
-    let target = if path.first() == Some(&b'/') || directory.0 == WORKING_DIRECTORY && flags.0 & NO_FOLLOW == 0 {
+    // An absolute path never looks at the descriptor, which may be anything.
+    let directory = if path.first() == Some(&b'/') { Descriptor(WORKING_DIRECTORY) } else { directory };
+    let target = if directory.0 == WORKING_DIRECTORY && flags.0 & NO_FOLLOW == 0 {
         Target::Path(path)
     } else {
         found_at(call, directory, &path, flags.0)?

@@ -3,7 +3,7 @@
 use super::Call;
 use super::argument::{Descriptor, Flags, ProcessIdentifier, SignalNumber};
 use super::time_values::TimeSpecification;
-use crate::arch::Registers;
+use crate::arch::{Destination, Registers};
 use crate::base::{Errno, Nanoseconds, Result};
 use crate::fs::{CloseOnExec, FileDescriptor, OpenFile, OpenFlags};
 use crate::memory::user::UserPointer;
@@ -215,12 +215,18 @@ pub fn sigaltstack(
 
 /// `rt_sigreturn(2)`.
 pub fn rt_sigreturn(call: &mut Call<'_>) -> Result<u64> {
-    if let Ok(result) = deliver::return_from_handler(call.frame, &call.thread.signals, &call.process.signals) {
-        return Ok(result);
+    match deliver::return_from_handler(call.frame, &call.thread.signals, &call.process.signals) {
+        Ok(Destination::Reachable) => Ok(call.frame.result()),
+        Ok(Destination::Refused) => {
+            send::force_segmentation_fault();
+            Ok(call.frame.result())
+        }
+        Err(_) => {
+            call.frame.forget_system_call();
+            send::force_bad_frame(call.frame.stack_pointer());
+            Ok(0)
+        }
     }
-    call.frame.forget_system_call();
-    send::force_bad_frame(call.frame.stack_pointer());
-    Ok(0)
 }
 
 /// `restart_syscall(2)`.

@@ -463,6 +463,18 @@ fn memfd_seals() {
         call!(write(descriptor, c"a".as_ptr().cast(), 1)),
         worked(mmap_result(0, PAGE, RW, MAP_SHARED, descriptor, 0))
     );
+    // Sealed against writing, a file is still shared for reading, and stays so.
+    for seal in [libc::F_SEAL_WRITE, libc::F_SEAL_FUTURE_WRITE] {
+        let sealed = call!(memfd_create(c"y".as_ptr(), libc::MFD_ALLOW_SEALING)).unwrap_or(-1) as i32;
+        println!("{:?} {:?}", call!(ftruncate(sealed, 8192)), call!(fcntl(sealed, libc::F_ADD_SEALS, seal)));
+        println!("private {:?}", worked(mmap_result(0, PAGE, RW, libc::MAP_PRIVATE, sealed, 0)));
+        println!("shared {:?}", worked(mmap_result(0, PAGE, RW, MAP_SHARED, sealed, 0)));
+        let shared = mmap_result(0, PAGE, PROT_READ, MAP_SHARED, sealed, 0);
+        println!("to read {:?}", worked(shared));
+        let address = shared.unwrap_or(0) as usize as *mut libc::c_void;
+        println!("then to write {:?}", call!(mprotect(address, PAGE, RW)));
+        println!("unmapped {:?}", call!(munmap(address, PAGE)));
+    }
 }
 
 fn many_areas() {

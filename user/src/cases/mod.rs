@@ -10,6 +10,8 @@ pub mod signals;
 mod terminals;
 pub mod threads;
 mod time;
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
 
 use crate::runner::Case;
 
@@ -26,6 +28,8 @@ pub fn all() -> Vec<Case> {
         time::CASES,
         terminals::CASES,
         clients::CASES,
+        #[cfg(target_arch = "x86_64")]
+        x86_64::CASES,
     ]
     .concat()
 }

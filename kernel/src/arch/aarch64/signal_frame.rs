@@ -22,7 +22,7 @@ use super::trap_frame::{
     USER_STATUS,
 };
 use crate::arch::user_context::{ContextHead, INFORMATION_SIZE};
-use crate::arch::{Registers, SavedSignalContext, SignalDelivery, UserFault};
+use crate::arch::{Destination, Registers, SavedSignalContext, SignalDelivery, UserFault};
 use crate::base::VirtualAddress;
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
@@ -273,7 +273,9 @@ fn pop(registers: &mut TrapFrame, reader: Reader<'_>) -> Result<(SavedSignalCont
     let context: UserContext = read(reader, frame + CONTEXT_OFFSET)?;
     let vectors = find_vectors(reader, frame)?;
     restore(registers, &context.machine)?;
-    Ok((SavedSignalContext { mask: context.mask, stack: context.head.stack() }, vectors))
+    // A wild program counter faults in user mode.
+    let destination = Destination::Reachable;
+    Ok((SavedSignalContext { mask: context.mask, stack: context.head.stack(), destination }, vectors))
 }
 
 /// `AT_MINSIGSTKSZ` as Linux counts it: the frame, its record, and an alignment.
@@ -414,7 +416,11 @@ mod tests {
         let (saved, vectors) = result.unwrap();
         assert_eq!(
             saved,
-            SavedSignalContext { mask: 0x5a, stack: SignalStack { base: 0x1111, size: 0x2222, flags: 2 } }
+            SavedSignalContext {
+                mask: 0x5a,
+                stack: SignalStack { base: 0x1111, size: 0x2222, flags: 2 },
+                destination: Destination::Reachable
+            }
         );
         assert_eq!(now.general, registers().general);
         assert_eq!((now.stack_pointer, now.program_counter), (registers().stack_pointer, 0xaaaa_0000_1234));

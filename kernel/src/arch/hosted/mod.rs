@@ -7,9 +7,9 @@
 #![allow(unsafe_code, reason = "reaches the emulated physical memory through raw pointers")]
 
 use super::{
-    AccessKind, Architecture, ContextSwitch, Cpu, CpuLocal, ExtendedStateOperations, LinuxInterface, Machine, Mmu,
-    Power, Registers, SavedSignalContext, SerialConsole, SignalDelivery, SignalFrame, SignalStack, TimerHardware,
-    TrapFrame, UserAccess, UserFault,
+    AccessKind, Architecture, ContextSwitch, Cpu, CpuLocal, Destination, ExtendedStateOperations, LinuxInterface,
+    Machine, Mmu, Power, Registers, SavedSignalContext, SerialConsole, SignalDelivery, SignalFrame, SignalStack,
+    TimerHardware, TrapFrame, UserAccess, UserFault,
 };
 use crate::base::{CpuId, Nanoseconds, PAGE_SIZE, PhysicalAddress, VirtualAddress};
 use std::cell::Cell;
@@ -400,6 +400,7 @@ impl SignalFrame for HostedFrame {
         let saved = SavedSignalContext {
             mask: next(),
             stack: SignalStack { base: next(), size: next(), flags: next() as u32 },
+            destination: Destination::Reachable,
         };
         (self.instruction_pointer, self.stack_pointer, self.result) = (next(), next(), next());
         self.number = None;

@@ -17,10 +17,11 @@
 
 use super::X86_64;
 use super::extended_state::{self, ExtendedState};
-use super::trap_frame::{NO_VECTOR, TrapFrame, USER_CODE_SELECTOR, USER_DATA_SELECTOR};
+use super::trap_frame::{FIXED_USER_FLAGS, NO_VECTOR, TrapFrame, USER_CODE_SELECTOR, USER_DATA_SELECTOR};
 use crate::arch::user_context::ContextHead;
 use crate::arch::{
-    ExtendedStateOperations, Mmu, Registers, SavedSignalContext, SignalDelivery, SignalFrame, UserAccess, UserFault,
+    Destination, ExtendedStateOperations, Mmu, Registers, SavedSignalContext, SignalDelivery, SignalFrame, UserAccess,
+    UserFault,
 };
 use crate::base::VirtualAddress;
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
@@ -187,9 +188,10 @@ const fn is_canonical(address: u64) -> bool {
 fn restore(registers: &mut TrapFrame, context: &UserContext) -> Result<(), UserFault> {
     let saved = &context.machine;
     let strict = context.head.flags & UC_STRICT_RESTORE_SS != 0;
-    if saved.cs | 3 != USER_CODE_SELECTOR || strict && saved.ss | 3 != USER_DATA_SELECTOR || !is_canonical(saved.rip) {
+    if saved.cs | 3 != USER_CODE_SELECTOR || strict && saved.ss | 3 != USER_DATA_SELECTOR {
         return Err(UserFault);
     }
+    // What the frame does not choose stays as user mode had it when it called: NT, which it can set by itself.
     let flags = registers.rflags & !RESTORED_FLAGS | saved.flags & RESTORED_FLAGS;
     *registers = TrapFrame {
         r15: saved.r15,
@@ -211,11 +213,10 @@ fn restore(registers: &mut TrapFrame, context: &UserContext) -> Result<(), UserF
         error_code: 0,
         rip: saved.rip,
         cs: USER_CODE_SELECTOR.into(),
-        rflags: 0,
+        rflags: flags | FIXED_USER_FLAGS,
         rsp: saved.rsp,
         ss: USER_DATA_SELECTOR.into(),
     };
-    registers.set_user_flags(flags);
     Ok(())
 }
 
@@ -299,7 +300,11 @@ impl SignalFrame for TrapFrame {
         X86_64::copy_from_user(context.as_mut_bytes(), self.stack_pointer())?;
         restore(self, &context)?;
         restore_extended_state(context.machine.extended_state)?;
-        Ok(SavedSignalContext { mask: context.mask, stack: context.head.stack() })
+        Ok(SavedSignalContext {
+            mask: context.mask,
+            stack: context.head.stack(),
+            destination: if is_canonical(self.rip) { Destination::Reachable } else { Destination::Refused },
+        })
     }
 
     fn signal_frame_size() -> usize {
@@ -417,16 +422,45 @@ mod tests {
         assert_eq!(now.rflags & 0x0020_0000_u64.wrapping_sub(1) & 0x0002_3000, 0, "neither VM nor IOPL");
         assert_ne!(now.rflags & 0x200, 0, "interrupts stay enabled");
         assert!(now.is_user());
-        for (cs, ss, rip) in [(0x10, 0x2b, 0), (0x33, 0x18, 0), (0x23, 0x2b, 0), (0x33, 0x2b, 1 << 47)] {
+        for (cs, ss) in [(0x10, 0x2b), (0x33, 0x18), (0x23, 0x2b)] {
             let mut hostile = good;
-            (hostile.machine.cs, hostile.machine.ss, hostile.machine.rip) = (cs, ss, rip);
-            assert_eq!(restore(&mut TrapFrame::default(), &hostile), Err(UserFault), "{cs:#x} {ss:#x} {rip:#x}");
+            (hostile.machine.cs, hostile.machine.ss) = (cs, ss);
+            assert_eq!(restore(&mut TrapFrame::default(), &hostile), Err(UserFault), "{cs:#x} {ss:#x}");
         }
         let mut lenient = good;
         (lenient.head.flags, lenient.machine.ss) = (0, 0);
         let mut now = TrapFrame::default();
         assert_eq!(restore(&mut now, &lenient), Ok(()));
         assert_eq!(now.ss, u64::from(USER_DATA_SELECTOR));
+    }
+
+    #[test]
+    fn flags_that_the_frame_does_not_choose_stay() {
+        const NESTED_TASK: u64 = 0x4000;
+        let placement = Placement { frame: 0x8000, extended_state: 0 };
+        let mut context = frame_for(&registers(), &delivery(), placement, true).context;
+        context.machine.flags = 0x40;
+        let mut now = TrapFrame { rflags: 0x202 | NESTED_TASK | 1, ..TrapFrame::default() };
+        restore(&mut now, &context).unwrap();
+        assert_eq!(now.rflags, 0x242 | NESTED_TASK);
+    }
+
+    #[test]
+    fn an_address_that_the_cpu_refuses_comes_back_but_is_marked() {
+        let stack: &'static mut [u8] = Box::leak(vec![0u8; 16384].into_boxed_slice());
+        let top = stack.as_ptr().addr() as u64 + 16384;
+        for (rip, destination) in [
+            (0x7fff_ffff_ffff, Destination::Reachable),
+            (1 << 47, Destination::Refused),
+            (0xffff_7fff_ffff_ffff, Destination::Refused),
+            (0xffff_8000_0000_0000, Destination::Reachable),
+        ] {
+            let mut now = TrapFrame { rsp: top, rip, ..registers() };
+            now.push_signal(&delivery()).unwrap();
+            now.rsp += 8;
+            assert_eq!(now.pop_signal().map(|saved| saved.destination), Ok(destination), "{rip:#x}");
+            assert_eq!(now.rip, rip);
+        }
     }
 
     #[test]

@@ -29,8 +29,6 @@ pub const USER_CODE_SELECTOR: u16 = 0x33;
 /// The task-state segment.
 pub const TASK_STATE_SELECTOR: u16 = 0x40;
 
-/// Flags that user mode may choose through `sigreturn` and the like: CF PF AF ZF SF TF DF OF RF AC, as on Linux.
-pub const USER_FLAGS: u64 = 0x0005_0dd5;
 /// Interrupts enabled and the bit that is always set.
 pub const FIXED_USER_FLAGS: u64 = 0x202;
 
@@ -66,13 +64,6 @@ pub struct TrapFrame {
 }
 
 const _: () = assert!(size_of::<TrapFrame>() == 22 * 8);
-
-impl TrapFrame {
-    /// Replaces the flags by those of `flags` that user mode may choose.
-    pub fn set_user_flags(&mut self, flags: u64) {
-        self.rflags = (flags & USER_FLAGS) | FIXED_USER_FLAGS;
-    }
-}
 
 impl core::fmt::Display for TrapFrame {
     /// All registers, four lines.
@@ -164,16 +155,5 @@ mod tests {
         assert_eq!((frame.rip, frame.rax), (0x1000, 34));
         frame.forget_system_call();
         assert_eq!(frame.system_call_number(), None);
-    }
-
-    #[test]
-    fn user_flags_never_reach_the_privileged_bits() {
-        let mut frame = TrapFrame::for_program(VirtualAddress::new(1), VirtualAddress::new(2));
-        frame.set_user_flags(u64::MAX);
-        assert_eq!(frame.rflags & 0x0002_3000, 0, "no IOPL, no VM");
-        assert_ne!(frame.rflags & 0x200, 0);
-        frame.set_user_flags(0);
-        assert_eq!(frame.rflags, FIXED_USER_FLAGS);
-        assert!(frame.is_user());
     }
 }

@@ -9,7 +9,7 @@ mod inode;
 mod memfd;
 mod options;
 
-pub use inode::{TmpfsInode, set_times};
+pub use inode::{TmpfsInode, seal, set_times};
 pub use memfd::{Sealing, create_memfd};
 pub use options::MountOptions;
 

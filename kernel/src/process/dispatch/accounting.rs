@@ -96,7 +96,12 @@ pub struct CpuTimes {
 pub fn cpu_times(cpu: u32) -> CpuTimes {
     let cpu = cpu_state(cpu);
     let ticks = |count: &AtomicU64| Nanoseconds(count.load(Relaxed) * Nanoseconds::TICK.0);
-    let idle = cpu.idle_thread().map_or(0, runtime);
+    // The idle thread counts as running for good, so its present turn is one only while the CPU has nothing else.
+    let scheduler = cpu.scheduler.lock();
+    let present =
+        if scheduler.current().is_none() { Current::now().0.saturating_sub(cpu.switched_at.load(Relaxed)) } else { 0 };
+    let idle = cpu.idle_thread().map_or(0, |thread| thread.runtime.load(Relaxed)) + present;
+    drop(scheduler);
     CpuTimes {
         user: ticks(&cpu.user_ticks),
         nice: ticks(&cpu.nice_ticks),

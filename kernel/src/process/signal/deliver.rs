@@ -10,7 +10,7 @@ use super::number::{DefaultAction, Signal, SignalSet};
 use super::state::SignalState;
 use super::taken;
 use super::thread::{AlternateStack, SignalWork, ThreadSignals};
-use crate::arch::{Current, Machine, Registers, SignalDelivery, SignalFrame, SignalStack, TrapFrame};
+use crate::arch::{Current, Destination, Machine, Registers, SignalDelivery, SignalFrame, SignalStack, TrapFrame};
 use crate::base::{Errno, VirtualAddress};
 
 /// What is to happen to the thread.
@@ -181,12 +181,15 @@ fn push(
     frame.push_signal(&delivery)
 }
 
-/// `rt_sigreturn`: back to what was interrupted. The result register's value, or the error that makes the caller send SIGSEGV.
+/// `rt_sigreturn`: back to what was interrupted. An error, or a [`Destination::Refused`], makes the caller send SIGSEGV.
+///
+/// # Errors
+/// [`UserFault`](crate::arch::UserFault) when the frame is bad; the registers are unchanged then.
 pub fn return_from_handler(
     frame: &mut TrapFrame,
     thread: &ThreadSignals,
     state: &SignalState,
-) -> Result<u64, crate::arch::UserFault> {
+) -> Result<Destination, crate::arch::UserFault> {
     let saved = frame.pop_signal()?;
     thread.set_restart(super::Restart::None);
     state.set_mask(thread, SignalSet::from_bits(saved.mask));
@@ -196,5 +199,5 @@ pub fn return_from_handler(
         frame.stack_pointer().value(),
         AlternateStack { base: saved.stack.base, size: saved.stack.size, flags: saved.stack.flags },
     );
-    Ok(frame.result())
+    Ok(saved.destination)
 }

@@ -386,20 +386,44 @@ pub fn smaps(space: &AddressSpace) -> Vec<u8> {
     for area in space.areas(Detail::Usage) {
         write_area(&mut text, &area);
         write_usage(&mut text, area.range.length() >> 10, &[&area]);
-        text.extend_from_slice(b"THPeligible:    0\nVmFlags:");
-        for (flag, letters) in [
-            (AreaFlags::READ, " rd"),
-            (AreaFlags::WRITE, " wr"),
-            (AreaFlags::EXECUTE, " ex"),
-            (AreaFlags::SHARED, " sh"),
-        ] {
-            if area.flags.contains(flag) {
-                text.extend_from_slice(letters.as_bytes());
-            }
-        }
-        text.extend_from_slice(b" mr mw me ac \n");
+        text.extend_from_slice(b"THPeligible:    0\n");
+        write_area_flags(&mut text, area.flags);
     }
     text
+}
+
+/// The line `VmFlags`, in Linux's order.
+fn write_area_flags(text: &mut Vec<u8>, flags: AreaFlags) {
+    text.extend_from_slice(b"VmFlags: ");
+    for (flag, letters) in [
+        (AreaFlags::READ, "rd "),
+        (AreaFlags::WRITE, "wr "),
+        (AreaFlags::EXECUTE, "ex "),
+        // A shared mapping that can never be written is a private one to Linux.
+        (AreaFlags::SHARED | AreaFlags::MAY_WRITE, "sh "),
+        (AreaFlags::MAY_READ, "mr "),
+        (AreaFlags::MAY_WRITE, "mw "),
+        (AreaFlags::MAY_EXECUTE, "me "),
+        (AreaFlags::SHARED, "ms "),
+        (AreaFlags::GROWS_DOWN, "gd "),
+        (AreaFlags::LOCKED, "lo "),
+        (AreaFlags::SEQUENTIAL, "sr "),
+        (AreaFlags::RANDOM, "rr "),
+        (AreaFlags::DONT_FORK, "dc "),
+        (AreaFlags::SPECIAL, "de "),
+        (AreaFlags::ACCOUNTED, "ac "),
+        (AreaFlags::NO_RESERVE, "nr "),
+        (AreaFlags::WIPE_ON_FORK, "wf "),
+        (AreaFlags::DONT_DUMP, "dd "),
+        (AreaFlags::HUGE, "hg "),
+        (AreaFlags::NO_HUGE, "nh "),
+        (AreaFlags::MERGEABLE, "mg "),
+    ] {
+        if flags.contains(flag) {
+            text.extend_from_slice(letters.as_bytes());
+        }
+    }
+    text.push(b'\n');
 }
 
 /// `/proc/PID/smaps_rollup`: the sum over all areas.
@@ -533,6 +557,22 @@ fn read_memory(space: &AddressSpace, range: VirtualRange) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn flags_of_an_area_stand_in_linux_s_order() {
+        let line = |flags| {
+            let mut text = Vec::new();
+            write_area_flags(&mut text, flags);
+            text
+        };
+        let may = AreaFlags::MAY_READ | AreaFlags::MAY_WRITE | AreaFlags::MAY_EXECUTE;
+        let private = AreaFlags::READ | AreaFlags::WRITE | may | AreaFlags::ACCOUNTED;
+        assert_eq!(line(private), b"VmFlags: rd wr mr mw me ac \n");
+        let locked = private | AreaFlags::LOCKED | AreaFlags::LOCK_ON_FAULT | AreaFlags::DONT_DUMP;
+        assert_eq!(line(locked), b"VmFlags: rd wr mr mw me lo ac dd \n");
+        let sealed = AreaFlags::READ | AreaFlags::SHARED | AreaFlags::MAY_READ | AreaFlags::MAY_EXECUTE;
+        assert_eq!(line(sealed), b"VmFlags: rd mr me ms \n");
+    }
 
     #[test]
     fn cpu_lists_join_neighbours() {

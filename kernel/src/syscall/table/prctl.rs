@@ -11,7 +11,7 @@ crate::system_call_rows! {
     /// EINVAL: unknown option or argument. EPERM: not without the capability, or locked. EFAULT: memory.
     prctl { x86_64: 157, aarch64: 167, needs: Conditional(&[Capability::Setpcap, Capability::SysResource]), support: Partial("the options named; others EINVAL") } = prctl::prctl,
         (option: i32, second: u64, third: u64, fourth: u64, fifth: u64);
-    /// Sets and shows the thread pointer (ARCH_SET_FS, ARCH_GET_FS); ARCH_GET_CPUID.
+    /// Sets and shows the bases of fs, the thread pointer, and gs (ARCH_SET_FS, ARCH_GET_FS, ARCH_SET_GS, ARCH_GET_GS); ARCH_GET_CPUID.
     /// EINVAL: another code. EPERM: an address outside user space. ENODEV: CPUID cannot be made to fault. EFAULT: memory.
     arch_prctl { x86_64: 158, aarch64: none, needs: Nothing, support: Partial("no shadow stacks") } = prctl::arch_prctl,
         (code: i32, address: VirtualAddress);

@@ -17,6 +17,7 @@ pub(super) const CASES: &[Case] = &[
     ("processes/vfork-shares-memory", family::vfork),
     ("processes/exec-arguments", programs::exec_arguments),
     ("processes/exec-errors", programs::exec_errors),
+    ("processes/execveat", programs::execveat),
     ("processes/exec-script", programs::exec_script),
     ("processes/exec-closes-descriptors", programs::exec_closes),
     ("processes/hostile-elf", programs::hostile_elf),
@@ -37,6 +38,8 @@ pub(super) const CASES: &[Case] = &[
     ("processes/death-signal", family::death_signal),
     ("processes/uname", attributes::uname),
     ("processes/affinity", attributes::affinity),
+    ("processes/call-number-is-an-int", attributes::call_number),
+    ("processes/idle-time-only-grows", attributes::idle_time),
 ];
 
 fn flush() {

@@ -182,3 +182,24 @@ pub(super) fn auxiliary_vector() {
         unsafe { std::ffi::CStr::from_ptr(libc::getauxval(libc::AT_PLATFORM) as *const _) }.to_string_lossy()
     );
 }
+
+/// What `execveat` says without leaving the program.
+pub(super) fn execveat() {
+    let link = c"/tmp/conformance-link";
+    println!("{:?}", call!(symlink(c"/proc/self/exe".as_ptr(), link.as_ptr())));
+    let none = [std::ptr::null::<libc::c_char>()];
+    let attempt = |directory: i32, path: *const libc::c_char, flags: i32| {
+        println!("{:?}", raw!(libc::SYS_execveat, directory, path, none.as_ptr(), none.as_ptr(), flags));
+    };
+    for directory in [libc::AT_FDCWD, 99] {
+        attempt(directory, link.as_ptr(), libc::AT_SYMLINK_NOFOLLOW);
+        attempt(directory, c"/tmp".as_ptr(), 0);
+        attempt(directory, c"/tmp/none".as_ptr(), 0);
+        attempt(directory, c"none".as_ptr(), 0);
+        attempt(directory, c"".as_ptr(), libc::AT_EMPTY_PATH);
+        attempt(directory, c"".as_ptr(), 0);
+        attempt(directory, std::ptr::null(), libc::AT_EMPTY_PATH);
+        attempt(directory, c"/proc/self/exe".as_ptr(), 0xffff);
+    }
+    println!("{:?}", call!(unlink(link.as_ptr())));
+}
