@@ -218,7 +218,7 @@ pub fn rt_sigreturn(call: &mut Call<'_>) -> Result<u64> {
     match deliver::return_from_handler(call.frame, &call.thread.signals, &call.process.signals) {
         Ok(Destination::Reachable) => Ok(call.frame.result()),
         Ok(Destination::Refused) => {
-            send::force_segmentation_fault();
+            send::force(Signal::SIGSEGV, SignalInformation::from_kernel(Signal::SIGSEGV));
             Ok(call.frame.result())
         }
         Err(_) => {
