@@ -6,7 +6,9 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use crate::booted::{self, Setup, applets, conformance, endurance, faults, machines, sessions, user_programs};
+use crate::booted::{
+    self, Setup, applets, conformance, endurance, examples, faults, machines, sessions, user_programs,
+};
 use crate::census::{self, CensusOptions};
 use crate::docs::{self, DocsOptions};
 use crate::initramfs::Kernel;
@@ -143,8 +145,12 @@ fn jobs(options: &TestOptions, architecture: Architecture, filter: Option<&str>)
     jobs.extend(conformance::jobs(architecture, filter)?);
     jobs.extend(user_programs::jobs(architecture, filter)?);
     let endurance = [endurance::hostile(architecture, options.hostile_calls)?, endurance::boots(options.boots)];
-    let single =
-        endurance.into_iter().chain(sessions::jobs()).chain(faults::jobs()).chain(machines::jobs(architecture));
+    let single = endurance
+        .into_iter()
+        .chain(sessions::jobs())
+        .chain(faults::jobs())
+        .chain(examples::jobs())
+        .chain(machines::jobs(architecture));
     jobs.extend(single.filter(|job| filter.is_none_or(|word| job.name.contains(word))));
     Ok(jobs)
 }
