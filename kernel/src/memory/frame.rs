@@ -30,7 +30,7 @@ impl Frame {
         }
         let descriptor = allocate()?;
         #[cfg(test)]
-        super::frame_ledger::took(descriptor.order());
+        super::frame_ledger::took(descriptor);
         Some(Self { descriptor })
     }
     /// A frame with undefined content. `None` when memory is out.
@@ -138,7 +138,7 @@ impl Frame {
         let this = ManuallyDrop::new(self);
         if this.descriptor.take_reference() {
             #[cfg(test)]
-            super::frame_ledger::gave(this.descriptor.order());
+            super::frame_ledger::gave(this.descriptor);
             allocator::free_zeroed_descriptor(this.descriptor);
         }
     }
@@ -224,7 +224,7 @@ impl Drop for Frame {
     fn drop(&mut self) {
         if self.descriptor.take_reference() {
             #[cfg(test)]
-            super::frame_ledger::gave(self.descriptor.order());
+            super::frame_ledger::gave(self.descriptor);
             allocator::free_descriptor(self.descriptor);
         }
     }

@@ -1,12 +1,21 @@
 //! For tests: what the running host thread holds of physical memory, and allocations that fail on demand.
 //!
-//! Tests run side by side, each on a host thread of its own, so the machine's totals say nothing about one of them; this does, for
-//! frames that are taken and given back on one thread. Top tables that are kept for reuse count as given back.
+//! Tests run side by side, each on a host thread of its own, so the machine's totals say nothing about one of them; this does. A frame
+//! counts for the thread that took it, whoever gives it back: a test that cuts a file off visits all address spaces, and may be the last to hold
+//! one that its own test has dropped. Top tables that are kept for reuse count as given back.
 
+use super::frame_descriptor::FrameDescriptor;
 use std::cell::Cell;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Whose each frame (by its descriptor's address) is.
+static OWNERS: Mutex<Option<HashMap<usize, Arc<AtomicI64>>>> = Mutex::new(None);
 
 std::thread_local! {
-    static HELD: Cell<i64> = const { Cell::new(0) };
+    static HELD: Arc<AtomicI64> = Arc::new(AtomicI64::new(0));
     static LEFT: Cell<Option<u64>> = const { Cell::new(None) };
     static LASTING: Cell<bool> = const { Cell::new(false) };
     static REFUSED: Cell<u64> = const { Cell::new(0) };
@@ -21,10 +30,32 @@ pub enum Shortage {
     Lasting,
 }
 
-/// Frames that this thread has taken and not given back.
+/// Frames that this thread has taken and that nobody has given back.
 #[must_use]
 pub fn held() -> i64 {
-    HELD.get()
+    HELD.with(|held| held.load(SeqCst))
+}
+
+/// The same, once other threads have let go of what they hold of this one's.
+#[must_use]
+pub fn held_when_quiet() -> i64 {
+    loop {
+        let before = held();
+        std::thread::sleep(Duration::from_millis(30));
+        if held() == before {
+            return before;
+        }
+    }
+}
+
+/// The same, after waiting for it to come to `expected` while other threads let go of what was this one's.
+#[must_use]
+pub fn held_at_last(expected: i64) -> i64 {
+    let end = Instant::now() + Duration::from_secs(10);
+    while held() != expected && Instant::now() < end {
+        std::thread::yield_now();
+    }
+    held()
 }
 
 /// Runs `work` while this thread's allocation number `number` (from 0) fails, or all from that on. Gives its result and how many failed.
@@ -55,12 +86,21 @@ pub(super) fn may_take() -> bool {
     }
 }
 
-/// A block of 2^`order` frames was taken.
-pub(super) fn took(order: u8) {
-    HELD.set(HELD.get() + (1 << order));
+fn owners<T>(work: impl FnOnce(&mut HashMap<usize, Arc<AtomicI64>>) -> T) -> T {
+    work(OWNERS.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default())
+}
+
+/// A frame or block was taken.
+pub(super) fn took(frame: &'static FrameDescriptor) {
+    // A thread that is ending counts nothing any more.
+    let Ok(held) = HELD.try_with(Arc::clone) else { return };
+    held.fetch_add(1 << frame.order(), SeqCst);
+    owners(|owners| owners.insert(core::ptr::from_ref(frame).addr(), held));
 }
 
 /// It was given back.
-pub(super) fn gave(order: u8) {
-    HELD.set(HELD.get() - (1 << order));
+pub(super) fn gave(frame: &'static FrameDescriptor) {
+    if let Some(held) = owners(|owners| owners.remove(&core::ptr::from_ref(frame).addr())) {
+        held.fetch_sub(1 << frame.order(), SeqCst);
+    }
 }

@@ -157,7 +157,7 @@ pub(super) fn new_root<F: Format>() -> Option<Frame> {
     let mut state = KERNEL.lock();
     if let Some(root) = state.spare_roots.pop() {
         #[cfg(test)]
-        super::super::frame_ledger::took(0);
+        super::super::frame_ledger::took(root.descriptor());
         return Some(root);
     }
     state.mapper().ok()?;
@@ -179,10 +179,12 @@ pub(super) fn free_root<F: Format>(root: Frame) {
         root.drop_zeroed();
         return;
     }
+    #[cfg(test)]
+    let descriptor = root.descriptor();
     let refused = KERNEL.lock().spare_roots.try_push(root).err();
     #[cfg(test)]
     if refused.is_none() {
-        super::super::frame_ledger::gave(0);
+        super::super::frame_ledger::gave(descriptor);
     }
     drop(refused);
 }
