@@ -20,8 +20,9 @@ use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// Bytes kept between the interrupt and the thread.
 const INPUT_BUFFER: usize = 256;
-/// How often the thread looks by itself.
-const LOOK_INTERVAL: Nanoseconds = Nanoseconds::from_milliseconds(50);
+/// How soon the thread first looks by itself, and how seldom it comes to do so while nothing is typed: an idle machine sleeps.
+const FIRST_LOOK: Nanoseconds = Nanoseconds::from_milliseconds(50);
+const SELDOM: Nanoseconds = Nanoseconds::from_milliseconds(800);
 
 static TERMINAL: spin::Once<TerminalReference> = spin::Once::new();
 static INPUT: SpinLock<ArrayVec<u8, INPUT_BUFFER>, InterruptsDisabled> =
@@ -80,17 +81,22 @@ fn collect_input() {
 /// The kernel thread that feeds the terminal. Does not return.
 pub fn feed() {
     Current::enable_console_interrupt();
+    let mut interval = FIRST_LOOK;
     loop {
-        let deadline = (!INTERRUPTS_WORK.load(Relaxed)).then(|| Current::now().saturating_add(LOOK_INTERVAL));
+        let deadline = (!INTERRUPTS_WORK.load(Relaxed)).then(|| Current::now().saturating_add(interval));
         let taken = INPUT_ARRIVED.wait_until(deadline, Interruptible::No, || {
             let mut input = INPUT.lock();
             (!input.is_empty()).then(|| input.take())
         });
         match taken {
             Ok(bytes) => {
+                interval = FIRST_LOOK;
                 terminal().receive(&bytes);
             }
-            Err(_) => collect_input(),
+            Err(_) => {
+                interval = Nanoseconds(interval.0 * 2).min(SELDOM);
+                collect_input();
+            }
         }
     }
 }

@@ -204,7 +204,7 @@ pub fn execveat(
     let length = path.len();
     // An absolute path never looks at the descriptor, which may be anything.
     let directory = if path.first() == Some(&b'/') { Descriptor(WORKING_DIRECTORY) } else { directory };
-    let target = if directory.0 == WORKING_DIRECTORY && flags.0 & NO_FOLLOW == 0 {
+    let target = if directory.0 == WORKING_DIRECTORY && flags.0 & NO_FOLLOW == 0 && !path.is_empty() {
         Target::Path(path)
     } else {
         found_at(call, directory, &path, flags.0)?

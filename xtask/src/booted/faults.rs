@@ -12,20 +12,26 @@ use crate::qemu::{Outcome, TemporaryFile};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A word for `/proc/sys/kernel/ashlar_provoke`, and what the kernel says about it.
-const BUGS: [(&str, &str); 5] = [
-    ("panic", "provoked"),
-    ("wild-read", "kernel page fault: read"),
-    ("write-text", "kernel page fault: write"),
-    ("execute-data", "kernel page fault: fetch"),
-    ("stack-overflow", "kernel stack overflow"),
+/// A word for `/proc/sys/kernel/ashlar_provoke`, what the kernel says about it, and what its backtrace names.
+const BUGS: [(&str, &str, &str); 5] = [
+    ("panic", "provoked", DISPATCH),
+    ("wild-read", "kernel page fault: read", DISPATCH),
+    ("write-text", "kernel page fault: write", DISPATCH),
+    ("execute-data", "kernel page fault: fetch", DISPATCH),
+    // A backtrace of a full stack does not go back to where it began.
+    ("stack-overflow", "kernel stack overflow", "provoke::recurse"),
 ];
+
+/// Where every system call comes by.
+const DISPATCH: &str = "ashlar_kernel::syscall::dispatch";
 
 /// The jobs.
 pub fn jobs() -> Vec<Job> {
     let mut jobs: Vec<Job> = BUGS
         .into_iter()
-        .map(|(word, says)| Job::single(&format!("faults/{word}"), move |setup| one_ends(setup, word, says)))
+        .map(|(word, says, shows)| {
+            Job::single(&format!("faults/{word}"), move |setup| one_ends(setup, word, says, shows))
+        })
         .collect();
     jobs.push(Job::single("faults/locked-panic", |setup| {
         let script = "echo locked-panic > /proc/sys/kernel/ashlar_provoke; echo alive";
@@ -49,13 +55,13 @@ fn boot(setup: &Setup, script: &str, text: &str) -> Result<(String, Outcome)> {
     Ok((said, console.finish(PATIENCE)?))
 }
 
-fn one_ends(setup: &Setup, word: &str, says: &str) -> Result<()> {
+fn one_ends(setup: &Setup, word: &str, says: &str, shows: &str) -> Result<()> {
     if setup.system == Kernel::Linux {
         return Ok(()); // It has other ways to be provoked.
     }
     let script = format!(
         "sh -c 'echo {word} > /proc/sys/kernel/ashlar_provoke; echo went on'; [ $? -gt 128 ] || exit 9; \
-         dmesg | grep -q '{says}' || exit 8; dmesg | grep -q 'ashlar_kernel::syscall::dispatch' || exit 7; \
+         dmesg | grep -q '{says}' || exit 8; dmesg | grep -q '{shows}' || exit 7; \
          seq 100 | sort -rn | head -1 | sed s/^/alive-/"
     );
     let (said, ended) = boot(setup, &script, "alive-100")?;

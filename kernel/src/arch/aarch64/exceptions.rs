@@ -154,7 +154,9 @@ mod machine {
         Cause, ILL_ILLOPC, SI_KERNEL, SIGILL, SIGSEGV, Shown, UNDEFINED_CLASS, classify, exception,
         system_register_syndrome, untagged,
     };
-    use crate::arch::{Cpu, Mmu, PageFault, Registers, SerialConsole, TrapHandler, UserAccess, trap_handler};
+    use crate::arch::{
+        AccessKind, Cpu, Mmu, PageFault, Registers, SerialConsole, TrapHandler, UserAccess, trap_handler,
+    };
     use crate::base::VirtualAddress;
     use arrayvec::ArrayString;
     use core::fmt::Write;
@@ -267,7 +269,12 @@ mod machine {
         let mut text = ArrayString::<128>::new();
         let _ = match cause {
             Cause::PageFault { access, .. } => {
-                write!(text, "kernel page fault: {access:?} at {touched:#x} (syndrome {syndrome:#x})")
+                let what = match access {
+                    AccessKind::Read => "read",
+                    AccessKind::Write => "write",
+                    AccessKind::Execute => "fetch",
+                };
+                write!(text, "kernel page fault: {what} at {touched:#x} (syndrome {syndrome:#x})")
             }
             Cause::SystemRegister => write!(text, "system register (syndrome {syndrome:#x})"),
             Cause::Signal(name, ..) => write!(text, "{name} (syndrome {syndrome:#x}, address {touched:#x})"),
