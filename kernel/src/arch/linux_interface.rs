@@ -111,6 +111,12 @@ impl StatusLayout {
 }
 
 impl LinuxInterface {
+    /// Whether the flags of an `mmap` ask for a place in the lowest 2 GiB.
+    #[must_use]
+    pub const fn wants_low(&self, flags: u64) -> bool {
+        flags & self.map_low != 0
+    }
+
     /// 64-bit x86.
     pub const X86_64: Self = Self {
         elf_machine: 62,

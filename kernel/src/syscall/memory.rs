@@ -105,7 +105,7 @@ pub fn mmap(
         Placement::FixedNoReplace
     } else if flags & MAP_FIXED != 0 {
         Placement::Fixed
-    } else if flags & MAP_32BIT != 0 {
+    } else if Current::LINUX.wants_low(flags) {
         Placement::Low
     } else {
         Placement::Anywhere
