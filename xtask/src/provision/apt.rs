@@ -66,6 +66,13 @@ pub fn unpack(package: &str, architecture: Architecture) -> Result<PathBuf> {
     if complete.exists() {
         return Ok(tree);
     }
+    // Tests that boot side by side, or another xtask, may want it at the same time: one fetches, the others find it.
+    std::fs::create_dir_all(&base)?;
+    let turn = std::fs::File::create(base.join("lock"))?;
+    turn.lock()?;
+    if complete.exists() {
+        return Ok(tree);
+    }
     let state = PrivateState::new(&base, architecture)?;
     step(&format!("Downloading {package} for {}", architecture.debian()), || {
         state.update()?;
