@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 
 use crate::cpio::Archive;
 use crate::elf::{self, Program};
+use crate::feed::READY;
 use crate::progress::quietly;
 use crate::provision;
 use crate::target::Architecture;
@@ -17,8 +18,34 @@ use crate::usage;
 pub enum Job {
     /// An interactive shell on the console.
     Shell,
-    /// One program with its arguments; a name with a slash is a file of the host.
+    /// The same, whose keys [`crate::feed`] types.
+    FedShell,
+    /// One program with its arguments; a name with a slash is a file of the host. It has the console as process 1 has it.
     Program(Vec<String>),
+    /// The same joined with the user's own input and output, as `ssh` and `docker run` join a command.
+    Command(Vec<String>, Streams),
+}
+
+/// What a command of the user's reads and writes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Streams {
+    /// Its standard input.
+    pub input: Stream,
+    /// Its standard output and error.
+    pub output: Stream,
+}
+
+/// One of a command's streams.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Stream {
+    /// The console, as the controlling terminal.
+    Terminal,
+    /// A pipe: the user's is no terminal.
+    Pipe,
+    /// Nothing: `/dev/null`.
+    Null,
+    /// A file with this content, packed beside the program.
+    File(Vec<u8>),
 }
 
 /// Which kernel `/init` runs under, and so how it ends the machine.
@@ -98,13 +125,15 @@ fn applets(busybox: &Path, architecture: Architecture) -> Result<String> {
 pub fn for_job(architecture: Architecture, kernel: Kernel, job: &Job, terminal: &Terminal) -> Result<Vec<u8>> {
     let mut archive = base(architecture)?;
     let action = match job {
-        Job::Shell => shell_action(architecture),
-        Job::Program(words) => {
-            let mut words = words.clone();
-            if let Some(program) = words.first_mut().filter(|program| program.contains('/')) {
-                *program = pack(&mut archive, Path::new(program.as_str()), architecture)?;
+        Job::Shell => shell_action(architecture, ""),
+        Job::FedShell => shell_action(architecture, &say_ready()),
+        Job::Program(words) => program_action(&packed(&mut archive, words, architecture)?),
+        Job::Command(words, streams) => {
+            let words = packed(&mut archive, words, architecture)?;
+            if let Stream::File(content) = &streams.input {
+                archive.file(INPUT, 0o600, content);
             }
-            program_action(&words)
+            command_action(&words, streams, architecture)
         }
     };
     archive.file("init", 0o755, init_script(architecture, kernel, &action, terminal).as_bytes());
@@ -141,15 +170,69 @@ pub fn init_script(architecture: Architecture, kernel: Kernel, action: &str, ter
     )
 }
 
+/// Sets `tty` to the serial line.
+fn find_terminal(architecture: Architecture) -> String {
+    format!("tty=/dev/{}\n[ -c $tty ] || tty=/dev/console\n", architecture.serial_console())
+}
+
 /// A login shell that leads its own session on the serial line; its status is the machine's.
-fn shell_action(architecture: Architecture) -> String {
-    let tty = format!("/dev/{}", architecture.serial_console());
+fn shell_action(architecture: Architecture, first: &str) -> String {
     format!(
-        "tty={tty}\n\
-         [ -c $tty ] || tty=/dev/console\n\
-         export PS1='ashlar:\\w# '\n\
-         setsid -c sh <$tty >$tty 2>&1"
+        "{}export PS1='ashlar:\\w# '\n\
+         {first}setsid -c sh <$tty >$tty 2>&1",
+        find_terminal(architecture),
     )
+}
+
+/// Tells [`crate::feed`] that somebody listens.
+fn say_ready() -> String {
+    format!("printf '\\{:03o}' >$tty\n", READY)
+}
+
+/// Where a command's standard input is, without the slash: a pipe or a file.
+const INPUT: &str = "run/input";
+
+/// A command that leads its own session on the serial line, with pipes in the place of what is no terminal of the user's.
+fn command_action(words: &[String], streams: &Streams, architecture: Architecture) -> String {
+    let mut script = find_terminal(architecture);
+    let mut settings = Vec::new();
+    let (mut output, mut end) = (">$tty", "");
+    if streams.output == Stream::Pipe {
+        // No carriage returns. A process that the command has left may keep the pipe: it is waited for a second at most.
+        settings.push("-opost");
+        // What the shell says of the command (`Killed`) takes the same way, or it would come too early.
+        script += "mkfifo /run/output\ncat </run/output >$tty &\ncopier=$!\nexec 2>/run/output\n";
+        output = ">&2";
+        end = "\nstatus=$?\nexec 2>/dev/null\n(sleep 1; kill $copier) &\nwait $copier\n(exit $status)";
+    }
+    let input = match streams.input {
+        Stream::Terminal => "<$tty".to_owned(),
+        Stream::Null => "</dev/null".to_owned(),
+        Stream::File(_) => format!("</{INPUT}"),
+        Stream::Pipe => {
+            // What has a meaning of its own still is quoted by the other end.
+            settings.push("-echo -isig -ixon -ixoff -icrnl");
+            format!("</{INPUT}")
+        }
+    };
+    if !settings.is_empty() {
+        script += &format!("stty {} <$tty\n", settings.join(" "));
+    }
+    if streams.input == Stream::Pipe {
+        script += &format!("mkfifo /{INPUT}\ncat <$tty >/{INPUT} 2>/dev/null &\n{}", say_ready());
+    }
+    // A command without a terminal leads a session all the same, but has no controlling terminal.
+    let leader = if streams.input == Stream::Terminal { "setsid -c" } else { "setsid" };
+    script + &format!("{leader} {} {input} {output} 2>&1{end}", program_action(words))
+}
+
+/// The words, their first one packed where it is a file of the host.
+fn packed(archive: &mut Archive, words: &[String], architecture: Architecture) -> Result<Vec<String>> {
+    let mut words = words.to_vec();
+    if let Some(program) = words.first_mut().filter(|program| program.contains('/')) {
+        *program = pack(archive, Path::new(program.as_str()), architecture)?;
+    }
+    Ok(words)
 }
 
 fn program_action(words: &[String]) -> String {

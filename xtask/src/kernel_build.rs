@@ -29,9 +29,6 @@ pub fn cargo(action: &str, architecture: Architecture) -> Result<Command> {
         command.env(variable, linker()?);
     }
     command.args(["--target", target]);
-    if !std::io::stderr().is_terminal() {
-        command.arg("--quiet");
-    }
     Ok(command)
 }
 
@@ -51,11 +48,18 @@ pub fn build(architecture: Architecture, profile: Profile) -> Result<Built> {
     if profile == Profile::Release {
         command.arg("--release");
     }
+    let built = workspace::target().join(architecture.bare_target()).join(profile.folder()).join("ashlar");
+    if !std::io::stderr().is_terminal() {
+        let first = if built.exists() { "" } else { "; the first time that takes some minutes" };
+        eprintln!("xtask: Building the kernel{first}");
+        if built.exists() {
+            command.arg("--quiet");
+        }
+    }
     let status = command.stdin(Stdio::null()).status().context("cannot run cargo")?;
     if !status.success() {
         bail!("the kernel does not build");
     }
-    let built = workspace::target().join(architecture.bare_target()).join(profile.folder()).join("ashlar");
     let folder = workspace::products(architecture)?;
     let products = |suffix: &str| Built {
         program: folder.join(format!("ashlar{suffix}")),

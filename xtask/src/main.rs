@@ -11,6 +11,7 @@ mod docs;
 mod elf;
 mod elf_writer;
 mod failure;
+mod feed;
 mod image;
 mod initramfs;
 mod kernel_build;

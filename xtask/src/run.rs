@@ -1,5 +1,6 @@
 //! `cargo xtask run`: build, boot, and be the machine's terminal.
 
+use std::io::{IsTerminal, Read};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,7 +8,8 @@ use anyhow::{Context, Result};
 use clap::Args;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 
-use crate::initramfs::{self, Job, Kernel, Terminal};
+use crate::feed::{Feed, Manner};
+use crate::initramfs::{self, Job, Kernel, Stream, Streams, Terminal};
 use crate::qemu::{Accelerator, Clock, Configuration, Debugger, Outcome, Serial, TemporaryFile};
 use crate::target::{Architecture, Board, Profile};
 use crate::{kernel_build, kvm, provision, usage, workspace};
@@ -107,15 +109,20 @@ pub fn run(options: &RunOptions) -> Result<u8> {
     let architecture = options.arch;
     let system = if options.linux { Kernel::Linux } else { Kernel::Ashlar };
     let interactive = options.program.is_empty();
-    let content = match &options.initrd {
-        Some(file) => match std::fs::read(file) {
+    let job = match (&options.initrd, interactive) {
+        (Some(_), _) => None,
+        (None, false) => Some(Job::Command(options.program.clone(), streams()?)),
+        (None, true) if std::io::stdin().is_terminal() => Some(Job::Shell),
+        (None, true) => Some(Job::FedShell),
+    };
+    let manner = manner(job.as_ref());
+    let content = match (&options.initrd, job) {
+        (Some(file), _) => match std::fs::read(file) {
             Ok(content) => content,
             Err(error) => usage!("cannot read {}: {error}", file.display()),
         },
-        None => {
-            let job = if interactive { Job::Shell } else { Job::Program(options.program.clone()) };
-            initramfs::for_job(architecture, system, &job, &terminal())?
-        }
+        (None, Some(job)) => initramfs::for_job(architecture, system, &job, &terminal())?,
+        (None, None) => Vec::new(),
     };
     let board = board(options)?;
     if options.kvm && Architecture::host() != Some(architecture) {
@@ -145,7 +152,7 @@ pub fn run(options: &RunOptions) -> Result<u8> {
         accelerator: accelerator(options),
         clock: if options.icount { Clock::Counted } else { Clock::Real },
         debugger: if options.gdb { Debugger::Wait } else { Debugger::None },
-        serial: Serial::User,
+        serial: if manner.is_some() { Serial::Pipes } else { Serial::User },
         extra: Vec::new(),
     };
     if options.gdb {
@@ -156,8 +163,13 @@ pub fn run(options: &RunOptions) -> Result<u8> {
         eprintln!("xtask: `exit` ends the machine; Ctrl-A X kills it, Ctrl-A C is QEMU's monitor");
     }
     let saved = SavedTerminal::save();
-    let outcome = configuration.start()?.wait(options.timeout.map(Duration::from_secs));
+    let mut emulator = configuration.start()?;
+    let feed = manner.map(|manner| Feed::start(&mut emulator, manner)).transpose()?;
+    let outcome = emulator.wait(options.timeout.map(Duration::from_secs));
     drop(saved);
+    if let Some(feed) = feed {
+        feed.finish()?;
+    }
     match outcome? {
         Outcome::Exited(status) => Ok(status),
         Outcome::PoweredOff => Ok(0),
@@ -177,6 +189,47 @@ pub fn run(options: &RunOptions) -> Result<u8> {
 fn accelerator(options: &RunOptions) -> Accelerator {
     let emulated = options.no_kvm || options.icount || options.cpu.is_some();
     if options.kvm || (!emulated && kvm::is_fast(options.arch)) { Accelerator::Kvm } else { Accelerator::Emulated }
+}
+
+/// The largest input file that is packed; of a larger one the machine would have to keep two copies.
+const LARGEST_PACKED: u64 = 64 << 20;
+
+/// What the user's input and output are to a command.
+fn streams() -> Result<Streams> {
+    let output = if std::io::stdout().is_terminal() { Stream::Terminal } else { Stream::Pipe };
+    let input = rustix::stdio::stdin();
+    let kind = rustix::fs::fstat(input).map(|stat| (rustix::fs::FileType::from_raw_mode(stat.st_mode), stat.st_size));
+    let input = match kind {
+        _ if std::io::stdin().is_terminal() => Stream::Terminal,
+        _ if is_null(input) => Stream::Null,
+        Ok((rustix::fs::FileType::RegularFile, size))
+            if u64::try_from(size).is_ok_and(|size| size <= LARGEST_PACKED) =>
+        {
+            let mut content = Vec::new();
+            std::io::stdin().read_to_end(&mut content).context("cannot read the standard input")?;
+            Stream::File(content)
+        }
+        _ => Stream::Pipe,
+    };
+    Ok(Streams { input, output })
+}
+
+/// Whether that is `/dev/null`.
+fn is_null(file: std::os::fd::BorrowedFd<'_>) -> bool {
+    rustix::fs::fstat(file).is_ok_and(|stat| {
+        rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::CharacterDevice
+            && rustix::fs::stat("/dev/null").is_ok_and(|null| null.st_rdev == stat.st_rdev)
+    })
+}
+
+/// How the user's input is typed to `job`, where QEMU does not take it from a terminal itself. What a user's own initramfs starts does
+/// not say when it listens: there the input goes to QEMU as it is.
+fn manner(job: Option<&Job>) -> Option<Manner> {
+    match job {
+        Some(Job::FedShell) => Some(Manner::Keys),
+        Some(Job::Command(_, streams)) if streams.input == Stream::Pipe => Some(Manner::Data),
+        _ => None,
+    }
 }
 
 /// The board that was asked for, which must be one of the architecture.

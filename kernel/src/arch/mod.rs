@@ -467,8 +467,10 @@ pub trait SerialConsole {
     fn write_console(bytes: &[u8]);
     /// Takes a byte that has come in, if there is one.
     fn read_console() -> Option<u8>;
-    /// Lets the port interrupt when a byte comes in. Until then input waits in the port.
+    /// Lets the port interrupt when a byte comes in or is there. Until then input waits in the port.
     fn enable_console_interrupt();
+    /// Ends that: the kernel has no room, and what comes in waits in the port.
+    fn disable_console_interrupt();
 }
 
 /// Ending it.

@@ -1,8 +1,8 @@
 //! The serial console: `/dev/ttyS0` or what the machine calls it, `/dev/console` and `/dev/tty`.
 //!
 //! The machine's interrupt calls [`interrupt`], which moves what came in into a small buffer; a kernel thread
-//! ([`feed`]) hands it to the terminal, because what a key does (signals, echo) belongs into thread context. Output goes
-//! straight to the hardware. Until the first interrupt arrives the thread also looks by itself now and then, so that input works on a
+//! ([`feed`]) hands it to the terminal, because what a key does (signals, echo) belongs into thread context. Where a step has no room
+//! the one before waits, back to the hardware: nothing is lost on a line that can hold up its sender. Output goes straight to the hardware. Until the first interrupt arrives the thread also looks by itself now and then, so that input works on a
 //! machine whose serial interrupt does not.
 
 use super::terminal::file::{OpenedAs, TerminalFile};
@@ -63,16 +63,21 @@ pub fn interrupt(line: u32) -> bool {
     true
 }
 
-/// Empties the hardware's buffer into ours; what does not fit is lost, as on any overrun.
+/// Moves what the hardware has into our buffer. What does not fit stays there, and holds up the sender where the line can do that.
 fn collect_input() {
-    let mut arrived = false;
-    {
+    let arrived = {
         let mut input = INPUT.lock();
-        while let Some(byte) = Current::read_console() {
-            arrived = true;
-            let _ = input.try_push(byte);
+        while !input.is_full()
+            && let Some(byte) = Current::read_console()
+        {
+            input.push(byte);
         }
-    }
+        if input.is_full() {
+            // A line that is not lowered would interrupt without end. The thread enables it again.
+            Current::disable_console_interrupt();
+        }
+        !input.is_empty()
+    };
     if arrived {
         INPUT_ARRIVED.wake_one();
     }
@@ -91,7 +96,11 @@ pub fn feed() {
         match taken {
             Ok(bytes) => {
                 interval = FIRST_LOOK;
-                terminal().receive(&bytes);
+                if bytes.is_full() {
+                    Current::enable_console_interrupt();
+                    collect_input();
+                }
+                terminal().receive_all(&bytes);
             }
             Err(_) => {
                 interval = Nanoseconds(interval.0 * 2).min(SELDOM);

@@ -1,7 +1,7 @@
 //! The transcripts of `README.md` and `kernel/examples/demo.md`, executed as a reader would.
 //!
-//! In a block marked `console`, a line that starts with `$ cargo xtask` is a command and what follows is what it prints; a line `...` stands
-//! for any lines. `$ echo $?` is followed by the status of the command before.
+//! In a block marked `console`, a line that starts with `$ ` is a command, with `cargo xtask` in it, and what follows is what it prints; a line
+//! `...` stands for any lines. `$ echo $?` is followed by the status of the command before.
 
 use std::process::{Command, Stdio};
 
@@ -73,13 +73,14 @@ fn parse(text: &str) -> Result<Vec<Example>> {
 
 /// Runs the command with this very tool in the place of `cargo xtask`.
 fn execute(example: &Example) -> Result<()> {
-    let Some(words) = example.command.strip_prefix("cargo xtask ") else {
+    if !example.command.contains("cargo xtask ") {
         bail!("not a command of this tool: {}", example.command);
-    };
+    }
+    let command = example.command.replacen("cargo xtask", "\"$0\"", 1);
     let tool = std::env::current_exe().context("where is this tool?")?;
     let output = Command::new("sh")
         .current_dir(workspace::root())
-        .args(["-c", &format!("exec \"$0\" {words}")])
+        .args(["-c", &command])
         .arg(tool)
         .stdin(Stdio::null())
         .stderr(Stdio::null())

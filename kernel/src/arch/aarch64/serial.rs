@@ -88,4 +88,7 @@ impl SerialConsole for Aarch64 {
     fn enable_console_interrupt() {
         write(INTERRUPT_MASK, RECEIVE_INTERRUPTS);
     }
+    fn disable_console_interrupt() {
+        write(INTERRUPT_MASK, 0);
+    }
 }

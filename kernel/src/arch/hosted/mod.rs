@@ -278,6 +278,7 @@ impl SerialConsole for Hosted {
         None
     }
     fn enable_console_interrupt() {}
+    fn disable_console_interrupt() {}
 }
 
 impl super::SharedObject for Hosted {}

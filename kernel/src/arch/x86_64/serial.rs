@@ -66,4 +66,8 @@ impl SerialConsole for X86_64 {
         // SAFETY: COM1's registers.
         unsafe { port::write_u8(INTERRUPT_ENABLE, 0x01) };
     }
+    fn disable_console_interrupt() {
+        // SAFETY: COM1's registers.
+        unsafe { port::write_u8(INTERRUPT_ENABLE, 0x00) };
+    }
 }

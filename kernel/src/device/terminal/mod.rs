@@ -215,8 +215,8 @@ impl Terminal {
         }
     }
 
-    /// Takes what arrived from the line: edits, echoes, sends signals, wakes readers. Bytes for which there is no room are dropped on
-    /// a serial line and kept for a while on a pseudo terminal. Gives how many were taken.
+    /// Takes what arrived from the line: edits, echoes, sends signals, wakes readers. Bytes for which there is no room are kept for a
+    /// while on a pseudo terminal, and left to the caller on a serial line. Gives how many were taken.
     pub fn receive(&self, bytes: &[u8]) -> usize {
         let mut taken = bytes.len();
         let mut wakes = Wakes::default();
@@ -228,6 +228,8 @@ impl Terminal {
                     let rest = bytes.get(index..).unwrap_or(&[]);
                     state.pending.extend(rest.iter().take(room));
                     taken = index + rest.len().min(room);
+                } else {
+                    taken = index;
                 }
                 break;
             }

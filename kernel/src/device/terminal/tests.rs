@@ -227,14 +227,34 @@ fn stopped_output_keeps_writers_and_echo_back() {
     assert_eq!(read(&master, 10), Ok(b"abc".to_vec()));
 }
 
-#[test]
-fn the_console_outlives_a_hang_up() {
+/// A terminal on a serial line that nobody is at.
+fn serial() -> TerminalReference {
     struct Nowhere;
     impl SerialLine for Nowhere {
         fn transmit(&self, _bytes: &[u8]) {}
     }
-    let terminal =
-        Terminal::new(String::from("test"), DeviceNumber::new(4, 65), Termios::serial(9600), Backend::Serial(&Nowhere));
+    Terminal::new(String::from("test"), DeviceNumber::new(4, 65), Termios::serial(9600), Backend::Serial(&Nowhere))
+}
+
+#[test]
+fn a_serial_line_is_held_up_until_somebody_reads() {
+    let terminal = serial();
+    let file = TerminalFile::open(&terminal, OpenFlags::READ_WRITE, OpenedAs::Console).unwrap();
+    let file = OpenFile::anonymous(file, OpenFlags::READ_WRITE);
+    let bytes: Vec<u8> = (0..20_000u32).map(|number| if number % 50 == 49 { b'\n' } else { b'x' }).collect();
+    let taken = terminal.receive(&bytes);
+    assert!((4000..4096).contains(&taken), "{taken}");
+    std::thread::scope(|scope| {
+        scope.spawn(|| terminal.receive_all(&bytes[taken..]));
+        for line in bytes.chunks(50) {
+            assert_eq!(read(&file, 100).as_deref(), Ok(line));
+        }
+    });
+}
+
+#[test]
+fn the_console_outlives_a_hang_up() {
+    let terminal = serial();
     let open = |opened_as| {
         let file = TerminalFile::open(&terminal, OpenFlags::READ_WRITE, opened_as).unwrap();
         OpenFile::anonymous(file, OpenFlags::READ_WRITE | OpenFlags::NON_BLOCKING)

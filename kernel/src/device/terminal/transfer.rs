@@ -5,6 +5,7 @@
 
 use super::input_buffer::LineEnd;
 use super::job_control::{check_change, signal};
+use super::line_discipline::Room;
 use super::termios::{LocalFlags, Special};
 use super::{Terminal, Wakes, packet};
 use crate::arch::{Current, TimerHardware};
@@ -46,6 +47,22 @@ impl Terminal {
         generation.0.is_some_and(|opened| opened != self.generation.load(Relaxed))
     }
 
+    /// As [`Self::receive`] for a serial line, and waits until all is taken: until somebody reads what is there, or it is flushed.
+    pub(in crate::device) fn receive_all(&self, bytes: &[u8]) {
+        let mut left = bytes;
+        loop {
+            let taken = self.receive(left);
+            left = left.get(taken..).unwrap_or(&[]);
+            if left.is_empty() {
+                return;
+            }
+            // A kernel thread's wait has no other end.
+            let _ = self.master_writers.wait_until(None, Interruptible::No, || {
+                (self.state.lock().discipline.room() != Room::Full).then_some(())
+            });
+        }
+    }
+
     /// One attempt of a slave's read into `chunk`.
     fn try_read(&self, generation: Generation, chunk: &mut [u8], waiting: Waiting) -> Option<Found> {
         if self.is_hung_up(generation) {
@@ -61,6 +78,8 @@ impl Terminal {
             };
             self.drain_pending(&mut state, &mut wakes);
             self.transmit(&mut state);
+            // Whoever feeds a serial line waits as a master's writers do.
+            wakes.master_room |= !self.is_pty();
             Some(Found::Bytes(count, end))
         } else if state.master_closed {
             Some(Found::Failed(Errno::EIO))

@@ -1,6 +1,6 @@
 //! Opening FIFOs: `fifo(7)`'s rules about who waits for whom.
 
-use super::{Pipe, PipeEnd, Sides};
+use super::{Partners, Pipe, PipeEnd, Sides};
 use crate::base::{Errno, Result};
 use crate::fs::fifo::FifoOpener;
 use crate::fs::file::FileOperations;
@@ -55,26 +55,26 @@ pub(super) fn open(pipe: &Arc<Pipe>, flags: OpenFlags) -> Result<PipeEnd> {
         return Err(Errno::ENXIO);
     }
     // Closed again by its drop when the wait is interrupted.
-    let mut end = PipeEnd::new(pipe, sides);
+    let (mut end, partners) = PipeEnd::open(pipe, sides);
     pipe.openers.wake_all();
-    let (partners, openings) = {
-        let state = pipe.state.lock();
-        match sides {
-            Sides::READ => (state.writers, state.writer_openings),
-            _ => (state.readers, state.reader_openings),
-        }
-    };
-    if partners != 0 {
+    if partners.present != 0 || sides == Sides::READ | Sides::WRITE {
         return Ok(end);
     }
     if !waits {
-        end.writers_before = openings;
+        end.writers_before = partners.openings;
         return Ok(end);
     }
+    wait_for_partner(pipe, sides, partners)?;
+    Ok(end)
+}
+
+/// Waits until somebody has opened the other side since `partners` was taken. Who did may have closed it again: the one who waits is
+/// let in all the same.
+pub(super) fn wait_for_partner(pipe: &Pipe, sides: Sides, partners: Partners) -> Result<()> {
     pipe.openers.wait(|| {
         let state = pipe.state.lock();
         let now = if sides == Sides::READ { state.writer_openings } else { state.reader_openings };
-        (now != openings).then_some(())
+        (now != partners.openings).then_some(())
     })?;
-    Ok(end)
+    Ok(())
 }

@@ -296,10 +296,29 @@ pub struct PipeEnd {
     writers_before: u64,
 }
 
+/// Who had the other side open when an end was opened.
+#[derive(Clone, Copy, Debug)]
+struct Partners {
+    /// How many had.
+    present: u32,
+    /// How often it had been opened until then.
+    openings: u64,
+}
+
 impl PipeEnd {
     fn new(pipe: &Arc<Pipe>, sides: Sides) -> Self {
+        Self::open(pipe, sides).0
+    }
+
+    /// A new end, and who was at the other side at that very moment.
+    fn open(pipe: &Arc<Pipe>, sides: Sides) -> (Self, Partners) {
         let mut state = pipe.state.lock();
         let writers_before = 0;
+        let partners = if sides == Sides::READ {
+            Partners { present: state.writers, openings: state.writer_openings }
+        } else {
+            Partners { present: state.readers, openings: state.reader_openings }
+        };
         if sides.contains(Sides::READ) {
             state.readers += 1;
             state.reader_openings += 1;
@@ -309,7 +328,7 @@ impl PipeEnd {
             state.writer_openings += 1;
         }
         drop(state);
-        Self { pipe: pipe.clone(), sides, writers_before }
+        (Self { pipe: pipe.clone(), sides, writers_before }, partners)
     }
 
     /// The pipe.

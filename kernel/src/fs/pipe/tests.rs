@@ -96,6 +96,18 @@ fn a_long_write_and_its_reader_take_turns() {
 }
 
 #[test]
+fn a_partner_that_has_left_again_was_there() {
+    let pipe = Arc::new(Pipe::new(0, 0));
+    for (mine, other) in [(Sides::READ, OpenFlags::WRITE_ONLY), (Sides::WRITE, OpenFlags::empty())] {
+        let (end, partners) = PipeEnd::open(&pipe, mine);
+        // It runs as soon as it is woken, and is gone before the first one goes on.
+        drop(fifo::open(&pipe, other).unwrap());
+        fifo::wait_for_partner(&pipe, mine, partners).unwrap();
+        drop(end);
+    }
+}
+
+#[test]
 fn a_fifo_opens_when_both_sides_are_there() {
     let pipe = Arc::new(Pipe::new(0, 0));
     assert_eq!(fifo::open(&pipe, OpenFlags::WRITE_ONLY | OpenFlags::NON_BLOCKING).err(), Some(Errno::ENXIO));
