@@ -3,8 +3,9 @@
 //! Opening `ptmx` makes a [`Terminal`] whose other end is the master file. The slave is opened through devpts (or
 //! `TIOCGPTPEER`) by its number. When the master is closed the slave is hung up and its number is free again.
 
+use super::terminal::Side;
 use super::terminal::control::{self, request};
-use super::terminal::file::{OpenedAs, Side, TerminalFile};
+use super::terminal::file::{OpenedAs, TerminalFile};
 use super::terminal::termios::Termios;
 use super::terminal::{Backend, Terminal, TerminalReference};
 use crate::base::{Errno, Result};

@@ -18,11 +18,6 @@ fn file(call: &Call<'_>, descriptor: Descriptor) -> Result<Arc<OpenFile>> {
     call.thread.files().get(FileDescriptor(descriptor.0))
 }
 
-/// The identity of the caller's descriptors, to which its POSIX locks belong.
-pub(super) fn lock_owner(call: &Call<'_>) -> u64 {
-    Arc::as_ptr(&call.thread.files()).addr() as u64
-}
-
 /// `close(2)`.
 pub fn close(call: &mut Call<'_>, descriptor: Descriptor) -> Result<()> {
     let files = call.thread.files();

@@ -1,5 +1,6 @@
 //! From a number to a handler.
 
+use super::call::Call;
 use super::row::{Handler, Requirement, Support, SystemCall};
 use super::{table, trace};
 use crate::arch::{Architecture, Cpu, Current, Machine, Registers, TrapFrame};
@@ -7,26 +8,6 @@ use crate::base::{Errno, Result};
 use crate::process::{Process, Thread, call_trace};
 use crate::security::Capability;
 use alloc::sync::Arc;
-
-/// A system call under way: who made it and its registers.
-#[derive(Debug)]
-pub struct Call<'a> {
-    /// The calling thread.
-    pub thread: &'a Arc<Thread>,
-    /// Its process.
-    pub process: &'a Arc<Process>,
-    /// The saved user registers.
-    pub frame: &'a mut TrapFrame,
-}
-
-impl Call<'_> {
-    /// The six argument registers.
-    #[must_use]
-    #[inline]
-    pub fn arguments(&self) -> [u64; 6] {
-        self.frame.arguments()
-    }
-}
 
 /// What dispatch needs of a row, packed: 16 bytes, so that a look-up is a shift and two loads.
 #[derive(Clone, Copy)]

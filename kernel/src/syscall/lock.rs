@@ -7,6 +7,7 @@ use crate::fs::file::FileMode;
 use crate::fs::lock::{self, LockKind, LockOwner, Range, Wait};
 use crate::fs::{FileDescriptor, OpenFile};
 use crate::memory::user::UserPointer;
+use alloc::sync::Arc;
 use linux_raw_sys::general as linux;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -21,6 +22,11 @@ struct LockArgument {
     length: i64,
     pid: i32,
     padding_end: u32,
+}
+
+/// The identity of the caller's descriptors, to which its POSIX locks belong.
+fn lock_owner(call: &Call<'_>) -> u64 {
+    Arc::as_ptr(&call.thread.files()).addr() as u64
 }
 
 /// The bytes that a lock argument names: `length` 0 reaches to the end of all files, a negative one goes backwards.
@@ -60,7 +66,7 @@ pub(super) fn control(call: &Call<'_>, file: &OpenFile, command: u32, argument: 
     let owner = if is_description {
         LockOwner::Description(file.identity())
     } else {
-        LockOwner::Process { files: super::descriptor::lock_owner(call), pid: call.process.pid() }
+        LockOwner::Process { files: lock_owner(call), pid: call.process.pid() }
     };
     let range = range(file, &given)?;
     if matches!(command, linux::F_GETLK | linux::F_OFD_GETLK) {

@@ -2,7 +2,7 @@
 //! of errors.
 
 use super::argument::{Descriptor, Flags, LongFlags, PathPointer, ProcessIdentifier};
-use super::dispatch::Call;
+use super::call::Call;
 use crate::arch::{Current, Machine, Mmu};
 use crate::base::{Errno, PAGE_SIZE, Result, VirtualAddress, VirtualRange};
 use crate::fs::file::{FileMode, OpenFile};

@@ -16,6 +16,7 @@
 pub mod argument;
 pub mod clock;
 pub mod credential;
+pub mod call;
 pub mod dispatch;
 pub mod futex;
 pub mod limits;
@@ -47,5 +48,6 @@ pub mod timer;
 pub mod trace;
 
 pub use argument::{Argument, ArgumentKind, CallResult};
-pub use dispatch::{Call, dispatch};
+pub use call::Call;
+pub use dispatch::dispatch;
 pub use row::{ArgumentDescription, Handler, Requirement, Support, SystemCall};

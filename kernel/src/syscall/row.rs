@@ -17,7 +17,7 @@
 //! name; the documentation becomes its entry in `docs/SYSCALLS.md`.
 
 use super::argument::ArgumentKind;
-use super::dispatch::Call;
+use super::call::Call;
 use crate::base::Result;
 use crate::security::Capability;
 

@@ -4,7 +4,8 @@
 //! debug level with the target `trace`, so that `dmesg` shows them and a quiet console does not.
 
 use super::argument::ArgumentKind;
-use super::dispatch::{self, Call};
+use super::call::Call;
+use super::dispatch;
 use crate::arch::{Current, Registers, UserAccess};
 use crate::base::{Result, VirtualAddress};
 use crate::process::call_trace::{TraceTarget, target};

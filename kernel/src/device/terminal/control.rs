@@ -1,9 +1,8 @@
 //! `ioctl` on terminals (`ioctl_tty(2)`). A master's requests act on the slave's settings, as on Linux.
 
-use super::file::Side;
 use super::job_control::{self, check_change, signal};
 use super::termios::{InputFlags, Special, Termios, UserTermio, UserTermios, UserTermios2, WindowSize};
-use super::{Terminal, packet};
+use super::{Side, Terminal, packet};
 use crate::base::{Errno, Result, VirtualAddress};
 use crate::memory::user::UserPointer;
 use alloc::sync::Arc;

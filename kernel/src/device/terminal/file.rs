@@ -1,7 +1,7 @@
 //! Files open on a terminal.
 
 use super::transfer::Generation;
-use super::{Terminal, TerminalReference, control, job_control};
+use super::{Side, Terminal, TerminalReference, control, job_control};
 use crate::base::{Errno, Result};
 use crate::fs::file::{FileTraits, anonymous_metadata};
 use crate::fs::pipe::Waiting;
@@ -11,15 +11,6 @@ use crate::fs::{
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
-
-/// Which end of a terminal a file is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Side {
-    /// Where programs read and write.
-    Slave,
-    /// A pseudo terminal's other end.
-    Master,
-}
 
 /// A file open on a serial line or a slave.
 #[derive(Debug)]

@@ -105,6 +105,15 @@ pub struct State {
     pub locked: bool,
 }
 
+/// Which end of a terminal a file is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Side {
+    /// Where programs read and write.
+    Slave,
+    /// A pseudo terminal's other end.
+    Master,
+}
+
 /// A terminal.
 pub struct Terminal {
     number: DeviceNumber,

@@ -14,30 +14,29 @@
 pub mod arguments;
 pub mod elf;
 pub mod load;
+mod place;
+mod prepare;
 pub mod script;
 pub mod stack;
 
+pub use place::{Vdso, set_hardware_capabilities, set_vdso};
+pub use prepare::{Reachable, Target};
+
 use super::dispatch;
 use super::exit;
-use super::program::{DeniedWriters, Program};
+use super::program::Program;
 use super::signal::Ending;
 use super::thread::current_thread;
 use super::{ExitStatus, Process, Thread, table};
-use crate::arch::{
-    Current, ExtendedState, ExtendedStateOperations, Machine, Mmu, Registers, SharedObject, SignalFrame, TrapFrame,
-};
-use crate::base::{Errno, PAGE_SIZE, Result, VirtualAddress, VirtualRange};
+use crate::arch::{Current, ExtendedState, ExtendedStateOperations, Machine, Registers, SharedObject, TrapFrame};
+use crate::base::{Errno, PAGE_SIZE, Result, VirtualAddress};
 use crate::fs::file_table::close_file;
-use crate::fs::mount::MountFlags;
-use crate::fs::open::{open_checked, open_existing};
-use crate::fs::permission::{self, Access};
+use crate::fs::open::open_existing;
 use crate::fs::walk::{LookupFlags, Walker};
-use crate::fs::{FileType, Location, OpenFile, OpenFlags};
-use crate::memory::address_space::{AddressSpace, Layout, MapFlags, MapRequest, MapSource, MemoryLimits, ObjectSource};
-use crate::memory::area::Protection;
-use crate::memory::object::MemoryObject;
+use crate::fs::{OpenFile, OpenFlags};
+use crate::memory::address_space::{AddressSpace, MemoryLimits};
 use crate::memory::user::UserSlice;
-use crate::security::{Credentials, ExecIdentity, random};
+use crate::security::random;
 use crate::sync::Interruptible;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -45,77 +44,11 @@ use arguments::Strings;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use elf::{Image, Placement};
 use load::Executable;
-use spin::Once;
+use place::{auxiliary_vector, base_of, draw_places, layout, map_vdso};
+use prepare::{Prepared, prepare};
 use stack::{Contents, Stack};
 
 use super::resource_limits::Resource;
-
-/// How deep scripts may name scripts as their interpreters.
-const SCRIPT_DEPTH: usize = 5;
-/// `ADDR_NO_RANDOMIZE` of personality(2).
-const NO_RANDOMIZATION: u32 = 0x0004_0000;
-
-/// The shared object that the kernel maps into every program.
-pub struct Vdso {
-    /// Its pages, and the data pages that lie before it.
-    pub object: Arc<dyn MemoryObject>,
-    /// Bytes of data pages at the object's start: readable.
-    pub data_length: u64,
-    /// Bytes of the image after them: readable and executable.
-    pub image_length: u64,
-}
-
-static VDSO: Once<Vdso> = Once::new();
-static HARDWARE_CAPABILITIES: Once<[u64; 2]> = Once::new();
-
-/// Registers the vDSO.
-pub fn set_vdso(vdso: Vdso) {
-    VDSO.call_once(|| vdso);
-}
-
-/// Says what `AT_HWCAP` and `AT_HWCAP2` are on this machine.
-pub fn set_hardware_capabilities(capabilities: [u64; 2]) {
-    HARDWARE_CAPABILITIES.call_once(|| capabilities);
-}
-
-/// Which file to execute.
-#[derive(Debug)]
-pub enum Target {
-    /// This one, already found; `path` is what `AT_EXECFN` says.
-    Found {
-        /// Where it is.
-        location: Location,
-        /// Its name for the program.
-        path: Vec<u8>,
-        /// Whether the name leads to it after `execve` (it does not for a descriptor that is closed by it).
-        reachable: Reachable,
-    },
-    /// The one at this path.
-    Path(Vec<u8>),
-}
-
-/// See [`Target::Found`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Reachable {
-    /// It does.
-    Yes,
-    /// It does not.
-    No,
-}
-
-/// Everything that was found out before the point of no return.
-struct Prepared {
-    file: Arc<OpenFile>,
-    image: Image,
-    interpreter: Option<(Arc<OpenFile>, Image)>,
-    path: Vec<u8>,
-    arguments: Strings,
-    environment: Strings,
-    credentials: Credentials,
-    secure: bool,
-    /// Writers are kept out of these until the process has gone on to another program.
-    denied: Vec<DeniedWriters>,
-}
 
 /// Becomes the program `target` with these strings. On success `frame` has the registers that it starts with.
 ///
@@ -165,104 +98,6 @@ pub fn become_program(path: &[u8], arguments: &[&[u8]], environment: &[&[u8]]) -
     Ok(())
 }
 
-fn open_program(location: Location, credentials: &Credentials) -> Result<Arc<OpenFile>> {
-    if location.inode().header().file_type() != FileType::Regular {
-        return Err(Errno::EACCES);
-    }
-    permission::check_location(&location, credentials, Access::EXECUTE)?;
-    open_checked(location, OpenFlags::empty(), credentials)
-}
-
-fn find_program(thread: &Thread, path: &[u8], credentials: &Credentials) -> Result<Arc<OpenFile>> {
-    let context = thread.file_system();
-    let walker = Walker { context: &context, credentials };
-    open_program(walker.resolve(None, path, LookupFlags::FOLLOW)?, credentials)
-}
-
-fn prepare(thread: &Arc<Thread>, target: Target, mut arguments: Strings, environment: Strings) -> Result<Prepared> {
-    let credentials = thread.credentials();
-    if arguments.count() == 0 {
-        // A program without a name trips over itself; Linux gives it an empty one.
-        arguments.push(b"")?;
-    }
-    let (mut file, path, reachable) = match target {
-        Target::Path(path) => (find_program(thread, &path, &credentials)?, path, Reachable::Yes),
-        Target::Found { location, path, reachable } => (open_program(location, &credentials)?, path, reachable),
-    };
-    let mut denied = Vec::new();
-    denied.push(DeniedWriters::new(&file)?);
-    let mut script_path = path.clone();
-    let mut depth = 0;
-    let image = loop {
-        let head = load::read_head(&file)?;
-        let Some(line) = script::parse(&head)? else { break load::read_image(&file, &head)? };
-        depth += 1;
-        if depth > SCRIPT_DEPTH {
-            return Err(Errno::ELOOP);
-        }
-        if reachable == Reachable::No {
-            return Err(Errno::ENOENT);
-        }
-        match line.argument {
-            Some(argument) => arguments.replace_first(&[line.interpreter, argument, &script_path])?,
-            None => arguments.replace_first(&[line.interpreter, &script_path])?,
-        }
-        script_path = line.interpreter.to_vec();
-        file = find_program(thread, line.interpreter, &credentials)?;
-        denied.push(DeniedWriters::new(&file)?);
-    };
-    let interpreter = match image.interpreter {
-        Some((offset, length)) => Some(find_interpreter(thread, &file, offset, length, &credentials, &mut denied)?),
-        None => None,
-    };
-    let (credentials, secure) = credentials.prepare_exec(identity_of(&file));
-    Ok(Prepared { file, image, interpreter, path, arguments, environment, credentials, secure, denied })
-}
-
-fn find_interpreter(
-    thread: &Arc<Thread>,
-    file: &OpenFile,
-    offset: u64,
-    length: usize,
-    credentials: &Credentials,
-    denied: &mut Vec<DeniedWriters>,
-) -> Result<(Arc<OpenFile>, Image)> {
-    let name = load::read_exactly(file, offset, length)?;
-    let Some((0, name)) = name.split_last() else { return Err(Errno::ENOEXEC) };
-    let name = name.split(|byte| *byte == 0).next().unwrap_or(&[]);
-    let interpreter = find_program(thread, name, credentials)?;
-    denied.push(DeniedWriters::new(&interpreter)?);
-    let head = load::read_head(&interpreter)?;
-    if head.len() < elf::HEADER_SIZE {
-        return Err(Errno::EIO);
-    }
-    let image = load::read_image(&interpreter, &head).map_err(|error| match error {
-        Errno::ENOEXEC | Errno::EINVAL => Errno::ELIBBAD,
-        other => other,
-    })?;
-    Ok((interpreter, image))
-}
-
-/// The set-ID bits that count.
-fn identity_of(file: &OpenFile) -> ExecIdentity {
-    const SET_UID: u32 = 0o4000;
-    const SET_GID_AND_EXECUTE: u32 = 0o2010;
-    let mut identity = ExecIdentity::default();
-    if let Some(location) = file.location()
-        && !location.mount.flags().contains(MountFlags::NO_SET_UID)
-    {
-        let header = location.inode().header();
-        let mode = header.mode();
-        if mode & SET_UID != 0 {
-            identity.set_uid = Some(header.uid());
-        }
-        if mode & SET_GID_AND_EXECUTE == SET_GID_AND_EXECUTE {
-            identity.set_gid = Some(header.gid());
-        }
-    }
-    identity
-}
-
 /// The point of no return: the other threads end, and the caller takes the process's number.
 fn become_only_thread(thread: &Arc<Thread>) -> Result<()> {
     let process = thread.process();
@@ -298,41 +133,6 @@ fn become_only_thread(thread: &Arc<Thread>) -> Result<()> {
     Ok(())
 }
 
-/// The addresses that are drawn for a program.
-struct Places {
-    stack_end: VirtualAddress,
-    mmap_base: VirtualAddress,
-    dynamic_base: u64,
-}
-
-fn random_pages(bits: u32) -> u64 {
-    (random::number() & ((1 << bits) - 1)) * PAGE_SIZE as u64
-}
-
-fn draw_places(process: &Process, stack_limit: u64) -> Places {
-    const SMALLEST_GAP: u64 = 128 << 20;
-    const STACK_BITS: u32 = 22;
-    const MMAP_BITS: u32 = 28;
-    let user_end = Current::USER_END.value();
-    let draws = process.personality() & NO_RANDOMIZATION == 0;
-    let draw = |bits| if draws { random_pages(bits) } else { 0 };
-    let gap = stack_limit.clamp(SMALLEST_GAP, user_end / 6 * 5) + if draws { 17 << 30 } else { 2 << 20 };
-    let gap = gap.min(user_end / 6 * 5) & !(PAGE_SIZE as u64 - 1);
-    Places {
-        stack_end: VirtualAddress::new(user_end - draw(STACK_BITS)),
-        mmap_base: VirtualAddress::new(user_end - gap - draw(MMAP_BITS)),
-        dynamic_base: (user_end / 3 * 2 + draw(MMAP_BITS)) & !(PAGE_SIZE as u64 - 1),
-    }
-}
-
-/// Where the parts of an image go.
-fn base_of(image: &Image, wanted: u64) -> u64 {
-    match image.placement {
-        Placement::Fixed => image.first,
-        Placement::Relative => wanted & !(image.alignment - 1),
-    }
-}
-
 fn replace(thread: &Arc<Thread>, prepared: Prepared) -> Result<TrapFrame> {
     let process = thread.process();
     let space = AddressSpace::new().ok_or(Errno::ENOMEM)?;
@@ -356,7 +156,7 @@ fn replace(thread: &Arc<Thread>, prepared: Prepared) -> Result<TrapFrame> {
     };
     let bias = base.wrapping_sub(image.first);
     let interpreter_base = prepared.interpreter.as_ref().map(|(_, interpreter)| below(interpreter));
-    let vdso = VDSO.get();
+    let vdso = place::vdso();
     let vdso_base = vdso.map(|vdso| (top - vdso.data_length - vdso.image_length) & !(PAGE_SIZE as u64 - 1));
 
     let contents = Contents {
@@ -422,95 +222,6 @@ fn random_bytes() -> [u8; 16] {
     let mut bytes = [0; 16];
     random::fill(&mut bytes);
     bytes
-}
-
-fn auxiliary_vector(
-    prepared: &Prepared,
-    bias: u64,
-    entry: u64,
-    interpreter_base: Option<u64>,
-    vdso: Option<(u64, &Vdso)>,
-) -> Vec<[u64; 2]> {
-    let image = &prepared.image;
-    let credentials = &prepared.credentials;
-    let [capabilities, more_capabilities] = HARDWARE_CAPABILITIES.get().copied().unwrap_or_default();
-    let table = if image.table_address == 0 { 0 } else { image.table_address.wrapping_add(bias) };
-    let mut vector = Vec::with_capacity(24);
-    if let Some((base, vdso)) = vdso {
-        vector.push([stack::AT_SYSINFO_EHDR, base + vdso.data_length]);
-    }
-    vector.extend([
-        [stack::AT_MINSIGSTKSZ, <TrapFrame as SignalFrame>::signal_frame_size() as u64],
-        [stack::AT_HWCAP, capabilities],
-        [stack::AT_PAGESZ, PAGE_SIZE as u64],
-        [stack::AT_CLKTCK, 100],
-        [stack::AT_PHDR, table],
-        [stack::AT_PHENT, elf::PROGRAM_HEADER_SIZE as u64],
-        [stack::AT_PHNUM, u64::from(image.table_count)],
-        [stack::AT_BASE, interpreter_base.unwrap_or(0)],
-        [stack::AT_FLAGS, 0],
-        [stack::AT_ENTRY, entry],
-        [stack::AT_UID, u64::from(credentials.uid)],
-        [stack::AT_EUID, u64::from(credentials.euid)],
-        [stack::AT_GID, u64::from(credentials.gid)],
-        [stack::AT_EGID, u64::from(credentials.egid)],
-        [stack::AT_SECURE, u64::from(prepared.secure)],
-        [stack::AT_HWCAP2, more_capabilities],
-    ]);
-    vector
-}
-
-fn layout(
-    image: &Image,
-    bias: u64,
-    heap_base: Option<u64>,
-    places: &Places,
-    stack: &Stack,
-    process: &Process,
-) -> Layout {
-    const HEAP_BITS: u32 = 13;
-    let (mut code, mut data) = (VirtualRange::default(), VirtualRange::default());
-    for segment in &image.segments {
-        let start = VirtualAddress::new(segment.start.wrapping_add(bias));
-        let range = VirtualRange { start, end: start.offset(segment.file_size) };
-        if segment.flags & ::elf::abi::PF_X != 0 && code == VirtualRange::default() {
-            code = range;
-        }
-        data = range;
-    }
-    let mut heap = heap_base.unwrap_or_else(|| image.end.wrapping_add(bias));
-    if process.personality() & NO_RANDOMIZATION == 0 {
-        heap += random_pages(HEAP_BITS);
-    }
-    Layout {
-        mmap_base: places.mmap_base,
-        code,
-        data,
-        heap_start: VirtualAddress::new(heap),
-        stack_start: stack.pointer,
-        arguments: stack.arguments,
-        environment: stack.environment,
-        signal_return: VirtualAddress::default(),
-    }
-}
-
-fn map_vdso(space: &AddressSpace, vdso: &Vdso, base: u64) -> Result<()> {
-    let parts = [
-        (0, vdso.data_length, Protection::READ),
-        (vdso.data_length, vdso.image_length, Protection::READ | Protection::EXECUTE),
-    ];
-    for (offset, length, protection) in parts {
-        if length == 0 {
-            continue;
-        }
-        let source = ObjectSource { object: vdso.object.clone(), offset, maximum: protection };
-        let request = MapRequest::anonymous(length, protection)
-            .at(VirtualAddress::new(base + offset))
-            .of(MapSource::Private(source))
-            .with(MapFlags::SPECIAL);
-        space.map(&request)?;
-    }
-    Ok(())
 }
 
 /// Puts the new address space in the old one's place; what waits for the old one to be left hears of it.

@@ -1,5 +1,6 @@
 //! Signals of processes without a scheduler.
 
+use super::super::information::code;
 use super::*;
 
 fn process(threads: i32) -> (SignalState, Vec<Arc<ThreadSignals>>) {
