@@ -4,6 +4,7 @@
 //! each machine's entry file uses them. A field is written by its own CPU only, except [`CpuLocal::request_work`], which
 //! any CPU may call; that is why all are atomics with relaxed ordering: they compile to plain loads and stores.
 
+use super::ThreadHead;
 use crate::base::{CpuId, VirtualAddress};
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering::Relaxed};
 
@@ -13,14 +14,14 @@ use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering::
 pub struct CpuLocal {
     self_pointer: AtomicPtr<CpuLocal>,
     kernel_stack: AtomicU64,
-    user_stack_scratch: AtomicU64,
-    current_thread: AtomicPtr<()>,
+    entry_word: AtomicU64,
+    current_thread: AtomicPtr<ThreadHead>,
+    interrupts: AtomicU64,
     preemption_count: AtomicU32,
     need_reschedule: AtomicBool,
     work_pending: AtomicBool,
     in_interrupt: AtomicBool,
     identifier: AtomicU32,
-    interrupts: AtomicU64,
 }
 
 /// Byte offsets for assembly.
@@ -31,9 +32,9 @@ pub mod offset {
     pub const SELF_POINTER: usize = offset_of!(CpuLocal, self_pointer);
     /// The running thread's kernel stack top.
     pub const KERNEL_STACK: usize = offset_of!(CpuLocal, kernel_stack);
-    /// Where system-call entry parks the user stack pointer.
-    pub const USER_STACK_SCRATCH: usize = offset_of!(CpuLocal, user_stack_scratch);
-    /// The running thread.
+    /// A word of the entry code's own: x86_64 parks the user stack pointer there, AArch64 has the address of its system-call handler there.
+    pub const ENTRY_WORD: usize = offset_of!(CpuLocal, entry_word);
+    /// The running thread; behind the entry code's word.
     pub const CURRENT_THREAD: usize = offset_of!(CpuLocal, current_thread);
     /// The preemption count (32 bits).
     pub const PREEMPTION_COUNT: usize = offset_of!(CpuLocal, preemption_count);
@@ -50,14 +51,14 @@ impl CpuLocal {
         Self {
             self_pointer: AtomicPtr::new(core::ptr::null_mut()),
             kernel_stack: AtomicU64::new(0),
-            user_stack_scratch: AtomicU64::new(0),
+            entry_word: AtomicU64::new(0),
             current_thread: AtomicPtr::new(core::ptr::null_mut()),
+            interrupts: AtomicU64::new(0),
             preemption_count: AtomicU32::new(0),
             need_reschedule: AtomicBool::new(false),
             work_pending: AtomicBool::new(false),
             in_interrupt: AtomicBool::new(false),
             identifier: AtomicU32::new(id.0),
-            interrupts: AtomicU64::new(0),
         }
     }
     /// Stores the block's own address where the entry code finds it.
@@ -68,13 +69,17 @@ impl CpuLocal {
     pub fn id(&self) -> CpuId {
         CpuId(self.identifier.load(Relaxed))
     }
-    /// The running thread.
-    pub fn current_thread(&self) -> *const () {
+    /// For machines: the running thread. Others ask [`super::Cpu::current_thread`].
+    pub fn current_thread(&self) -> *const ThreadHead {
         self.current_thread.load(Relaxed)
     }
-    /// Sets the running thread; the scheduler's alone, at a switch.
-    pub fn set_current_thread(&self, thread: *const ()) {
+    /// For machines: [`super::Cpu::set_current_thread`].
+    pub fn set_current_thread(&self, thread: *const ThreadHead) {
         self.current_thread.store(thread.cast_mut(), Relaxed);
+    }
+    /// For machines: the entry code's word ([`offset::ENTRY_WORD`]).
+    pub fn set_entry_word(&self, value: u64) {
+        self.entry_word.store(value, Relaxed);
     }
     /// The stack on which system calls and interrupts from user mode enter.
     pub fn kernel_stack(&self) -> VirtualAddress {
@@ -84,11 +89,7 @@ impl CpuLocal {
     pub fn set_kernel_stack(&self, top: VirtualAddress) {
         self.kernel_stack.store(top.value(), Relaxed);
     }
-    /// How many reasons there are not to preempt the running thread.
-    pub fn preemption_count(&self) -> u32 {
-        self.preemption_count.load(Relaxed)
-    }
-    /// For machines: the counter itself.
+    /// For machines: the CPU's own preemption counter, if that is where they count. Others ask [`super::Cpu::preemption_count`].
     pub fn preemption_counter(&self) -> &AtomicU32 {
         &self.preemption_count
     }

@@ -33,6 +33,7 @@ pub mod cpu_local;
 pub mod hosted;
 pub mod linux_interface;
 pub mod shared_object;
+pub mod thread_head;
 pub mod user_context;
 #[cfg(target_arch = "x86_64")]
 pub mod x86_64;
@@ -40,6 +41,7 @@ pub mod x86_64;
 pub use boot_information::{BootInformation, boot_information};
 pub use cpu_local::CpuLocal;
 pub use linux_interface::LinuxInterface;
+pub use thread_head::ThreadHead;
 
 /// The machine that the kernel runs on.
 #[cfg(not(target_os = "none"))]
@@ -139,14 +141,21 @@ pub trait Cpu {
     fn hardware_identifier() -> u64 {
         Self::id().0.into()
     }
-    /// Adds one to this CPU's preemption count: while it is not zero the running thread stays on this CPU.
+    /// Adds one to the preemption count: while it is not zero the running thread stays on this CPU. [`thread_head`] says where it is kept.
     fn disable_preemption();
     /// Takes one from the count. Returns whether it fell to zero while a reschedule is wanted: the caller then calls
     /// the scheduler.
     #[must_use]
     fn enable_preemption() -> bool;
-    /// The running thread as the scheduler set it in [`CpuLocal::set_current_thread`]; one instruction.
-    fn current_thread() -> *const ();
+    /// How many reasons there are not to preempt the running thread.
+    fn preemption_count() -> u32;
+    /// The running thread as the scheduler set it; null until it has. One instruction or two, right wherever the caller is moved meanwhile.
+    fn current_thread() -> *const ThreadHead;
+    /// Sets the running thread; the scheduler's alone, at a switch: interrupts are disabled and the preemption count is 0.
+    ///
+    /// # Safety
+    /// `thread` stays allocated until another one has been set.
+    unsafe fn set_current_thread(thread: *const ThreadHead);
     /// Random bits from the CPU (RDRAND, RNDR), where it has such an instruction and it worked.
     fn random() -> Option<u64>;
     /// Appends what `/proc/cpuinfo` says of a CPU, one `name : value` line each, as Linux writes it for this machine.

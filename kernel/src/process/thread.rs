@@ -24,7 +24,7 @@ use super::scheduler::{self, Policy, Priority, SchedulingParameters};
 use super::signal::{SignalSet, ThreadSignals};
 use super::table::TableGuard;
 use super::{Pid, Process, table};
-use crate::arch::{Cpu, Current, ExtendedState, TrapFrame};
+use crate::arch::{Cpu, Current, ExtendedState, ThreadHead, TrapFrame};
 use crate::base::{Errno, Result, VirtualAddress};
 use crate::fs::{FileTable, FsContext};
 use crate::memory::kernel_stack::KernelStack;
@@ -32,6 +32,7 @@ use crate::security::Credentials;
 use crate::sync::{Interruptible, InterruptsDisabled, LockRank, SpinLock};
 use alloc::sync::{Arc, Weak};
 use core::cell::UnsafeCell;
+use core::mem::offset_of;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 
 /// Bytes of a thread's name with its final NUL (`TASK_COMM_LEN`).
@@ -80,8 +81,10 @@ pub enum Start<'a> {
     Kernel(fn()),
 }
 
-/// A thread.
+/// A thread. The machine's part comes first, so that its address is the thread's.
+#[repr(C)]
 pub struct Thread {
+    head: ThreadHead,
     id: AtomicI32,
     process: Arc<Process>,
     /// Its signal mask and the signals pending for it alone.
@@ -142,6 +145,8 @@ pub struct Thread {
     pub parent_death_signal: AtomicU32,
     name: SpinLock<[u8; NAME_LENGTH], InterruptsDisabled>,
 }
+
+const _: () = assert!(offset_of!(Thread, head) == 0, "the machine names a thread by its head");
 
 // SAFETY: the cells are touched as the module's documentation says: by the scheduler while the thread does not run, by the thread
 // itself while it does.
@@ -392,6 +397,7 @@ impl Thread {
 
     fn from_parts(parts: Parts<'_>, stack: Option<KernelStack>, stack_top: VirtualAddress) -> Self {
         let thread = Self {
+            head: ThreadHead::new(),
             id: AtomicI32::new(parts.id),
             process: parts.process,
             signals: parts.signals,

@@ -151,7 +151,7 @@ fn force(thread: &Arc<Thread>, signal: u32, code: i32, address: crate::base::Vir
 #[must_use]
 pub fn bug_is_survivable() -> bool {
     let local = Current::local();
-    local.preemption_count() == 0
+    Current::preemption_count() == 0
         && !local.in_interrupt()
         && try_current_thread().is_some_and(|thread| thread.is_user() && thread.process().pid() != 1)
 }

@@ -111,7 +111,7 @@ pub fn forget_held() {
 #[track_caller]
 #[expect(clippy::panic, reason = "sleeping under a spinlock is a kernel bug, found in debug builds only")]
 pub fn assert_may_sleep() {
-    if cfg!(debug_assertions) && Current::local().preemption_count() != 0 {
-        panic!("sleeping with the preemption count at {}", Current::local().preemption_count());
+    if cfg!(debug_assertions) && Current::preemption_count() != 0 {
+        panic!("sleeping with the preemption count at {}", Current::preemption_count());
     }
 }

@@ -189,15 +189,15 @@ mod tests {
     #[test]
     fn the_guard_excludes_others_and_raises_the_preemption_count() {
         let lock: SpinLock<u32> = SpinLock::new(LockRank::FileObject, 1);
-        let before = Current::local().preemption_count();
+        let before = Current::preemption_count();
         {
             let mut guard = lock.lock();
             *guard += 1;
-            assert_eq!(Current::local().preemption_count(), before + 1);
+            assert_eq!(Current::preemption_count(), before + 1);
             assert!(lock.try_lock().is_none());
         }
         assert_eq!(*lock.lock(), 2);
-        assert_eq!(Current::local().preemption_count(), before);
+        assert_eq!(Current::preemption_count(), before);
     }
 
     #[test]

@@ -1,14 +1,18 @@
 //! Interrupt masking, per-CPU data through `TPIDR_EL1`, idling, random numbers.
 //!
-//! Invariant: from boot on, `TPIDR_EL1` points to this CPU's [`CpuLocal`]; user mode cannot write it.
+//! Invariants, from boot on:
+//! * `TPIDR_EL1` points to this CPU's [`CpuLocal`]; user mode cannot write it.
+//! * In the kernel, which has its own stack pointer, `SP_EL0` points to the running thread's [`ThreadHead`], and until the CPU has a
+//!   thread to the counter in its block ([`NO_THREAD`] tells the two apart). Entry from user mode loads it from the block, the way back restores
+//!   the program's stack pointer; it moves with the thread, so what is reached through it is right on whatever CPU that is.
 //!
-//! The preemption counter is read, changed and written by three instructions. An interrupt in between leaves it as it was; a thread that is
-//! preempted in between comes back to the same CPU, because threads stay on the CPU that they are queued on.
+//! The preemption counter stands where `SP_EL0` points. It is read, changed and written by three instructions: an interrupt in between leaves it
+//! as it was, and a thread that is moved to another CPU in between takes it along.
 
 #![allow(unsafe_code, reason = "privileged instructions and accesses through TPIDR_EL1")]
 
 use super::{Aarch64, cpu_information};
-use crate::arch::{Cpu, CpuLocal, cpu_local::offset};
+use crate::arch::{Cpu, CpuLocal, ThreadHead, cpu_local::offset};
 use crate::base::{CpuId, VirtualAddress};
 use core::arch::asm;
 
@@ -18,11 +22,24 @@ const INTERRUPTS_MASKED: u64 = 1 << 7;
 /// The first CPU's block.
 pub static BOOT_CPU: CpuLocal = CpuLocal::new(CpuId(0));
 
+/// The bit of `SP_EL0` that is set while the CPU has no thread, and points to its block.
+const NO_THREAD: u64 = 1 << 3;
+const _: () = assert!(align_of::<CpuLocal>() >= 16 && align_of::<ThreadHead>() >= 16);
+const _: () = assert!(offset::PREEMPTION_COUNT as u64 % 16 == NO_THREAD);
+
 /// Makes `block` this CPU's.
 pub(super) fn install(block: &'static CpuLocal) {
     block.set_self_pointer();
-    // SAFETY: the block lives for good.
-    unsafe { asm!("msr tpidr_el1, {}", in(reg) core::ptr::from_ref(block), options(nostack, preserves_flags)) };
+    // SAFETY: the block lives for good. No thread runs yet.
+    unsafe {
+        asm!(
+            "msr tpidr_el1, {block}",
+            "msr sp_el0, {counter}",
+            block = in(reg) core::ptr::from_ref(block),
+            counter = in(reg) block.preemption_counter(),
+            options(nostack, preserves_flags),
+        );
+    }
 }
 
 impl Cpu for Aarch64 {
@@ -73,55 +90,70 @@ impl Cpu for Aarch64 {
     }
     #[inline]
     fn disable_preemption() {
-        // SAFETY: this CPU's own counter; see the module's description. Not `nomem`: a critical section begins.
+        // SAFETY: the running thread's counter; see the module's description. Not `nomem`: a critical section begins.
         unsafe {
             asm!(
-                "mrs {local}, tpidr_el1",
-                "ldr {count:w}, [{local}, {offset}]",
+                "mrs {head}, sp_el0",
+                "ldr {count:w}, [{head}]",
                 "add {count:w}, {count:w}, #1",
-                "str {count:w}, [{local}, {offset}]",
-                local = out(reg) _,
+                "str {count:w}, [{head}]",
+                head = out(reg) _,
                 count = out(reg) _,
-                offset = const offset::PREEMPTION_COUNT,
                 options(nostack, preserves_flags),
             );
         }
     }
     #[inline]
     fn enable_preemption() -> bool {
-        let (count, wanted): (u32, u32);
-        // SAFETY: as above. An interrupt in between reschedules by itself if it wants to.
+        let count: u32;
+        // SAFETY: as above.
         unsafe {
             asm!(
-                "mrs {local}, tpidr_el1",
-                "ldr {count:w}, [{local}, {offset}]",
+                "mrs {head}, sp_el0",
+                "ldr {count:w}, [{head}]",
                 "sub {count:w}, {count:w}, #1",
-                "str {count:w}, [{local}, {offset}]",
-                "ldrb {wanted:w}, [{local}, {need}]",
-                local = out(reg) _,
+                "str {count:w}, [{head}]",
+                head = out(reg) _,
                 count = out(reg) count,
-                wanted = out(reg) wanted,
-                offset = const offset::PREEMPTION_COUNT,
-                need = const offset::NEED_RESCHEDULE,
                 options(nostack, preserves_flags),
             );
         }
-        count == 0 && wanted != 0
+        // A request that came while the count was not zero stands in the block of this CPU; one that comes from now on is seen to by the
+        // interrupt that brings it. A thread that is moved before it looks passed the scheduler on the way: it can only look once too often.
+        count == 0 && Self::local().need_reschedule()
     }
     #[inline]
-    fn current_thread() -> *const () {
-        let thread: *const ();
-        // SAFETY: one load from this CPU's block.
+    fn preemption_count() -> u32 {
+        let count: u32;
+        // SAFETY: one load from the running thread's head.
         unsafe {
             asm!(
-                "mrs {thread}, tpidr_el1",
-                "ldr {thread}, [{thread}, {offset}]",
-                thread = out(reg) thread,
-                offset = const offset::CURRENT_THREAD,
+                "mrs {head}, sp_el0",
+                "ldr {count:w}, [{head}]",
+                head = out(reg) _,
+                count = out(reg) count,
                 options(nostack, preserves_flags, readonly),
             );
         }
-        thread
+        count
+    }
+    #[inline]
+    fn current_thread() -> *const ThreadHead {
+        let head: *const ThreadHead;
+        // SAFETY: reads a register. Where the code runs on is the same thread, so the value may be kept.
+        unsafe { asm!("mrs {}, sp_el0", out(reg) head, options(nomem, nostack, preserves_flags)) };
+        if head.addr() as u64 & NO_THREAD != 0 {
+            return core::ptr::null();
+        }
+        // SAFETY: the register points to a thread, then, so that who looks for null need not look again.
+        unsafe { core::hint::assert_unchecked(!head.is_null()) };
+        head
+    }
+    #[inline]
+    unsafe fn set_current_thread(thread: *const ThreadHead) {
+        Self::local().set_current_thread(thread);
+        // SAFETY: the caller vouches for the thread. Interrupts are disabled, so that both change at once.
+        unsafe { asm!("msr sp_el0, {}", in(reg) thread, options(nostack, preserves_flags)) };
     }
     #[inline(always)]
     fn frame_pointer() -> VirtualAddress {

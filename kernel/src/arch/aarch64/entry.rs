@@ -3,6 +3,9 @@
 //! Every entry builds a [`TrapFrame`] on the stack that `SP_EL1` names. While a program runs that is the very top of its thread's
 //! kernel stack, so nothing has to be looked up: the return to user mode leaves the stack pointer there.
 //!
+//! `SP_EL0` is the program's stack pointer there and the running thread in the kernel (`cpu.rs`): entry saves the one and loads the other, and
+//! [`leave`] restores what the frame has. A frame of the kernel's own has its thread, which goes on wherever the frame does.
+//!
 //! # A stack that is full
 //! An exception out of the kernel first asks the MMU (`at s1e1w`) whether its frame has a place. If not, the kernel goes on on
 //! [`OVERFLOW_STACK`], and from there on the other end of the thread's stack, to say so and end the thread.
@@ -13,44 +16,49 @@
 
 #![allow(unsafe_code, reason = "entry code in assembly")]
 
-use super::exceptions;
 use super::trap_frame::TrapFrame;
-use crate::arch::TrapHandler;
+use super::{Aarch64, exceptions};
 use crate::arch::cpu_local::offset;
+use crate::arch::{Cpu, TrapHandler};
 use core::arch::{asm, naked_asm};
 use core::cell::UnsafeCell;
 use core::mem::offset_of;
+use core::ptr::NonNull;
 use core::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 
 const FRAME_SIZE: usize = size_of::<TrapFrame>();
 
-/// The function that the system-call entry calls, and its first argument, side by side: one load fetches both.
-#[repr(C, align(16))]
-struct Handler {
-    function: AtomicPtr<()>,
-    argument: AtomicPtr<()>,
-}
-
-static SYSTEM_CALL: Handler =
-    Handler { function: AtomicPtr::new(no_handler as *mut ()), argument: AtomicPtr::new(core::ptr::null_mut()) };
-
-extern "C" fn no_handler(_handler: *const (), frame: &mut TrapFrame) {
+/// The function that the system-call entry calls until there is one.
+extern "C" fn no_handler(frame: &mut TrapFrame) {
     frame.general[0] = crate::base::Errno::ENOSYS.to_register();
 }
 
-extern "C" fn call_handler<H: TrapHandler>(handler: &H, frame: &mut crate::arch::TrapFrame) {
-    handler.system_call(frame);
+extern "C" fn call_handler<H: TrapHandler>(frame: &mut crate::arch::TrapFrame) {
+    const { assert!(size_of::<H>() == 0, "the entry code hands over no state") };
+    // SAFETY: there is a `H` for good, and one without size is wherever one looks.
+    unsafe { NonNull::<H>::dangling().as_ref() }.system_call(frame);
 }
 
+/// What the entry code finds in each CPU's block, next to the running thread: one load fetches both.
+static SYSTEM_CALL: AtomicPtr<()> = AtomicPtr::new(no_handler as *mut ());
+
 /// See [`crate::arch::Machine::set_system_call_handler`].
-pub(super) fn set_system_call_handler<H: TrapHandler>(handler: &'static H) {
-    SYSTEM_CALL.argument.store(core::ptr::from_ref(handler).cast_mut().cast(), Relaxed);
-    let function: extern "C" fn(&H, &mut crate::arch::TrapFrame) = call_handler::<H>;
-    SYSTEM_CALL.function.store(function as *mut (), Relaxed);
+pub(super) fn set_system_call_handler<H: TrapHandler>(_handler: &'static H) {
+    let function: extern "C" fn(&mut crate::arch::TrapFrame) = call_handler::<H>;
+    SYSTEM_CALL.store(function as *mut (), Relaxed);
+    install_handler();
 }
+
+/// Lets this CPU's system calls go where the first one's do.
+fn install_handler() {
+    Aarch64::local().set_entry_word(SYSTEM_CALL.load(Relaxed).expose_provenance() as u64);
+}
+
+const _: () = assert!(offset::CURRENT_THREAD == offset::ENTRY_WORD + 8, "one load fetches both");
 
 /// Lets this CPU's exceptions come here.
 pub(super) fn install() {
+    install_handler();
     // SAFETY: the table is complete.
     unsafe { asm!("msr vbar_el1, {}", "isb", in(reg) vectors as *const () as u64, options(nostack, preserves_flags)) };
 }
@@ -93,6 +101,29 @@ macro_rules! store_state {
         mrs x11, spsr_el1
         stp x30, x9, [sp, #240]
         stp x10, x11, [sp, #256]"
+    };
+}
+
+/// Stores everything but `x0` to `x29`, which are stored, for an entry that is no system call. Changes `x9` to `x11`.
+macro_rules! store_rest {
+    () => {
+        concat!(store_state!(), "\nmov x9, #-1\nstp x0, x9, [sp, #{original_argument}]\nmov x0, sp")
+    };
+}
+
+/// Makes a frame on the stack for an entry that is no system call; `x0` is its address then. Changes `x9` to `x11`.
+macro_rules! store_frame {
+    () => {
+        concat!(store_registers!(), "\n", store_rest!())
+    };
+}
+
+/// Out of user mode: has `SP_EL0`, which is stored, name the running thread from now on. Changes `x9`.
+macro_rules! load_thread {
+    () => {
+        "mrs x9, tpidr_el1
+        ldr x9, [x9, #{current_thread}]
+        msr sp_el0, x9"
     };
 }
 
@@ -176,11 +207,11 @@ unsafe extern "C" fn system_call_entry() {
     naked_asm!(
         store_state!(),
         "mov w9, w8",
+        "mrs x10, tpidr_el1",
         "stp x0, x9, [sp, #{original_argument}]",
-        "adrp x2, {handler}",
-        "add x2, x2, :lo12:{handler}",
-        "ldp x2, x0, [x2]",
-        "mov x1, sp",
+        "ldp x2, x10, [x10, #{handler_and_thread}]",
+        "msr sp_el0, x10",
+        "mov x0, sp",
         "mov x29, xzr", // backtraces end here
         "msr daifclr, #2",
         "blr x2",
@@ -203,7 +234,7 @@ unsafe extern "C" fn system_call_entry() {
         original_argument = const offset_of!(TrapFrame, original_argument),
         system_call = const offset_of!(TrapFrame, system_call),
         work = const offset::WORK_PENDING,
-        handler = sym SYSTEM_CALL,
+        handler_and_thread = const offset::ENTRY_WORD,
         finish = sym exceptions::finish_return_to_user,
         leave = sym leave,
     )
@@ -230,16 +261,15 @@ unsafe extern "C" fn leave() {
 #[unsafe(naked)]
 unsafe extern "C" fn user_synchronous_entry() {
     naked_asm!(
-        store_state!(),
-        "mov x9, #-1",
-        "stp x0, x9, [sp, #{original_argument}]",
-        "mov x0, sp",
+        store_rest!(),
+        load_thread!(),
         "mov x1, x12",
         "mrs x2, far_el1",
         "mov x29, xzr",
         "bl {user_trap}",
         "b {leave}",
         original_argument = const offset_of!(TrapFrame, original_argument),
+        current_thread = const offset::CURRENT_THREAD,
         user_trap = sym exceptions::user_trap,
         leave = sym leave,
     )
@@ -250,16 +280,14 @@ unsafe extern "C" fn user_synchronous_entry() {
 unsafe extern "C" fn user_interrupt_entry() {
     naked_asm!(
         "sub sp, sp, #{frame_size}",
-        store_registers!(),
-        store_state!(),
-        "mov x9, #-1",
-        "stp x0, x9, [sp, #{original_argument}]",
-        "mov x0, sp",
+        store_frame!(),
+        load_thread!(),
         "mov x29, xzr",
         "bl {user_interrupt}",
         "b {leave}",
         frame_size = const FRAME_SIZE,
         original_argument = const offset_of!(TrapFrame, original_argument),
+        current_thread = const offset::CURRENT_THREAD,
         user_interrupt = sym exceptions::user_interrupt,
         leave = sym leave,
     )
@@ -270,17 +298,15 @@ unsafe extern "C" fn user_interrupt_entry() {
 unsafe extern "C" fn user_unexpected_entry() {
     naked_asm!(
         "sub sp, sp, #{frame_size}",
-        store_registers!(),
-        store_state!(),
-        "mov x9, #-1",
-        "stp x0, x9, [sp, #{original_argument}]",
-        "mov x0, sp",
+        store_frame!(),
+        load_thread!(),
         "mrs x1, esr_el1",
         "mov x29, xzr",
         "bl {unexpected}",
         "b {leave}",
         frame_size = const FRAME_SIZE,
         original_argument = const offset_of!(TrapFrame, original_argument),
+        current_thread = const offset::CURRENT_THREAD,
         unexpected = sym exceptions::unexpected,
         leave = sym leave,
     )
@@ -299,11 +325,7 @@ unsafe extern "C" fn kernel_synchronous_entry() {
         "tbnz x0, #0, 2f",
         "mrs x0, tpidrro_el0",
         "msr tpidrro_el0, xzr",
-        store_registers!(),
-        store_state!(),
-        "mov x9, #-1",
-        "stp x0, x9, [sp, #{original_argument}]",
-        "mov x0, sp",
+        store_frame!(),
         "mrs x1, esr_el1",
         "mrs x2, far_el1",
         "bl {kernel_trap}",
@@ -316,11 +338,7 @@ unsafe extern "C" fn kernel_synchronous_entry() {
         "mov sp, x0",
         "mrs x0, tpidrro_el0",
         "msr tpidrro_el0, xzr",
-        store_registers!(),
-        store_state!(),
-        "mov x9, #-1",
-        "stp x0, x9, [sp, #{original_argument}]",
-        "mov x0, sp",
+        store_frame!(),
         "mrs x1, esr_el1",
         "mrs x2, far_el1",
         "b {overflow}",
@@ -338,11 +356,7 @@ unsafe extern "C" fn kernel_synchronous_entry() {
 unsafe extern "C" fn kernel_interrupt_entry() {
     naked_asm!(
         "sub sp, sp, #{frame_size}",
-        store_registers!(),
-        store_state!(),
-        "mov x9, #-1",
-        "stp x0, x9, [sp, #{original_argument}]",
-        "mov x0, sp",
+        store_frame!(),
         "bl {kernel_interrupt}",
         "b {leave}",
         frame_size = const FRAME_SIZE,
@@ -357,11 +371,7 @@ unsafe extern "C" fn kernel_interrupt_entry() {
 unsafe extern "C" fn unexpected_entry() {
     naked_asm!(
         "sub sp, sp, #{frame_size}",
-        store_registers!(),
-        store_state!(),
-        "mov x9, #-1",
-        "stp x0, x9, [sp, #{original_argument}]",
-        "mov x0, sp",
+        store_frame!(),
         "mrs x1, esr_el1",
         "bl {unexpected}",
         "b {leave}",

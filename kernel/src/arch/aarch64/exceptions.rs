@@ -217,7 +217,7 @@ mod machine {
     pub(in super::super) extern "C" fn kernel_interrupt(frame: &mut TrapFrame) {
         let Some(handler) = trap_handler() else { return };
         interrupt(handler, frame);
-        if Aarch64::local().need_reschedule() && Aarch64::local().preemption_count() == 0 {
+        if Aarch64::local().need_reschedule() && Aarch64::preemption_count() == 0 {
             handler.before_return_to_kernel();
         }
     }
@@ -252,7 +252,7 @@ mod machine {
             && let Some(continuation) = user_access::fault_continuation(frame.program_counter)
         {
             // A fault that may not sleep is one that cannot be satisfied.
-            let may_sleep = frame.status & INTERRUPTS_MASKED == 0 && Aarch64::local().preemption_count() == 0;
+            let may_sleep = frame.status & INTERRUPTS_MASKED == 0 && Aarch64::preemption_count() == 0;
             if let (Cause::PageFault { access, present }, true) = (cause, may_sleep) {
                 let error_code = signal_frame::shown_syndrome(syndrome, address);
                 let fault = PageFault { address, access, present, user: false, vector: 0, error_code };

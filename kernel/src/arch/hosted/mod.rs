@@ -122,8 +122,14 @@ impl Cpu for Hosted {
         let local = Self::local();
         local.preemption_counter().fetch_sub(1, Ordering::Relaxed) == 1 && local.need_reschedule()
     }
-    fn current_thread() -> *const () {
+    fn preemption_count() -> u32 {
+        Self::local().preemption_counter().load(Ordering::Relaxed)
+    }
+    fn current_thread() -> *const super::ThreadHead {
         Self::local().current_thread()
+    }
+    unsafe fn set_current_thread(thread: *const super::ThreadHead) {
+        Self::local().set_current_thread(thread);
     }
     fn frame_pointer() -> VirtualAddress {
         VirtualAddress::new(0)

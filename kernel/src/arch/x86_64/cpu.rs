@@ -5,7 +5,7 @@
 #![allow(unsafe_code, reason = "privileged instructions and gs-relative accesses")]
 
 use super::{X86_64, features};
-use crate::arch::{Cpu, CpuLocal, cpu_local::offset};
+use crate::arch::{Cpu, CpuLocal, ThreadHead, cpu_local::offset};
 use crate::base::VirtualAddress;
 use core::arch::asm;
 
@@ -91,8 +91,21 @@ impl Cpu for X86_64 {
         due != 0
     }
     #[inline]
-    fn current_thread() -> *const () {
-        let thread: *const ();
+    fn preemption_count() -> u32 {
+        let count: u32;
+        // SAFETY: one load from this CPU's block.
+        unsafe {
+            asm!("mov {:e}, gs:[{}]", out(reg) count, const offset::PREEMPTION_COUNT, options(nostack, preserves_flags, readonly));
+        }
+        count
+    }
+    #[inline]
+    unsafe fn set_current_thread(thread: *const ThreadHead) {
+        Self::local().set_current_thread(thread);
+    }
+    #[inline]
+    fn current_thread() -> *const ThreadHead {
+        let thread: *const ThreadHead;
         // SAFETY: one load from this CPU's block.
         unsafe {
             asm!("mov {}, gs:[{}]", out(reg) thread, const offset::CURRENT_THREAD, options(nostack, preserves_flags, readonly));

@@ -166,7 +166,7 @@ unsafe extern "sysv64" fn system_call_entry() {
         "call {finish}",
         "3:",
         "jmp {leave}",
-        scratch = const offset::USER_STACK_SCRATCH,
+        scratch = const offset::ENTRY_WORD,
         kernel_stack = const offset::KERNEL_STACK,
         work = const offset::WORK_PENDING,
         user_data = const USER_DATA_SELECTOR,
@@ -275,7 +275,7 @@ unsafe extern "sysv64" fn movable_entry() {
         "mov rdi, gs:[{scratch}]",
         "jmp {user}",
         paranoid = sym paranoid_entry,
-        scratch = const offset::USER_STACK_SCRATCH,
+        scratch = const offset::ENTRY_WORD,
         kernel_stack = const offset::KERNEL_STACK,
         user = sym user_entry,
     )

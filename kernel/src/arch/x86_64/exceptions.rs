@@ -191,7 +191,7 @@ pub(super) extern "sysv64" fn kernel_trap(frame: &mut TrapFrame) {
         }
         _ => {
             interrupt(handler, frame);
-            if X86_64::local().need_reschedule() && X86_64::local().preemption_count() == 0 {
+            if X86_64::local().need_reschedule() && X86_64::preemption_count() == 0 {
                 handler.before_return_to_kernel();
             }
         }
@@ -203,7 +203,7 @@ fn kernel_page_fault(handler: &dyn TrapHandler, frame: &mut TrapFrame, address: 
         && let Some(continuation) = user_access::fault_continuation(frame.rip)
     {
         // A fault that may not sleep is one that cannot be satisfied.
-        let may_sleep = frame.rflags & INTERRUPT_FLAG != 0 && X86_64::local().preemption_count() == 0;
+        let may_sleep = frame.rflags & INTERRUPT_FLAG != 0 && X86_64::preemption_count() == 0;
         let fault = PageFault { user: false, ..page_fault(frame, address) };
         if may_sleep {
             X86_64::enable_interrupts();

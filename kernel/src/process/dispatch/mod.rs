@@ -131,8 +131,11 @@ pub fn adopt_idle_thread(thread: Arc<Thread>) {
     cpu.active_root.store(Current::active_root().value(), Relaxed);
     cpu.switched_at.store(Current::now().0, Relaxed);
     // SAFETY: just made from an `Arc` whose reference is kept for good.
-    unsafe { &*pointer }.set_state(ThreadState::Running);
-    Current::local().set_current_thread(pointer.cast_const().cast());
+    unsafe {
+        (*pointer).set_state(ThreadState::Running);
+        let _interrupts = Uninterrupted::new();
+        Current::set_current_thread(pointer.cast_const().cast());
+    }
     crate::sync::set_parker(&DISPATCHER);
 }
 
@@ -368,8 +371,7 @@ fn act(decision: Decision<ThreadPointer>) {
 
 /// Leaves the running thread for `next`, and returns when somebody switches back.
 fn switch_to(next: *const Thread) {
-    let local = Current::local();
-    let previous: *const Thread = local.current_thread().cast();
+    let previous: *const Thread = Current::current_thread().cast();
     if next == previous || next.is_null() || previous.is_null() {
         return;
     }
@@ -390,7 +392,8 @@ fn switch_to(next: *const Thread) {
         old.second_thread_pointer.store(Current::second_thread_pointer(), Relaxed);
     }
     new.set_state_relaxed(ThreadState::Running);
-    local.set_current_thread(next.cast());
+    // SAFETY: interrupts are disabled; `next` is held as above.
+    unsafe { Current::set_current_thread(next.cast()) };
     if new.is_user() {
         user_state::prepare_user(cpu, new);
     }
@@ -478,7 +481,7 @@ impl Parker for Dispatcher {
         park(deadline, interruptible)
     }
     fn preempt(&self) {
-        if Current::interrupts_are_enabled() && Current::local().preemption_count() == 0 {
+        if Current::interrupts_are_enabled() && Current::preemption_count() == 0 {
             Current::disable_interrupts();
             reschedule();
             Current::enable_interrupts();
