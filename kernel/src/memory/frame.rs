@@ -12,6 +12,7 @@ use super::frame_allocator as allocator;
 use super::frame_descriptor::{FrameDescriptor, MAXIMUM_REFERENCES};
 use super::physmap;
 use crate::base::{FrameNumber, PAGE_SIZE, VirtualAddress};
+use arrayvec::ArrayVec;
 use core::mem::ManuallyDrop;
 
 /// A reference to a frame (4 KiB, or a naturally aligned block of 2^order frames). `Clone` adds a reference, `Drop` takes one
@@ -61,6 +62,13 @@ impl Frame {
     #[must_use]
     pub fn allocate_block(order: u8) -> Option<Self> {
         Self::take(|| allocator::allocate_block_descriptor(order))
+    }
+    /// As [`Frame::allocate_block`], full of zeros, for user space. `None` also when only the kernel's reserve is left.
+    #[must_use]
+    pub fn allocate_zeroed_block_for_user(order: u8) -> Option<Self> {
+        let block = allocator::has_room_for_users().then(|| Self::allocate_block(order)).flatten()?;
+        block.zero(0, block.size());
+        Some(block)
     }
     /// The number of the (first) frame.
     #[inline]
@@ -166,6 +174,27 @@ impl Frame {
             }
         }
         Ok(number)
+    }
+    /// A block as its frames, each of its own, in order. `None`, and the block is given back, when there are other references or it has more than `N`.
+    #[must_use]
+    pub fn into_pages<const N: usize>(self) -> Option<ArrayVec<Self, N>> {
+        let count = 1usize.checked_shl(self.order().into())?;
+        if !self.is_unique() || count > N {
+            return None;
+        }
+        let number = self.into_raw();
+        let mut pages = ArrayVec::new();
+        for part in 0..count as u64 {
+            let descriptor = allocator::descriptor(number.offset(part))?;
+            #[cfg(test)]
+            if part > 0 {
+                super::frame_ledger::parted(descriptor);
+            }
+            descriptor.set_order(0);
+            descriptor.set_allocated();
+            pages.push(Self { descriptor });
+        }
+        Some(pages)
     }
     /// A pointer to the byte at `offset` and the number of bytes from there to the end.
     fn at(&self, offset: usize) -> Option<(*mut u8, usize)> {

@@ -98,6 +98,12 @@ pub(super) fn took(frame: &'static FrameDescriptor) {
     owners(|owners| owners.insert(core::ptr::from_ref(frame).addr(), held));
 }
 
+/// It is a part of a block that was taken, and will be given back by itself.
+pub(super) fn parted(part: &'static FrameDescriptor) {
+    let Ok(held) = HELD.try_with(Arc::clone) else { return };
+    owners(|owners| owners.insert(core::ptr::from_ref(part).addr(), held));
+}
+
 /// It was given back.
 pub(super) fn gave(frame: &'static FrameDescriptor) {
     if let Some(held) = owners(|owners| owners.remove(&core::ptr::from_ref(frame).addr())) {

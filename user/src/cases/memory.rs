@@ -3,8 +3,8 @@
 use crate::runner::{Case, in_child};
 use crate::{Outcome, call, check, raw, worked};
 use libc::{
-    MADV_DONTNEED, MAP_ANONYMOUS, MAP_FAILED, MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_PRIVATE, MAP_SHARED, PROT_EXEC,
-    PROT_NONE, PROT_READ, PROT_WRITE,
+    MADV_DONTNEED, MAP_ANONYMOUS, MAP_FAILED, MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_POPULATE, MAP_PRIVATE, MAP_SHARED,
+    PROT_EXEC, PROT_NONE, PROT_READ, PROT_WRITE,
 };
 
 const PAGE: usize = 4096;
@@ -39,6 +39,7 @@ pub(super) const CASES: &[Case] = &[
     ("memory/memfd-seals", memfd_seals),
     ("memory/many-areas", many_areas),
     ("memory/grandchild-copies", grandchild_copies),
+    ("memory/populated-pages-are-apart", populated_pages),
 ];
 
 fn map(length: usize, protection: i32, flags: i32) -> *mut u8 {
@@ -509,4 +510,59 @@ fn grandchild_copies() {
         })
     );
     println!("{} {}", unsafe { *memory }, unsafe { *shared });
+}
+
+/// Memory that is populated at once may be mapped in larger pieces than pages: whatever changes one page leaves its neighbours alone.
+fn populated_pages() {
+    const PAGES: usize = 256;
+    let memory = map(PAGES * PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE);
+    let at = |page: usize| memory.wrapping_add(page * PAGE);
+    let mark = |page: usize| page as u8 ^ 0x5a;
+    let wrong = |expected: &dyn Fn(usize) -> Option<u8>| {
+        let pages = (0..PAGES).filter_map(|page| expected(page).map(|byte| (page, byte)));
+        pages.filter(|&(page, byte)| unsafe { at(page).read_volatile() } != byte).count()
+    };
+    println!("{} not zero", wrong(&|_| Some(0)));
+    (0..PAGES).for_each(|page| unsafe { at(page).write_volatile(mark(page)) });
+    println!(
+        "{}",
+        in_child(|| {
+            let inherited = wrong(&|page| Some(mark(page)));
+            (0..PAGES).step_by(3).for_each(|page| unsafe { at(page).write_volatile(1) });
+            let own = wrong(&|page| Some(if page % 3 == 0 { 1 } else { mark(page) }));
+            i32::from(inherited + own != 0)
+        })
+    );
+    println!("{} changed by the child", wrong(&|page| Some(mark(page))));
+    // A hole, a page that was given back, one that cannot be written, one that moved.
+    println!("{:?}", check(unsafe { libc::munmap(at(37).cast(), PAGE) }.into()));
+    println!("{:?}", check(unsafe { libc::madvise(at(70).cast(), PAGE, MADV_DONTNEED) }.into()));
+    println!("{:?}", check(unsafe { libc::mprotect(at(100).cast(), PAGE, PROT_READ) }.into()));
+    let moved = unsafe { libc::mremap(at(133).cast(), PAGE, PAGE, libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED, at(37)) };
+    println!("{}", moved.cast() == at(37));
+    let expected = |page: usize| match page {
+        37 => Some(mark(133)),
+        70 => Some(0),
+        133 => None,
+        _ => Some(mark(page)),
+    };
+    println!("{} wrong", wrong(&expected));
+    for page in [100, 133] {
+        println!(
+            "{}",
+            in_child(|| {
+                unsafe { at(page).write_volatile(1) };
+                0
+            })
+        );
+    }
+    println!(
+        "{}",
+        in_child(|| {
+            unsafe { at(101).write_volatile(2) };
+            i32::from(wrong(&|page| if page == 101 { Some(2) } else { expected(page) }) != 0)
+        })
+    );
+    println!("{} wrong", wrong(&expected));
+    println!("{:?}", check(unsafe { libc::munmap(memory.cast(), PAGES * PAGE) }.into()));
 }

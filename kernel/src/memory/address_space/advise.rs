@@ -159,12 +159,11 @@ impl AddressSpace {
         }
         let mut page = range.start;
         while page < range.end {
-            self.lock().bring_in(page, access).map_err(|trouble| match trouble {
+            page = self.lock().bring_in_ahead(page, range.end, access).map_err(|trouble| match trouble {
                 Trouble::NotMapped | Trouble::OutOfMemory => Errno::ENOMEM,
                 Trouble::NotAllowed => Errno::EINVAL,
                 Trouble::Bus => Errno::EFAULT,
             })?;
-            page = page.offset(crate::base::PAGE_SIZE as u64);
         }
         Ok(())
     }

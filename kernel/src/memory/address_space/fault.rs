@@ -6,7 +6,9 @@ use crate::base::{PAGE_SHIFT, PAGE_SIZE, VirtualAddress, VirtualRange};
 use crate::memory::area::{AreaFlags, Backing, STACK_GUARD_GAP};
 use crate::memory::frame::Frame;
 use crate::memory::object::{MemoryObject, PageAccounting, PageError, PageIntent};
-use crate::memory::paging::{Claim, Entry, MapError, PageFlags};
+use crate::memory::paging::run::LONGEST;
+use crate::memory::paging::{Claim, Entry, MapError, PageFlags, PageTables};
+use arrayvec::ArrayVec;
 use spin::Once;
 
 /// How a fault was served.
@@ -157,6 +159,47 @@ impl State {
         }
     }
 
+    /// As [`Self::bring_in`], for pages up to `end` that will all be wanted: brings in as many as one step can. Gives the first page that is left.
+    pub(super) fn bring_in_ahead(
+        &mut self,
+        page: VirtualAddress,
+        end: VirtualAddress,
+        access: AccessKind,
+    ) -> Result<VirtualAddress, Trouble> {
+        if access == AccessKind::Write
+            && let Some(next) = self.fill_run(page, end)
+        {
+            return Ok(next);
+        }
+        self.bring_in(page, access)?;
+        Ok(page.offset(PAGE_SIZE as u64))
+    }
+
+    /// Fills a whole run of anonymous memory from `page` on, where the tables know runs, it lies before `end`, nothing of it is there, and memory
+    /// has an aligned block: it costs less than as many pages, and the machine may cache it as one translation. Gives the page behind it.
+    fn fill_run(&mut self, page: VirtualAddress, end: VirtualAddress) -> Option<VirtualAddress> {
+        const LENGTH: u64 = PageTables::RUN_PAGES << PAGE_SHIFT;
+        if PageTables::RUN_PAGES == 1 || !page.value().is_multiple_of(LENGTH) {
+            return None;
+        }
+        let behind = page.value().checked_add(LENGTH).map(VirtualAddress::new).filter(|behind| *behind <= end)?;
+        if self.tables.entry(page) != Entry::Empty {
+            return None;
+        }
+        let area = self.areas.find_mut(page)?;
+        let flags = area.flags;
+        if behind > area.range.end || !flags.is_private_writable() || !matches!(area.backing, Backing::Anonymous) {
+            return None;
+        }
+        area.has_private_pages = true;
+        let block = Frame::allocate_zeroed_block_for_user(PageTables::RUN_PAGES.ilog2() as u8)?;
+        self.tables
+            .map_run(page, block.into_pages()?, leaf_flags(flags) | PageFlags::WRITABLE | PageFlags::DIRTY)
+            .ok()?;
+        self.add_resident(PageAccounting::Uncounted, true, PageTables::RUN_PAGES);
+        Some(behind)
+    }
+
     /// An access to a page that is present and allowed. CPUs that do not note accesses and stores themselves leave it to this; else another thread
     /// was faster, or the CPU remembers an older entry.
     fn note_use(&mut self, page: VirtualAddress, flags: PageFlags, access: AccessKind) -> Result<(), Trouble> {
@@ -168,7 +211,7 @@ impl State {
             Current::invalidate_page(page);
         } else {
             let mut batch = self.batch();
-            self.tables.protect(page, flags | noted, &mut batch)?;
+            self.tables.note(page, noted, &mut batch)?;
         }
         Ok(())
     }
@@ -208,11 +251,42 @@ impl State {
             let frame = object.page(index, PageIntent::Read)?;
             let object = object.clone();
             let range = area.range;
+            if let Some(pages) = self.map_object_run(page, index, range, &*object, &frame, leaf) {
+                self.add_resident(accounting, false, pages);
+                return Ok(());
+            }
             self.tables.map(page, frame, leaf | PageFlags::COPY_ON_WRITE)?;
             let around = self.fill_around(page, index, range, &*object, leaf | PageFlags::COPY_ON_WRITE);
             self.add_resident(accounting, false, 1 + around);
         }
         Ok(())
+    }
+
+    /// Maps the whole run around `page`, whose frame is `frame`, if the object happens to have it in frames that follow each other. Gives how many pages.
+    fn map_object_run(
+        &mut self,
+        page: VirtualAddress,
+        index: u64,
+        range: VirtualRange,
+        object: &dyn MemoryObject,
+        frame: &Frame,
+        leaf: PageFlags,
+    ) -> Option<u64> {
+        const PAGES: u64 = PageTables::RUN_PAGES;
+        let place = (page.value() >> PAGE_SHIFT) % PAGES;
+        // Seldom true, so that this costs the others nothing.
+        if PAGES == 1 || frame.number().value() % PAGES != place {
+            return None;
+        }
+        let start = VirtualAddress::new(page.value() - (place << PAGE_SHIFT));
+        let (first, end) = (index.checked_sub(place)?, start.value().checked_add(PAGES << PAGE_SHIFT)?);
+        if start < range.start || end > range.end.value() {
+            return None;
+        }
+        let mut frames = ArrayVec::<Frame, LONGEST>::new();
+        object.resident_pages(first, PAGES, &mut |_, frame| drop(frames.try_push(frame)));
+        self.tables.map_run(start, frames, leaf | PageFlags::COPY_ON_WRITE).ok()?;
+        Some(PAGES)
     }
 
     /// Maps the neighbours of `page` that the object has in memory; gives how many.

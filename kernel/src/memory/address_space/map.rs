@@ -222,12 +222,20 @@ impl AddressSpace {
     /// Brings the pages of `range` in, for writing where private ones may be written, so that they are the space's own.
     /// What cannot be brought in is left: `MAP_POPULATE` and `mlock` do not report it.
     pub(super) fn populate(&self, range: VirtualRange) {
-        for page in range.pages() {
+        let mut page = range.start;
+        while page < range.end {
             let mut state = self.lock();
-            let Some(area) = state.areas.find(page) else { continue };
+            let Some(area) = state.areas.find(page) else {
+                page = page.offset(PAGE_SIZE as u64);
+                continue;
+            };
             let access = if area.flags.is_private_writable() { AccessKind::Write } else { AccessKind::Read };
-            if !area.flags.is_accessible() || state.bring_in(page, access).is_err() {
+            if !area.flags.is_accessible() {
                 return;
+            }
+            match state.bring_in_ahead(page, range.end, access) {
+                Ok(next) => page = next,
+                Err(_) => return,
             }
         }
     }

@@ -11,15 +11,16 @@
 //! * "Writable" is DBM. A writable leaf that is not dirty has RO set as well: hardware with dirty-bit management clears it at the
 //!   first store, other hardware faults and the fault path sets DIRTY. A leaf that is dirty but not writable keeps that in bit 55.
 //! * Memory attributes by index, as `arch/aarch64` programs MAIR: 0 normal write-back, 1 device nGnRE, 2 normal non-cacheable.
-//! * The hint (bit 52) says that 16 aligned neighbours map 16 contiguous frames alike; [`map_contiguous_lpae`] sets it. Changing one of the
-//!   16 takes break-before-make over all.
+//! * The hint (bit 52) says that 16 aligned neighbours map 16 contiguous frames alike: a run (`run.rs`). Changing one of the 16 takes
+//!   break-before-make over all; meanwhile they are "suspended": the hint without V, which no software value has.
+//! * Bit 58 of a table's entry says that there are private, writable runs below.
 
 use super::access::TableAccess;
 use super::format::{Decoded, Format, Half};
 use super::mapper::Mapper;
 use super::tlb::Tlb;
 use super::{Leaf, MapError, PageFlags, PageSize};
-use crate::base::{FrameNumber, PAGE_SIZE, PhysicalAddress, VirtualAddress};
+use crate::base::{FrameNumber, PhysicalAddress, VirtualAddress};
 
 const VALID: u64 = 1 << 0;
 /// With [`VALID`]: a table, or a page at the last level.
@@ -47,6 +48,9 @@ const TABLE_READ_ONLY: u64 = 1 << 62;
 /// Table entries: shared with another space (ignored by hardware).
 const TABLE_SHARED: u64 = 1 << 59;
 
+/// Table entries: leads to private, writable runs (ignored by hardware).
+const TABLE_RUNS: u64 = 1 << 58;
+
 /// Pages that one contiguous hint covers.
 pub const CONTIGUOUS_PAGES: u64 = 16;
 
@@ -59,6 +63,7 @@ impl Format for ArmLpaeFormat {
     const USER_LIMIT: u64 = 1 << 48;
     const HAS_KERNEL_HALF: bool = false;
     const BREAK_BEFORE_MAKE: bool = true;
+    const RUN: u64 = CONTIGUOUS_PAGES;
 
     fn leaf(frame: FrameNumber, flags: PageFlags, level: u8) -> u64 {
         let mut entry = frame.address().value() & FRAME;
@@ -152,12 +157,39 @@ impl Format for ArmLpaeFormat {
     fn is_shared(table_entry: u64) -> bool {
         table_entry & TABLE_SHARED != 0
     }
+    fn join(leaf_entry: u64) -> u64 {
+        leaf_entry | CONTIGUOUS
+    }
+    #[inline]
+    fn is_joined(entry: u64, level: u8) -> bool {
+        entry & (CONTIGUOUS | VALID) == CONTIGUOUS | VALID && !Self::is_table(entry, level)
+    }
+    #[inline]
+    fn suspend(leaf_entry: u64) -> u64 {
+        leaf_entry & !VALID
+    }
+    #[inline]
+    fn resume(entry: u64) -> u64 {
+        if entry & (CONTIGUOUS | VALID) == CONTIGUOUS { (entry | VALID) & !CONTIGUOUS } else { entry }
+    }
+    #[inline]
+    fn mark_runs(table_entry: u64) -> u64 {
+        table_entry | TABLE_RUNS
+    }
+    #[inline]
+    fn unmark_runs(table_entry: u64) -> u64 {
+        table_entry & !TABLE_RUNS
+    }
+    #[inline]
+    fn has_runs(table_entry: u64) -> bool {
+        table_entry & TABLE_RUNS != 0
+    }
     fn fork_leaf(entry: u64) -> u64 {
         if entry & (DIRTY_BIT_MODIFIER | SHARED) != DIRTY_BIT_MODIFIER || entry & (VALID | NO_ACCESS) == 0 {
             return entry;
         }
         let dirty = if entry & READ_ONLY == 0 { SOFTWARE_DIRTY } else { 0 };
-        entry & !(DIRTY_BIT_MODIFIER | CONTIGUOUS) | READ_ONLY | COPY_ON_WRITE | dirty
+        entry & !DIRTY_BIT_MODIFIER | READ_ONLY | COPY_ON_WRITE | dirty
     }
 }
 
@@ -175,7 +207,8 @@ pub fn map_to_lpae<A: TableAccess, T: Tlb>(
     mapper.map(page, frame, size, flags)
 }
 
-/// Maps 16 pages to 16 contiguous frames with the contiguous hint; both must be aligned to 64 KiB.
+/// Maps 16 pages to 16 contiguous frames, which are not counted, with the contiguous hint; both must be aligned to 64 KiB, and the flags must leave
+/// the hardware nothing to note: accessed, and dirty if writable. Otherwise they are mapped without the hint.
 ///
 /// # Errors
 /// [`MapError`]; nothing is mapped then.
@@ -185,22 +218,7 @@ pub fn map_contiguous_lpae<A: TableAccess, T: Tlb>(
     frame: FrameNumber,
     flags: PageFlags,
 ) -> Result<(), MapError> {
-    if !page.value().is_multiple_of(CONTIGUOUS_PAGES * PAGE_SIZE as u64)
-        || !frame.value().is_multiple_of(CONTIGUOUS_PAGES)
-    {
-        return Err(MapError::Unaligned);
-    }
-    for index in 0..CONTIGUOUS_PAGES {
-        let target = page.offset(index * PAGE_SIZE as u64);
-        let mapped = mapper.map_with(target, frame.offset(index), PageSize::Small, flags, CONTIGUOUS);
-        if let Err(error) = mapped {
-            for undone in 0..index {
-                mapper.unmap(page.offset(undone * PAGE_SIZE as u64));
-            }
-            return Err(error);
-        }
-    }
-    Ok(())
+    mapper.insert_run(page, frame, flags | PageFlags::UNCOUNTED)
 }
 
 /// Removes the leaf that maps exactly `page`, invalidates it and frees tables that are empty then. Gives what was mapped.

@@ -32,7 +32,7 @@ impl<F: Format, A: TableAccess, T: Tlb> Tables<F, A, T> {
         let walker = self.walker();
         let Some(table) = walker.reach(page, 0, Absent::Stop)? else { return Ok(Claim::Absent) };
         let pointer = walker.entry_pointer(table, 0, page);
-        let entry = pointer.load();
+        let entry = walker.alone(table, 0, page);
         let Decoded::Leaf(number, old) = F::decode(entry, 0) else { return Ok(Claim::Absent) };
         let flags = flags - PageFlags::UNCOUNTED;
         let (frame, claim) = if old.contains(PageFlags::UNCOUNTED) {

@@ -86,6 +86,9 @@ pub trait Format: Copy + Default + core::fmt::Debug + 'static {
     const HAS_KERNEL_HALF: bool;
     /// Whether a live entry may be replaced by another one only after it was empty and invalidated.
     const BREAK_BEFORE_MAKE: bool;
+    /// Entries that make a run (at most [`super::run::LONGEST`]): aligned neighbours that may be marked as mapping contiguous frames alike. 1 where the
+    /// format has no such mark; the functions about runs are then not called. See [`super::run`].
+    const RUN: u64 = 1;
 
     /// A leaf for `level` (0..=2).
     fn leaf(frame: FrameNumber, flags: PageFlags, level: u8) -> u64;
@@ -109,6 +112,37 @@ pub trait Format: Copy + Default + core::fmt::Debug + 'static {
     fn unshare(table_entry: u64) -> u64;
     /// Whether a table entry is marked as shared.
     fn is_shared(table_entry: u64) -> bool;
+    /// A leaf entry marked as part of a run.
+    fn join(leaf_entry: u64) -> u64 {
+        leaf_entry
+    }
+    /// Whether an entry of `level` is a leaf that is marked as part of a run.
+    #[inline]
+    fn is_joined(_entry: u64, _level: u8) -> bool {
+        false
+    }
+    /// A marked leaf entry as one that the hardware takes for empty and [`Format::resume`] knows again.
+    fn suspend(leaf_entry: u64) -> u64 {
+        leaf_entry
+    }
+    /// A suspended entry as the leaf that it was, without the mark. Any other entry is as it is.
+    #[inline]
+    fn resume(entry: u64) -> u64 {
+        entry
+    }
+    /// A table entry that says that there are private, writable runs below.
+    fn mark_runs(table_entry: u64) -> u64 {
+        table_entry
+    }
+    /// A table entry that does not.
+    fn unmark_runs(table_entry: u64) -> u64 {
+        table_entry
+    }
+    /// Whether a table entry says so.
+    #[inline]
+    fn has_runs(_table_entry: u64) -> bool {
+        false
+    }
     /// What a leaf becomes in both spaces when its table is copied: read-only and copy-on-write, unless it is shared memory
     /// or was not writable.
     fn fork_leaf(entry: u64) -> u64;

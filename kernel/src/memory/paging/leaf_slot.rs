@@ -41,8 +41,16 @@ impl<F: Format, A: TableAccess, T: Tlb> LeafSlot<'_, F, A, T> {
     pub fn frame(&self) -> Option<Frame> {
         leaf_reference::<F>(self.entry, self.level)
     }
+    /// Takes it out of its run, if it is in one: it is about to change.
+    #[inline]
+    pub(super) fn leave_run(&mut self) {
+        if F::RUN > 1 && F::is_joined(self.entry, self.level) {
+            self.entry = self.walker.alone(self.table, self.level, self.page);
+        }
+    }
     /// Replaces the flags of the leaf.
     pub fn protect(&mut self, flags: PageFlags) {
+        self.leave_run();
         if let Decoded::Leaf(frame, old) = F::decode(self.entry, self.level) {
             let kept = old & PageFlags::UNCOUNTED;
             code::before_mapping(frame, flags, self.level);
@@ -58,6 +66,7 @@ impl<F: Format, A: TableAccess, T: Tlb> LeafSlot<'_, F, A, T> {
     }
     /// Empties the entry without dropping its reference. Gives what stood there last.
     pub(super) fn release(&mut self) -> u64 {
+        self.leave_run();
         let last = self.walker.entry_pointer(self.table, self.level, self.page).swap(0);
         self.walker.count(self.table, self.level, self.page, -1);
         self.batch.invalidate(self.page);
@@ -77,6 +86,7 @@ impl<F: Format, A: TableAccess, T: Tlb> LeafSlot<'_, F, A, T> {
         self.replace(F::software(value));
     }
     fn replace(&mut self, entry: u64) {
+        self.leave_run();
         let pointer = self.walker.entry_pointer(self.table, self.level, self.page);
         let old = pointer.swap(if F::BREAK_BEFORE_MAKE { 0 } else { entry });
         if F::BREAK_BEFORE_MAKE {

@@ -244,6 +244,7 @@ impl<F: Format, A: TableAccess, T: Tlb> Mapper<F, A, T> {
         level: u8,
         address: VirtualAddress,
     ) -> Result<u64, MapError> {
+        debug_assert!(!F::is_joined(entry, level), "larger leaves of user space are in no run");
         let Decoded::Leaf(frame, flags) = F::decode(entry, level) else { return Err(MapError::AlreadyMapped) };
         let table = new_table()?;
         let mut flags = flags;
@@ -294,21 +295,9 @@ impl<F: Format, A: TableAccess, T: Tlb> Mapper<F, A, T> {
         size: PageSize,
         flags: PageFlags,
     ) -> Result<(), MapError> {
-        self.map_with(page, frame, size, flags, 0)
-    }
-
-    /// As [`Mapper::map`], with further bits of the format's own in the entry.
-    pub(super) fn map_with(
-        &mut self,
-        page: VirtualAddress,
-        frame: FrameNumber,
-        size: PageSize,
-        flags: PageFlags,
-        bits: u64,
-    ) -> Result<(), MapError> {
         let level = size_level(size);
         self.check(page, frame, level)?;
-        self.insert(page, level, F::leaf(frame, flags | PageFlags::UNCOUNTED, level) | bits)
+        self.insert(page, level, F::leaf(frame, flags | PageFlags::UNCOUNTED, level))
     }
 
     /// Removes the leaf that maps exactly `page`, whatever its size, and invalidates it. Tables of the user half that are empty
@@ -328,6 +317,7 @@ impl<F: Format, A: TableAccess, T: Tlb> Mapper<F, A, T> {
 
     /// Empties the entry of `page` in `table`; its frame and its translation go into `batch`.
     pub(super) fn clear(&self, table: FrameNumber, level: u8, page: VirtualAddress, batch: &mut Batch<T>) -> u64 {
+        let _ = self.alone(table, level, page);
         let old = self.access.entry(table, level, page).swap(0);
         if old != 0 {
             self.count(table, level, page, -1);
@@ -471,6 +461,7 @@ fn fork_entry<F: Format>(old: EntryPointer, value: u64, level: u8) -> u64 {
         if forked == value {
             return forked;
         }
+        debug_assert!(!F::is_joined(value, level), "a fork took such runs apart");
         match old.compare_exchange(value, forked) {
             Ok(_) => return forked,
             // The hardware set an accessed or dirty bit.

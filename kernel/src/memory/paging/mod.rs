@@ -28,6 +28,7 @@ pub mod kernel;
 mod leaf_slot;
 pub mod mapper;
 mod range;
+pub mod run;
 pub mod tables;
 pub mod tags;
 pub mod tlb;

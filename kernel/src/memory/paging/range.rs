@@ -121,6 +121,7 @@ impl<F: Format, A: TableAccess, T: Tlb> Tables<F, A, T> {
             VirtualRange { start: VirtualAddress::new(start), end: VirtualAddress::new(end) },
             batch,
             |slot| {
+                slot.leave_run();
                 let page = to.offset(slot.page.value() - start);
                 match target.insert(page, slot.level, slot.entry) {
                     Ok(()) => {
@@ -337,7 +338,15 @@ fn remove_from_table<F: Format, A: TableAccess, T: Tlb>(
             entry = walker.split(pointer, entry, level, at)?;
             remove_from_table(walker, F::frame(entry), level - 1, address, next, batch, each)?;
         } else {
-            let old = pointer.swap(0);
+            if F::RUN > 1 && F::is_joined(entry, level) {
+                if walker.covers_run(at, level, end) {
+                    // All of the run goes: no part of it may be cached anew by way of the rest.
+                    let _ = walker.suspend(table, level, at);
+                } else {
+                    let _ = walker.alone(table, level, at);
+                }
+            }
+            let old = F::resume(pointer.swap(0));
             walker.count(table, level, at, -1);
             if let Some(leaf) = leaf_of::<F>(old, level, false) {
                 each(at, leaf);

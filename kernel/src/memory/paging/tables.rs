@@ -5,9 +5,11 @@ use super::access::TableAccess;
 use super::entry::{block_level, entry_of, leaf_of};
 use super::format::{Decoded, ENTRIES, Format, Half, TOP_LEVEL, level_shift, level_span};
 use super::mapper::{Absent, Mapper, discard, leaf_reference, possibly_used, release_table, table_frame, used_groups};
+use super::run::LONGEST;
 use super::tlb::{Batch, Tlb};
 use super::{Entry, Leaf, MapError, PageFlags, code, kernel};
 use crate::base::{FrameNumber, PhysicalAddress, VirtualAddress, VirtualRange};
+use arrayvec::ArrayVec;
 
 /// The tables of one address space's user half; the kernel half is shared by all. A leaf owns one reference to its frame unless it
 /// is [`PageFlags::UNCOUNTED`]; `Drop` gives back leaves and tables, and the space must then be active on no CPU.
@@ -63,6 +65,36 @@ impl<F: Format, A: TableAccess, T: Tlb> Tables<F, A, T> {
         let _ = frame.into_raw();
         Ok(())
     }
+    /// How many pages [`Tables::map_run`] maps; 1 where the format gains nothing by it.
+    pub const RUN_PAGES: u64 = F::RUN;
+
+    /// Maps [`Tables::RUN_PAGES`] pages from `page` on to as many frames that follow each other, both aligned to their number, where nothing is
+    /// mapped yet: all or nothing.
+    ///
+    /// # Errors
+    /// [`MapError`]; the frames' references are then dropped.
+    pub fn map_run(
+        &mut self,
+        page: VirtualAddress,
+        frames: ArrayVec<Frame, LONGEST>,
+        flags: PageFlags,
+    ) -> Result<(), MapError> {
+        let first = frames.first().ok_or(MapError::Unaligned)?.number();
+        let follow =
+            frames.iter().zip(0..).all(|(frame, index)| frame.number() == first.offset(index) && frame.order() == 0);
+        if !follow || frames.len() as u64 != F::RUN {
+            return Err(MapError::Unaligned);
+        }
+        for frame in &frames {
+            code::before_mapping(frame.number(), flags, 0);
+        }
+        self.walker.insert_run(page, first, flags - PageFlags::UNCOUNTED)?;
+        for frame in frames {
+            // The entry has the reference now.
+            let _ = frame.into_raw();
+        }
+        Ok(())
+    }
     /// Maps `page` to a frame that is not counted, where nothing is mapped yet. `UNCOUNTED` is set by this.
     ///
     /// # Errors
@@ -111,6 +143,7 @@ impl<F: Format, A: TableAccess, T: Tlb> Tables<F, A, T> {
         };
         let Some(table) = table else { return Ok(()) };
         let pointer = self.walker.entry_pointer(table, 0, page);
+        let _ = self.walker.alone(table, 0, page);
         let old = if F::BREAK_BEFORE_MAKE {
             let old = pointer.swap(0);
             if old != 0 {
@@ -156,11 +189,27 @@ impl<F: Format, A: TableAccess, T: Tlb> Tables<F, A, T> {
         }
         let Some(table) = self.walker.reach(page, 0, Absent::Stop)? else { return Ok(false) };
         let pointer = self.walker.entry_pointer(table, 0, page);
-        let entry = pointer.load();
+        let entry = self.walker.alone(table, 0, page);
         let Decoded::Leaf(frame, old) = F::decode(entry, 0) else { return Ok(false) };
         let kept = old & PageFlags::UNCOUNTED;
         code::before_mapping(frame, flags, 0);
         pointer.store(F::leaf(frame, (flags - PageFlags::UNCOUNTED) | kept, 0));
+        batch.invalidate(page);
+        Ok(true)
+    }
+    /// Notes an access or a store in the leaf that maps `page`, as large as it is, for hardware that does not. `Ok(false)` when there is none.
+    ///
+    /// # Errors
+    /// [`MapError::OutOfMemory`] when a table on the way is shared and there is no memory for a copy.
+    pub fn note(&mut self, page: VirtualAddress, noted: PageFlags, batch: &mut Batch<T>) -> Result<bool, MapError> {
+        if page.value() >= F::USER_LIMIT {
+            return Ok(false);
+        }
+        let level = self.walker.find(page).level;
+        let Some(table) = self.walker.reach(page, level, Absent::Stop)? else { return Ok(false) };
+        let entry = self.walker.alone(table, level, page);
+        let Decoded::Leaf(frame, flags) = F::decode(entry, level) else { return Ok(false) };
+        self.walker.entry_pointer(table, level, page).store(F::leaf(frame, flags | noted, level));
         batch.invalidate(page);
         Ok(true)
     }
@@ -245,7 +294,10 @@ impl<F: Format, A: TableAccess, T: Tlb> Tables<F, A, T> {
             if entry == 0 {
                 continue;
             }
-            let shared = F::share(entry);
+            if F::RUN > 1 && F::has_runs(entry) {
+                self.walker.dissolve_writable(F::frame(entry), TOP_LEVEL - 1, at.value());
+            }
+            let shared = F::share(F::unmark_runs(entry));
             pointer.store(shared);
             if let Some(table) = super::super::frame_allocator::descriptor(F::frame(entry)) {
                 let _ = table.add_reference();

@@ -10,25 +10,31 @@ use super::x86_64_paging::{X86_64Format, map_to, translate, unmap};
 use super::*;
 use crate::base::{PAGE_SIZE, PhysicalAddress, VirtualAddress, VirtualRange};
 use crate::memory::frame::Frame;
+use arrayvec::ArrayVec;
 use proptest::prelude::*;
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::ControlFlow;
 use std::rc::Rc;
 
 const PAGE: u64 = PAGE_SIZE as u64;
+/// The bytes of a run, where the format has them.
+const RUN: u64 = 16 * PAGE;
 
 /// A TLB that keeps every translation until it is told to forget it.
 #[derive(Clone, Debug, Default)]
 struct RecordingTlb {
     cached: Rc<RefCell<HashMap<(u64, u64), Leaf>>>,
     calls: Rc<RefCell<u64>>,
+    /// The runs that are cached as one translation, by the space's root and their first page.
+    runs: Rc<RefCell<BTreeSet<(u64, u64)>>>,
 }
 
 impl Tlb for RecordingTlb {
     fn invalidate_page(&self, root: PhysicalAddress, page: VirtualAddress) {
         *self.calls.borrow_mut() += 1;
         let page = page.align_down().value();
+        self.runs.borrow_mut().remove(&(root.value(), page & !(RUN - 1)));
         self.cached.borrow_mut().retain(|(owner, at), leaf| {
             let span = super::format::level_span(size_level(leaf.size));
             *owner != root.value() || !(*at..*at + span).contains(&page)
@@ -37,6 +43,7 @@ impl Tlb for RecordingTlb {
     fn invalidate_all(&self, root: PhysicalAddress) {
         *self.calls.borrow_mut() += 1;
         self.cached.borrow_mut().retain(|(owner, _), _| *owner != root.value());
+        self.runs.borrow_mut().retain(|(owner, _)| *owner != root.value());
     }
 }
 
@@ -82,6 +89,7 @@ fn range(start: VirtualAddress, end: VirtualAddress) -> VirtualRange {
 #[derive(Clone, Debug)]
 enum Step {
     Map(usize, u32),
+    MapRun(usize, u32),
     MapUncounted(usize, u32),
     Set(usize, u32),
     Unmap(usize),
@@ -101,6 +109,7 @@ fn step() -> impl Strategy<Value = Step> {
     let flags = || 0u32..1 << 11;
     prop_oneof![
         4 => (slot(), flags()).prop_map(|(slot, flags)| Step::Map(slot, flags)),
+        4 => (slot(), flags()).prop_map(|(slot, flags)| Step::MapRun(slot, flags)),
         2 => (slot(), flags()).prop_map(|(slot, flags)| Step::MapUncounted(slot, flags)),
         3 => (slot(), flags()).prop_map(|(slot, flags)| Step::Set(slot, flags)),
         3 => slot().prop_map(Step::Unmap),
@@ -163,6 +172,7 @@ fn check<F: Format, A: TableAccess>(
     model: &Model,
     holders: &dyn Fn(FrameNumber) -> usize,
 ) -> Result<(), TestCaseError> {
+    prop_assert!(F::RUN == 1 || space.walker().runs_are_whole(space.walker().root(), TOP_LEVEL));
     let mut seen = BTreeMap::new();
     let all = VirtualRange { start: VirtualAddress::new(0), end: VirtualAddress::new(1 << 47) };
     space.inspect_range(all, |page, entry| {
@@ -210,6 +220,11 @@ fn check_tlb<F: Format, A: TableAccess>(space: &Space<F, A>) -> Result<(), TestC
         prop_assert!(now.flags.contains(cached.flags & rights), "page {:#x}: {:?} cached {:?}", page, now, cached);
         prop_assert!(!now.flags.contains(PageFlags::NO_ACCESS));
     }
+    for (owner, page) in space.tlb().runs.borrow().iter() {
+        let found = space.walker().find(VirtualAddress::new(*page));
+        let is_run = F::is_joined(found.entry, found.level);
+        prop_assert!(*owner != space.root().value() || is_run, "run {:#x} is none any more but cached", page);
+    }
     Ok(())
 }
 
@@ -220,6 +235,16 @@ fn touch<F: Format, A: TableAccess>(space: &Space<F, A>) {
             && !leaf.flags.contains(PageFlags::NO_ACCESS)
         {
             space.tlb().cached.borrow_mut().insert((space.root().value(), page.value()), leaf);
+            let found = space.walker().find(page);
+            if F::is_joined(found.entry, found.level) {
+                // One entry of the run stands for all.
+                let (start, place) = (page.value() & !(RUN - 1), page.value() / PAGE % F::RUN);
+                space.tlb().runs.borrow_mut().insert((space.root().value(), start));
+                for index in 0..F::RUN {
+                    let leaf = Leaf { frame: FrameNumber::new(leaf.frame.value() - place + index), ..leaf };
+                    space.tlb().cached.borrow_mut().insert((space.root().value(), start + index * PAGE), leaf);
+                }
+            }
         }
     }
 }
@@ -260,6 +285,22 @@ fn run<F: Format, A: TableAccess + From<FrameNumber>>(steps: &[Step]) -> Result<
                 prop_assert_eq!(result.is_err(), model.0.contains_key(&page.value()));
                 if result.is_ok() {
                     model.0.insert(page.value(), Held::Counted(frame, flags));
+                }
+            }
+            Step::MapRun(slot, bits) => {
+                let page = VirtualAddress::new(page_at(slot).value() & !(RUN - 1));
+                let mut flags = allowed(bits & 0x3ff) | PageFlags::ACCESSED;
+                flags.set(PageFlags::DIRTY, flags.contains(PageFlags::WRITABLE) || bits & 1 << 7 != 0);
+                let frames: ArrayVec<Frame, 16> = Frame::allocate_block(4).unwrap().into_pages().unwrap();
+                let result = space.map_run(page, frames.clone(), flags);
+                if F::RUN == 1 {
+                    prop_assert_eq!(result, Err(MapError::Unaligned));
+                    continue;
+                }
+                let pages = (0..F::RUN).map(|index| page.value() + index * PAGE);
+                prop_assert_eq!(result.is_err(), pages.clone().any(|page| model.0.contains_key(&page)));
+                if result.is_ok() {
+                    model.0.extend(pages.zip(frames.into_iter().map(|frame| Held::Counted(frame, flags))));
                 }
             }
             Step::MapUncounted(slot, bits) => {
@@ -521,11 +562,29 @@ fn the_mission_s_functions_work_on_both_formats() {
     assert!(unmap_lpae(&mut mapper, page).is_some());
     assert!(unmap_lpae(&mut mapper, page).is_none());
     let aligned = VirtualAddress::new(0x10_0000);
-    map_contiguous_lpae(&mut mapper, aligned, FrameNumber::new(0x40), PageFlags::USER).unwrap();
+    map_contiguous_lpae(&mut mapper, aligned, FrameNumber::new(0x40), PageFlags::USER | PageFlags::ACCESSED).unwrap();
     assert_ne!(mapper.find(aligned.offset(15 * PAGE)).entry & 1 << 52, 0);
     let error = map_contiguous_lpae(&mut mapper, aligned.offset(PAGE), FrameNumber::new(0x40), PageFlags::USER);
     assert_eq!(error, Err(MapError::Unaligned));
     assert!((0..16).all(|index| unmap_lpae(&mut mapper, aligned.offset(index * PAGE)).is_some()));
+}
+
+fn large_leaves_are_noted<F: Format>() {
+    let mut space: Space<F, Physmap> = Tables::with(Physmap::from, RecordingTlb::default()).unwrap();
+    let page = VirtualAddress::new(0x4000_0000);
+    space.map(page, Frame::allocate_block(9).unwrap(), PageFlags::USER | PageFlags::WRITABLE).unwrap();
+    let mut batch = Batch::for_tables(&space);
+    let noted = PageFlags::ACCESSED | PageFlags::DIRTY;
+    assert_eq!(space.note(page.offset(7 * PAGE), noted, &mut batch), Ok(true));
+    let leaf = space.translate(page).unwrap();
+    assert_eq!((leaf.size, leaf.flags), (PageSize::Large, PageFlags::USER | PageFlags::WRITABLE | noted));
+    assert_eq!(space.note(page.offset(512 * PAGE), noted, &mut batch), Ok(false));
+}
+
+#[test]
+fn an_access_is_noted_in_the_block_s_own_entry() {
+    large_leaves_are_noted::<X86_64Format>();
+    large_leaves_are_noted::<ArmLpaeFormat>();
 }
 
 #[test]
