@@ -1,7 +1,8 @@
 //! `cargo xtask layers`: the kernel's rooms import in one direction only.
 //!
 //! Fails on a path that leads from a room to one listed after it in [`ROOMS`], on rooms of one row that import each other, and
-//! on `target_arch` outside `arch/mod.rs`. Modules inside a room that import each other in a circle fail in the rooms that are
+//! on `target_arch` outside `arch/mod.rs`. Nothing above `arch` may know which machine it is on: a path that leads into a machine's folder, or a word that
+//! names one ([`MACHINE_WORDS`]), fails too. Modules inside a room that import each other in a circle fail in the rooms that are
 //! free of them ([`WITHOUT_CIRCLES`]) and are told in the others. Unit tests may import what they like.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +26,20 @@ const ROOMS: &[&[&str]] = &[
     &["process"],
     &["device", "ipc", "net", "pseudofs"],
     &["syscall"],
+];
+
+/// The machines' folders. The emulated one is not among them: what is compiled for the host alone may talk to it.
+const MACHINES: &[&str] = &["x86_64", "aarch64"];
+
+/// Words by which code would ask which machine it is on, and the files above `arch` that say them with a reason.
+const MACHINE_WORDS: &[(&str, &[&str])] = &[
+    ("Architecture", &[]),
+    ("NumberColumn", &[]),
+    // One walker for both formats: the machine names its own.
+    ("TableFormat", &["kernel/src/memory/paging/mod.rs"]),
+    // The indexes of both machines are checked wherever one is compiled.
+    ("LinuxInterface::X86_64", &["kernel/src/syscall/dispatch.rs"]),
+    ("LinuxInterface::AARCH64", &["kernel/src/syscall/dispatch.rs"]),
 ];
 
 /// Rooms in which no two modules import each other, directly or around corners. The others are told of theirs.
@@ -68,11 +83,22 @@ fn check(files: &[Source]) -> Result<(Vec<String>, Vec<String>)> {
             complaints.push(format!("{}:{line}: target_arch belongs into arch/mod.rs only", file.path.display()));
         }
         let Some(room) = file.module.first() else { continue };
+        let is_above = room != "arch";
+        if is_above {
+            complaints.extend(machine_words(file));
+        }
         let Some(rank) = rank(room) else { bail!("{}: the room {room} is not in the list", file.path.display()) };
         for reference in references(file) {
             let Some(other) = reference.target.first() else { continue };
             let Some(other_rank) = self::rank(other) else { continue };
             let place = format!("{}:{}", file.path.display(), reference.line);
+            if is_above
+                && let [_, machine, ..] = reference.target.as_slice()
+                && other == "arch"
+                && MACHINES.contains(&machine.as_str())
+            {
+                complaints.push(format!("{place}: {room} names the machine {machine}"));
+            }
             if other_rank > rank {
                 complaints.push(format!("{place}: {room} imports {other}, which is above it"));
             }
@@ -86,6 +112,26 @@ fn check(files: &[Source]) -> Result<(Vec<String>, Vec<String>)> {
     complaints.extend(wrong.into_iter().map(|circle| circle.text));
     let notes = notes.into_iter().map(|circle| circle.text).collect();
     Ok((complaints, notes))
+}
+
+/// The places where a file above `arch` asks which machine it is on.
+fn machine_words(file: &Source) -> Vec<String> {
+    let mut found = Vec::new();
+    for (word, excused) in MACHINE_WORDS {
+        if excused.iter().any(|path| file.path == Path::new(path)) {
+            continue;
+        }
+        for (place, _) in file.code.match_indices(word) {
+            let is_part = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
+            let bytes = file.code.as_bytes();
+            let before = place.checked_sub(1).and_then(|index| bytes.get(index));
+            if !is_part(before) && !is_part(bytes.get(place + word.len())) {
+                let line = line_of(&file.code, place);
+                found.push(format!("{}:{line}: {word} asks which machine this is", file.path.display()));
+            }
+        }
+    }
+    found
 }
 
 fn rank(room: &str) -> Option<usize> {
@@ -272,6 +318,23 @@ mod tests {
         assert!(told[0].starts_with("kernel/src/fs/a.rs:1: fs imports process"));
         assert!(told[1].starts_with("kernel/src/fs/b.rs:1: fs imports syscall"));
         assert!(told[2].starts_with("kernel/src/arch/x.rs:2: target_arch"));
+    }
+
+    #[test]
+    fn nobody_above_asks_for_the_machine() {
+        let files = [
+            source(
+                "kernel/src/fs/a.rs",
+                &["fs", "a"],
+                "use crate::arch::{Cpu, x86_64::port};\nlet AuditArchitecture = 1;",
+            ),
+            source("kernel/src/fs/b.rs", &["fs", "b"], "match Current::X { Architecture::X86_64 => 1 }"),
+            source("kernel/src/arch/c.rs", &["arch", "c"], "use super::x86_64::port; struct Architecture;"),
+        ];
+        let (told, _) = check(&files).unwrap();
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert!(told[0].starts_with("kernel/src/fs/a.rs:1: fs names the machine x86_64"));
+        assert!(told[1].starts_with("kernel/src/fs/b.rs:1: Architecture asks"));
     }
 
     #[test]

@@ -2,13 +2,15 @@
 //!
 //! [`Machine::LINUX`](super::Machine::LINUX) is the one that programs of this machine see; the rooms above take every value from there and
 //! know nothing of machines. All values are constants, so what depends on them is decided by the compiler. System-call numbers are
-//! in the table of system calls, registers and signal frames in each machine's folder.
+//! in the table of system calls, of which [`NumberColumn`] picks a column; registers and signal frames are in each machine's folder.
 
 /// Numbers and layouts of one machine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LinuxInterface {
     /// `e_machine` of the programs that it runs.
     pub elf_machine: u16,
+    /// Which of the system-call table's numbers are its.
+    pub system_calls: NumberColumn,
     /// The number of `restart_syscall`, which the kernel makes programs call.
     pub restart_system_call: u64,
     /// The flags of `open` whose values differ.
@@ -25,6 +27,26 @@ pub struct LinuxInterface {
     pub bad_signal_frame: BadSignalFrame,
     /// `MINSIGSTKSZ`: the shortest alternate signal stack that is taken. Frames may be longer.
     pub shortest_signal_stack: u64,
+}
+
+/// A column of numbers in the table of system calls.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NumberColumn {
+    /// 64-bit x86's.
+    X86_64,
+    /// 64-bit Arm's, which are those of all younger machines.
+    Aarch64,
+}
+
+impl NumberColumn {
+    /// Its number of a row that has these.
+    #[must_use]
+    pub const fn pick(self, x86_64: Option<u16>, aarch64: Option<u16>) -> Option<u16> {
+        match self {
+            Self::X86_64 => x86_64,
+            Self::Aarch64 => aarch64,
+        }
+    }
 }
 
 /// What SIGSEGV says of a signal frame from which there is no return.
@@ -120,6 +142,7 @@ impl LinuxInterface {
     /// 64-bit x86.
     pub const X86_64: Self = Self {
         elf_machine: 62,
+        system_calls: NumberColumn::X86_64,
         restart_system_call: 219,
         open_flags: OpenFlagValues { direct: 0o40000, large_file: 0o100000, directory: 0o200000, no_follow: 0o400000 },
         status: StatusLayout {
@@ -146,6 +169,7 @@ impl LinuxInterface {
     /// 64-bit Arm.
     pub const AARCH64: Self = Self {
         elf_machine: 183,
+        system_calls: NumberColumn::Aarch64,
         restart_system_call: 128,
         open_flags: OpenFlagValues { directory: 0o40000, no_follow: 0o100000, direct: 0o200000, large_file: 0o400000 },
         status: StatusLayout {

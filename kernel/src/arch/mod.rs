@@ -58,21 +58,10 @@ pub type TrapFrame = <Current as Machine>::TrapFrame;
 /// A thread's floating-point and vector registers.
 pub type ExtendedState = <Current as Machine>::ExtendedState;
 
-/// The machines whose Linux interface the kernel speaks.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Architecture {
-    /// 64-bit x86.
-    X86_64,
-    /// 64-bit Arm.
-    Aarch64,
-}
-
 /// What belongs to a machine as types.
 pub trait Machine:
     Startup + Cpu + Mmu + UserAccess + ContextSwitch + TimerHardware + SerialConsole + SharedObject + Power
 {
-    /// Which machine it is: which column of the system-call table counts, and which context the switch uses.
-    const ARCHITECTURE: Architecture;
     /// The numbers and structures that user programs see, where those of machines differ.
     const LINUX: LinuxInterface;
     /// Linux's `utsname.machine`: `x86_64` or `aarch64`.

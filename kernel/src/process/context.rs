@@ -1,8 +1,7 @@
 //! The registers of a thread that is not running, on both machines.
 //!
 //! [`Context`] (x86_64, 20 fields) and [`ArmContext`] (AArch64, 17 fields) are plain data in the layout that the machine's
-//! `switch` routine reads and writes. Both are compiled and tested everywhere; [`SwitchContext`] is the one of the machine that
-//! the kernel runs on. A *kernel* context continues inside the kernel on a kernel stack: that is the only kind that the switch
+//! `switch` routine reads and writes. Both are compiled and tested everywhere; [`SwitchContext`] is the one whose places the machine's routine names. A *kernel* context continues inside the kernel on a kernel stack: that is the only kind that the switch
 //! ever loads. A *user* context describes where a program starts; it reaches the CPU as a trap frame.
 //!
 //! ```text
@@ -10,10 +9,10 @@
 //! AArch64  0..80 x19..x28  80 x29  88 x30  96 sp  104 pc  112 pstate  120 sp_el0  128 tpidr_el0
 //! ```
 //!
-//! Invariant: the offsets named by [`crate::arch::ContextSwitch::OFFSETS`] are those of
-//! [`Context::SWITCH_OFFSETS`] or [`ArmContext::SWITCH_OFFSETS`], which a const assertion checks on bare metal.
+//! Invariant: the offsets named by [`crate::arch::ContextSwitch::OFFSETS`] are those of [`Context::SWITCH_OFFSETS`] or
+//! [`ArmContext::SWITCH_OFFSETS`], which a const assertion checks. They also say which of the two it is: nothing here asks for a machine's name.
 
-use crate::arch::{Architecture, ContextSwitch, Current, Machine};
+use crate::arch::{ContextSwitch, Current};
 use crate::base::VirtualAddress;
 use core::mem::offset_of;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -239,7 +238,7 @@ impl ArmContext {
     };
 }
 
-/// The context of the machine that the kernel runs on: room for the larger layout, filled as [`Machine::ARCHITECTURE`] says.
+/// The context of the machine that the kernel runs on: room for the larger layout, filled in the one that [`ContextSwitch::OFFSETS`] names.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(16))]
 pub struct SwitchContext([u64; Context::FIELDS]);
@@ -261,18 +260,16 @@ const fn offsets_agree(machine: &[usize], ours: &[usize]) -> bool {
     true
 }
 
+/// The places that the machine's switch routine uses.
+const OFFSETS: &[usize] = <Current as ContextSwitch>::OFFSETS;
+/// Whether they are those of [`ArmContext`].
+const IS_ARM: bool = offsets_agree(OFFSETS, &ArmContext::SWITCH_OFFSETS);
+
 // The hosted machine has no switch routine and names no offsets.
-const _: () = {
-    let machine = <Current as ContextSwitch>::OFFSETS;
-    let ours: &[usize] = match Current::ARCHITECTURE {
-        Architecture::X86_64 => &Context::SWITCH_OFFSETS,
-        Architecture::Aarch64 => &ArmContext::SWITCH_OFFSETS,
-    };
-    assert!(
-        machine.is_empty() || offsets_agree(machine, ours),
-        "the switch routine's offsets are not those of the context"
-    );
-};
+const _: () = assert!(
+    OFFSETS.is_empty() || IS_ARM || offsets_agree(OFFSETS, &Context::SWITCH_OFFSETS),
+    "the switch routine's offsets are those of no context"
+);
 
 impl SwitchContext {
     /// A context that only a switch will fill.
@@ -281,15 +278,13 @@ impl SwitchContext {
     /// A context that calls the kernel function at `entry` on the stack that ends at `stack` (16-byte aligned).
     #[must_use]
     pub fn kernel(entry: VirtualAddress, stack: VirtualAddress) -> Self {
+        if !IS_ARM {
+            return Self(zerocopy::transmute!(Context::kernel(entry, stack)));
+        }
         let mut words = [0; Context::FIELDS];
-        match Current::ARCHITECTURE {
-            Architecture::X86_64 => words = zerocopy::transmute!(Context::kernel(entry, stack)),
-            Architecture::Aarch64 => {
-                let arm: [u64; ArmContext::FIELDS] = zerocopy::transmute!(ArmContext::kernel(entry, stack));
-                for (word, value) in words.iter_mut().zip(arm) {
-                    *word = value;
-                }
-            }
+        let arm: [u64; ArmContext::FIELDS] = zerocopy::transmute!(ArmContext::kernel(entry, stack));
+        for (word, value) in words.iter_mut().zip(arm) {
+            *word = value;
         }
         Self(words)
     }

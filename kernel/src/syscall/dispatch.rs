@@ -3,7 +3,7 @@
 use super::call::Call;
 use super::row::{Handler, Requirement, Support, SystemCall};
 use super::{table, trace};
-use crate::arch::{Architecture, Cpu, Current, Machine, Registers, TrapFrame};
+use crate::arch::{Cpu, Current, LinuxInterface, Machine, Registers, TrapFrame};
 use crate::base::{Errno, Result};
 use crate::process::{Process, Thread, call_trace};
 use crate::security::Capability;
@@ -23,22 +23,19 @@ fn absent(_call: &mut Call<'_>) -> Result<u64> {
     Err(Errno::ENOSYS)
 }
 
-/// The row's number on a machine.
+/// The row's number in a machine's interface.
 #[must_use]
-pub const fn number(row: &SystemCall, architecture: Architecture) -> Option<u16> {
-    match architecture {
-        Architecture::X86_64 => row.x86_64,
-        Architecture::Aarch64 => row.aarch64,
-    }
+pub const fn number(row: &SystemCall, interface: &LinuxInterface) -> Option<u16> {
+    interface.system_calls.pick(row.x86_64, row.aarch64)
 }
 
 /// For each number of a machine, the index of its row plus one. A number that two rows claim does not compile.
 #[expect(clippy::indexing_slicing, clippy::panic, reason = "evaluated at compile time")]
-const fn index(architecture: Architecture) -> [u16; LIMIT] {
+const fn index(interface: &LinuxInterface) -> [u16; LIMIT] {
     let mut index = [0u16; LIMIT];
     let mut row = 0;
     while row < table::TABLE.len() {
-        if let Some(number) = number(&table::TABLE[row], architecture) {
+        if let Some(number) = number(&table::TABLE[row], interface) {
             assert!((number as usize) < LIMIT, "a number beyond the table's limit");
             if index[number as usize] != 0 {
                 panic!("two rows claim one number");
@@ -50,10 +47,11 @@ const fn index(architecture: Architecture) -> [u16; LIMIT] {
     index
 }
 
-/// The index of x86_64.
-pub static X86_64_INDEX: [u16; LIMIT] = index(Architecture::X86_64);
-/// The index of AArch64.
-pub static AARCH64_INDEX: [u16; LIMIT] = index(Architecture::Aarch64);
+// Made for each machine wherever one is compiled: a number that two rows claim compiles for none.
+const _: [[u16; LIMIT]; 2] = [index(&LinuxInterface::X86_64), index(&LinuxInterface::AARCH64)];
+
+/// This machine's.
+static INDEX: [u16; LIMIT] = index(&Current::LINUX);
 
 #[expect(clippy::indexing_slicing, reason = "evaluated at compile time")]
 const fn entries(index: &[u16; LIMIT]) -> [Entry; LIMIT] {
@@ -75,16 +73,12 @@ const fn entries(index: &[u16; LIMIT]) -> [Entry; LIMIT] {
     entries
 }
 
-static ENTRIES: [Entry; LIMIT] = entries(&index(Current::ARCHITECTURE));
+static ENTRIES: [Entry; LIMIT] = entries(&INDEX);
 
 /// The row of a number on this machine, for the tracer and the like.
 #[must_use]
 pub fn row(number: u64) -> Option<&'static SystemCall> {
-    let index = match Current::ARCHITECTURE {
-        Architecture::X86_64 => &X86_64_INDEX,
-        Architecture::Aarch64 => &AARCH64_INDEX,
-    };
-    let row = *index.get(usize::try_from(number).ok()?)?;
+    let row = *INDEX.get(usize::try_from(number).ok()?)?;
     table::TABLE.get(usize::from(row).checked_sub(1)?)
 }
 

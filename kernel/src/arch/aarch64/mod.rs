@@ -53,7 +53,6 @@ pub struct Aarch64;
 
 #[cfg(target_os = "none")]
 impl super::Machine for Aarch64 {
-    const ARCHITECTURE: super::Architecture = super::Architecture::Aarch64;
     const LINUX: super::LinuxInterface = super::LinuxInterface::AARCH64;
     const NAME: &'static str = "aarch64";
     const PLATFORM: &'static str = "aarch64";

@@ -7,9 +7,9 @@
 #![allow(unsafe_code, reason = "reaches the emulated physical memory through raw pointers")]
 
 use super::{
-    AccessKind, Architecture, ContextSwitch, Cpu, CpuLocal, Destination, ExtendedStateOperations, LinuxInterface,
-    Machine, Mmu, Power, Registers, SavedSignalContext, SerialConsole, SignalDelivery, SignalFrame, SignalStack,
-    TimerHardware, TrapFrame, UserAccess, UserFault,
+    AccessKind, ContextSwitch, Cpu, CpuLocal, Destination, ExtendedStateOperations, LinuxInterface, Machine, Mmu,
+    Power, Registers, SavedSignalContext, SerialConsole, SignalDelivery, SignalFrame, SignalStack, TimerHardware,
+    TrapFrame, UserAccess, UserFault,
 };
 use crate::base::{CpuId, Nanoseconds, PAGE_SIZE, PhysicalAddress, VirtualAddress};
 use std::cell::Cell;
@@ -81,7 +81,6 @@ fn physical_memory() -> u64 {
 }
 
 impl Machine for Hosted {
-    const ARCHITECTURE: Architecture = Architecture::X86_64;
     const LINUX: LinuxInterface = LinuxInterface::X86_64;
     const NAME: &'static str = "x86_64";
     const PLATFORM: &'static str = "x86_64";

@@ -69,7 +69,7 @@ pub mod trap_frame;
 pub mod user_access;
 pub mod vdso;
 
-use super::{Architecture, LinuxInterface, Machine, SharedObject};
+use super::{LinuxInterface, Machine, SharedObject};
 use crate::base::VirtualAddress;
 use alloc::vec::Vec;
 
@@ -78,7 +78,6 @@ use alloc::vec::Vec;
 pub struct X86_64;
 
 impl Machine for X86_64 {
-    const ARCHITECTURE: Architecture = Architecture::X86_64;
     const LINUX: LinuxInterface = LinuxInterface::X86_64;
     const NAME: &'static str = "x86_64";
     const PLATFORM: &'static str = "x86_64";
