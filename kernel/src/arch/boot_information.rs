@@ -61,6 +61,8 @@ pub struct BootInformation {
     pub memory_regions: ArrayVec<MemoryRegion, MAXIMUM_REGIONS>,
     /// Stretches of usable memory that are taken: the kernel's image, the initial RAM disk, low memory.
     pub reserved: ArrayVec<PhysicalRange, 8>,
+    /// Stretches that may not even be mapped: a speculative access to them could do harm. They are reserved, too.
+    pub not_mapped: ArrayVec<PhysicalRange, 8>,
     /// The initial RAM disk.
     pub initrd: Option<PhysicalRange>,
     /// The command line.
@@ -78,6 +80,7 @@ impl BootInformation {
         Self {
             memory_regions: ArrayVec::new_const(),
             reserved: ArrayVec::new_const(),
+            not_mapped: ArrayVec::new_const(),
             initrd: None,
             command_line: ArrayString::new_const(),
             rsdp: None,

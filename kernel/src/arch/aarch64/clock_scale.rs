@@ -36,6 +36,15 @@ pub const fn alarm_counts(delay: u64, inverse_scale: u64) -> u64 {
     multiply(delay, inverse_scale).saturating_add(1)
 }
 
+/// The bit of the counter whose changes are events for `wfe`, at a counter of `frequency`: the nearest to 10 kHz, as Linux picks it.
+pub(super) fn event_stream_bit(frequency: u64) -> u64 {
+    // A bit changes from 0 to 1 at half the rate at which it changes.
+    let counts = frequency / 10_000 / 2;
+    let Some(highest) = counts.checked_ilog2() else { return 0 };
+    let is_nearer_above = highest > 0 && counts >> (highest - 1) & 1 != 0;
+    u64::from(highest + u32::from(is_nearer_above)).min(15)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,5 +80,13 @@ mod tests {
     #[test]
     fn a_frequency_of_nothing_does_no_harm() {
         assert_eq!(scales(0), (u64::MAX, 0));
+    }
+
+    #[test]
+    fn events_come_about_every_100_microseconds() {
+        assert_eq!(event_stream_bit(62_500_000), 12);
+        assert_eq!(event_stream_bit(24_000_000), 10);
+        assert_eq!(event_stream_bit(1_000_000_000), 15);
+        assert_eq!(event_stream_bit(1), 0);
     }
 }

@@ -55,8 +55,9 @@ impl Cpu for Aarch64 {
     }
     #[inline]
     fn enable_interrupts() {
+        // System errors come with them, and stay on when interrupts are masked again.
         // SAFETY: the vectors are installed before the first call. Not `nomem`: a critical section ends here.
-        unsafe { asm!("msr daifclr, #2", options(nostack, preserves_flags)) };
+        unsafe { asm!("msr daifclr, #6", options(nostack, preserves_flags)) };
     }
     #[inline]
     fn disable_interrupts() {
@@ -73,7 +74,7 @@ impl Cpu for Aarch64 {
     #[inline]
     fn wait_for_interrupt() {
         // SAFETY: `wfi` ends for an interrupt that is masked, too, so none comes unseen between the two.
-        unsafe { asm!("dsb sy", "wfi", "msr daifclr, #2", options(nostack, preserves_flags)) };
+        unsafe { asm!("dsb sy", "wfi", "msr daifclr, #6", options(nostack, preserves_flags)) };
     }
     #[inline]
     fn relax() {

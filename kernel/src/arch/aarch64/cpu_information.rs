@@ -110,6 +110,8 @@ const CAPABILITIES: [Capability; 38] = [
 
 /// Floating point and vectors are there where their fields are not `0xf`: these come before [`CAPABILITIES`].
 const FLOATING_POINT: [(&str, u32, u32); 2] = [("fp", 0, 16), ("asimd", 1, 20)];
+/// The bit of `HWCAP_EVTSTRM`: the timer wakes `wfe` regularly ([`super::timer`]), as Linux has it do.
+const EVENT_STREAM_BIT: u32 = 2;
 /// The bit of `HWCAP_CPUID`, which the kernel itself provides, between `asimdhp` and `asimdrdm`.
 const IDENTIFICATION_BIT: u32 = 11;
 
@@ -122,6 +124,8 @@ fn capabilities(identification: &Identification, mut name: impl FnMut(&'static s
             name(text);
         }
     }
+    words[0] |= 1 << EVENT_STREAM_BIT;
+    name("evtstrm");
     for Capability { name: text, word, bit, register, shift, least } in CAPABILITIES {
         if word == First && bit > IDENTIFICATION_BIT && words[0] >> IDENTIFICATION_BIT & 1 == 0 {
             words[0] |= 1 << IDENTIFICATION_BIT;
@@ -281,21 +285,21 @@ mod tests {
         assert_eq!(capabilities(&NEOVERSE_N1, |_| {})[0] & 1 << 22, 0);
     }
 
-    /// As Debian's Linux says on the same models, but for `evtstrm`, which Ashlar does not offer.
+    /// As Debian's Linux says on the same models.
     #[test]
     fn the_models_have_linux_s_capabilities() {
-        assert_eq!(names(&CORTEX_A72), "fp asimd aes pmull sha1 sha2 crc32 cpuid");
+        assert_eq!(names(&CORTEX_A72), "fp asimd evtstrm aes pmull sha1 sha2 crc32 cpuid");
         assert_eq!(
             names(&NEOVERSE_N1),
-            "fp asimd aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp uscat ssbs"
+            "fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp uscat ssbs"
         );
-        assert_eq!(capabilities(&CORTEX_A72, |_| {}), [0x8fb, 0]);
+        assert_eq!(capabilities(&CORTEX_A72, |_| {}), [0x8ff, 0]);
     }
 
     #[test]
     fn a_cpu_without_floating_point_has_neither_it_nor_half_precision() {
         let bare = Identification([0, 0, 0, 0xff_2222, 0, 0, 0, 0]);
-        assert_eq!(names(&bare), "cpuid");
+        assert_eq!(names(&bare), "evtstrm cpuid");
     }
 
     #[test]
@@ -314,7 +318,7 @@ mod tests {
     fn the_text_is_linux_s() {
         let mut text = Vec::new();
         describe_with(CpuId(1), &CORTEX_A72, 0x410f_d083, 62_500_000, &mut text);
-        let expected = "processor\t: 1\nBogoMIPS\t: 125.00\nFeatures\t: fp asimd aes pmull sha1 sha2 crc32 cpuid\n\
+        let expected = "processor\t: 1\nBogoMIPS\t: 125.00\nFeatures\t: fp asimd evtstrm aes pmull sha1 sha2 crc32 cpuid\n\
             CPU implementer\t: 0x41\nCPU architecture: 8\nCPU variant\t: 0x0\nCPU part\t: 0xd08\nCPU revision\t: 3\n";
         assert_eq!(String::from_utf8(text).unwrap(), expected);
     }

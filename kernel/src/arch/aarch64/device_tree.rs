@@ -82,8 +82,14 @@ pub fn parse(tree: &[u8]) -> Result<(BootInformation, Devices), Malformed> {
         reserve(&mut information, reservation.address(), reservation.size());
     }
     for node in tree.reserved_memory().into_iter().flatten() {
+        let is_mapped = node.property("no-map").is_none();
         for (start, length) in registers(&node) {
             reserve(&mut information, start, length);
+            let end = PhysicalAddress::new(start.saturating_add(length));
+            let range = PhysicalRange { start: PhysicalAddress::new(start), end };
+            if !is_mapped && length != 0 && information.not_mapped.try_push(range).is_err() {
+                information.memory_regions.clear();
+            }
         }
     }
     let mut console = None;

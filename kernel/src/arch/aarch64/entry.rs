@@ -6,6 +6,10 @@
 //! `SP_EL0` is the program's stack pointer there and the running thread in the kernel (`cpu.rs`): entry saves the one and loads the other, and
 //! [`leave`] restores what the frame has. A frame of the kernel's own has its thread, which goes on wherever the frame does.
 //!
+//! # System errors
+//! They are masked where `SP_EL0` may be the program's: from each entry until the kernel enables interrupts or handles what came, and
+//! from [`leave`] on. Masking interrupts elsewhere leaves them on.
+//!
 //! # A stack that is full
 //! An exception out of the kernel first asks the MMU (`at s1e1w`) whether its frame has a place. If not, the kernel goes on on
 //! [`OVERFLOW_STACK`], and from there on the other end of the thread's stack, to say so and end the thread.
@@ -166,7 +170,7 @@ unsafe extern "C" fn vectors() {
         ".p2align 7",
         "b {unexpected}",
         ".p2align 7",
-        "b {unexpected}",
+        "b {kernel_system_error}",
         // EL0
         ".p2align 7",
         "sub sp, sp, #{frame_size}",
@@ -182,7 +186,7 @@ unsafe extern "C" fn vectors() {
         ".p2align 7",
         "b {user_unexpected}",
         ".p2align 7",
-        "b {user_unexpected}",
+        "b {user_system_error}",
         // 32-bit EL0
         ".rept 4",
         ".p2align 7",
@@ -198,6 +202,8 @@ unsafe extern "C" fn vectors() {
         user_synchronous = sym user_synchronous_entry,
         user_interrupt = sym user_interrupt_entry,
         user_unexpected = sym user_unexpected_entry,
+        kernel_system_error = sym kernel_system_error_entry,
+        user_system_error = sym user_system_error_entry,
     )
 }
 
@@ -213,9 +219,9 @@ unsafe extern "C" fn system_call_entry() {
         "msr sp_el0, x10",
         "mov x0, sp",
         "mov x29, xzr", // backtraces end here
-        "msr daifclr, #2",
+        "msr daifclr, #6",
         "blr x2",
-        "msr daifset, #2",
+        "msr daifset, #6",
         "mrs x0, tpidr_el1",
         "ldrb w0, [x0, #{work}]",
         "cbnz w0, 2f",
@@ -244,6 +250,8 @@ unsafe extern "C" fn system_call_entry() {
 #[unsafe(naked)]
 unsafe extern "C" fn leave() {
     naked_asm!(
+        // From here on `SP_EL0` may be the program's.
+        "msr daifset, #6",
         load_state!(),
         "ldp x18, x19, [sp, #144]",
         "ldp x20, x21, [sp, #160]",
@@ -293,7 +301,7 @@ unsafe extern "C" fn user_interrupt_entry() {
     )
 }
 
-/// A system error or a fast interrupt out of user mode, or anything out of 32-bit code.
+/// A fast interrupt out of user mode, or anything out of 32-bit code.
 #[unsafe(naked)]
 unsafe extern "C" fn user_unexpected_entry() {
     naked_asm!(
@@ -308,6 +316,41 @@ unsafe extern "C" fn user_unexpected_entry() {
         original_argument = const offset_of!(TrapFrame, original_argument),
         current_thread = const offset::CURRENT_THREAD,
         unexpected = sym exceptions::unexpected,
+        leave = sym leave,
+    )
+}
+
+/// A system error out of user mode.
+#[unsafe(naked)]
+unsafe extern "C" fn user_system_error_entry() {
+    naked_asm!(
+        "sub sp, sp, #{frame_size}",
+        store_frame!(),
+        load_thread!(),
+        "mrs x1, esr_el1",
+        "mov x29, xzr",
+        "bl {unexpected}",
+        "b {leave}",
+        frame_size = const FRAME_SIZE,
+        original_argument = const offset_of!(TrapFrame, original_argument),
+        current_thread = const offset::CURRENT_THREAD,
+        unexpected = sym exceptions::user_system_error,
+        leave = sym leave,
+    )
+}
+
+/// A system error of the kernel's.
+#[unsafe(naked)]
+unsafe extern "C" fn kernel_system_error_entry() {
+    naked_asm!(
+        "sub sp, sp, #{frame_size}",
+        store_frame!(),
+        "mrs x1, esr_el1",
+        "bl {unexpected}",
+        "b {leave}",
+        frame_size = const FRAME_SIZE,
+        original_argument = const offset_of!(TrapFrame, original_argument),
+        unexpected = sym exceptions::system_error,
         leave = sym leave,
     )
 }
@@ -408,7 +451,7 @@ pub(super) unsafe extern "C" fn abandon_stack(frame: *const TrapFrame, function:
 #[unsafe(naked)]
 pub unsafe extern "C" fn enter_user(frame: *const TrapFrame) -> ! {
     naked_asm!(
-        "msr daifset, #2",
+        "msr daifset, #6",
         // From the last words down: the frame may lie lower on the same stack and overlap its new place.
         "mrs x1, tpidr_el1",
         "ldr x1, [x1, #{kernel_stack}]",

@@ -18,7 +18,8 @@ use crate::base::VirtualAddress;
 
 #[cfg(target_os = "none")]
 pub(super) use machine::{
-    finish_return_to_user, kernel_interrupt, kernel_trap, stack_overflow, unexpected, user_interrupt, user_trap,
+    finish_return_to_user, kernel_interrupt, kernel_trap, stack_overflow, system_error, unexpected, user_interrupt,
+    user_system_error, user_trap,
 };
 
 /// The exception class of `svc` in 64-bit code.
@@ -95,11 +96,31 @@ fn abort(syndrome: u64, access: AccessKind) -> Cause {
         0x04..=0x07 => Cause::PageFault { access, present: false },
         0x08..=0x0f => Cause::PageFault { access, present: true },
         0x10 => Cause::Signal("synchronous external abort", SIGBUS, BUS_OBJERR, Shown::Touched),
+        // The tables themselves cannot be read: nothing that a handler could do helps.
+        0x13..=0x17 => {
+            Cause::Signal("synchronous external abort (translation table walk)", SIGKILL, SI_KERNEL, Shown::Touched)
+        }
+        0x1b..=0x1f => {
+            Cause::Signal("synchronous parity error (translation table walk)", SIGKILL, SI_KERNEL, Shown::Touched)
+        }
         0x18 => Cause::Signal("synchronous parity or ECC error", SIGBUS, BUS_OBJERR, Shown::Touched),
         0x21 => Cause::Signal("alignment fault", SIGBUS, BUS_ADRALN, Shown::Touched),
         0x35 => Cause::Signal("unsupported exclusive", SIGBUS, BUS_OBJERR, Shown::Touched),
         _ => Cause::Signal("unknown abort", SIGKILL, SI_KERNEL, Shown::Touched),
     }
+}
+
+/// Whether the kernel goes on after a system error with this syndrome, as Linux decides it: the CPU has RAS, says what happened, and that it corrected the error
+/// or that nothing has used what is wrong yet.
+fn is_survivable(syndrome: u64, has_ras: bool) -> bool {
+    const IMPLEMENTATION_DEFINED: u64 = 1 << 24;
+    const CATEGORISED: u64 = 0x11;
+    const RESTARTABLE: u64 = 2;
+    const CORRECTED: u64 = 6;
+    has_ras
+        && syndrome & IMPLEMENTATION_DEFINED == 0
+        && syndrome & 0x3f == CATEGORISED
+        && matches!(syndrome >> 10 & 7, RESTARTABLE | CORRECTED)
 }
 
 /// The syndrome that a CPU with `FEAT_IDST` gives for `instruction`, if that is `mrs` from an identification register: other CPUs only say that it is
@@ -151,7 +172,7 @@ mod machine {
     use super::super::trap_frame::TrapFrame;
     use super::super::{Aarch64, cpu_information, entry, interrupt_controller, signal_frame, timer, user_access};
     use super::{
-        Cause, ILL_ILLOPC, SI_KERNEL, SIGILL, SIGSEGV, Shown, UNDEFINED_CLASS, classify, exception,
+        Cause, ILL_ILLOPC, SI_KERNEL, SIGILL, SIGSEGV, Shown, UNDEFINED_CLASS, classify, exception, is_survivable,
         system_register_syndrome, untagged,
     };
     use crate::arch::{
@@ -302,12 +323,40 @@ mod machine {
         }
     }
 
-    /// A system error, or an exception that has no business here.
+    /// A system error: something went wrong on the far side of the caches, at some time. The kernel ends, whoever ran, as Linux's does, unless the CPU
+    /// says that nothing is lost.
+    #[expect(clippy::panic, reason = "memory or a device has lost data, and nobody knows whose")]
+    pub(in super::super) extern "C" fn system_error(frame: &mut TrapFrame, syndrome: u64) {
+        let features: u64;
+        // SAFETY: reads an identification register.
+        unsafe {
+            core::arch::asm!("mrs {}, id_aa64pfr0_el1", out(reg) features, options(nomem, nostack, preserves_flags))
+        };
+        let has_ras = features >> 28 & 0xf != 0;
+        if is_survivable(syndrome, has_ras) {
+            log::warn!("system error (syndrome {syndrome:#x}): corrected, or not used yet");
+            return;
+        }
+        if trap_handler().is_none() {
+            early_trap(frame, syndrome, 0);
+        }
+        let cpu = Aarch64::id().0;
+        log::error!("SError Interrupt on CPU{cpu}, code {syndrome:#018x} -- SError\n{frame}");
+        panic!("Asynchronous SError Interrupt");
+    }
+
+    /// The same out of user mode.
+    pub(in super::super) extern "C" fn user_system_error(frame: &mut TrapFrame, syndrome: u64) {
+        system_error(frame, syndrome);
+        finish_return_to_user(frame);
+    }
+
+    /// An exception that has no business here.
     pub(in super::super) extern "C" fn unexpected(frame: &mut TrapFrame, syndrome: u64) {
         match trap_handler() {
             Some(handler) => {
                 let mut text = ArrayString::<64>::new();
-                let _ = write!(text, "system error or unexpected exception (syndrome {syndrome:#x})");
+                let _ = write!(text, "unexpected exception (syndrome {syndrome:#x})");
                 handler.kernel_bug(frame, &text)
             }
             None => early_trap(frame, syndrome, 0),
@@ -366,6 +415,27 @@ mod tests {
         assert_eq!(classify(class(0x20) | 0x0b), fault(AccessKind::Execute, true), "the access flag");
         let Cause::Signal(_, signal, code, shown) = classify(class(0x24) | 0x21) else { panic!() };
         assert_eq!((signal, code, shown), (SIGBUS, BUS_ADRALN, Shown::Touched));
+    }
+
+    #[test]
+    fn tables_that_cannot_be_read_end_the_program() {
+        for status in [0x14, 0x17, 0x1c] {
+            let Cause::Signal(_, signal, code, _) = classify(0x24 << 26 | status) else { panic!() };
+            assert_eq!((signal, code), (SIGKILL, SI_KERNEL));
+        }
+        let Cause::Signal(_, signal, code, _) = classify(0x24 << 26 | 0x10) else { panic!() };
+        assert_eq!((signal, code), (SIGBUS, BUS_OBJERR));
+    }
+
+    #[test]
+    fn only_errors_that_the_cpu_calls_harmless_are_survived() {
+        let error = |severity: u64, status: u64| 0x2f << 26 | severity << 10 | status;
+        assert!(is_survivable(error(6, 0x11), true), "corrected");
+        assert!(is_survivable(error(2, 0x11), true), "restartable");
+        assert!(!is_survivable(error(6, 0x11), false), "a CPU without RAS says nothing by it");
+        assert!(!is_survivable(error(3, 0x11), true), "recoverable, but the CPU cannot go on");
+        assert!(!is_survivable(error(0, 0x11), true) && !is_survivable(error(6, 0), true));
+        assert!(!is_survivable(1 << 24 | error(6, 0x11), true), "implementation defined");
     }
 
     #[test]

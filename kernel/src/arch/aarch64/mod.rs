@@ -2,7 +2,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `boot` `device_tree` | from the boot protocol to the final page tables; what the machine consists of |
+//! | `boot` `device_tree` `physmap_layout` | from the boot protocol to the final page tables; what the machine consists of |
 //! | `trap_frame` `entry` `exceptions` | saved registers; the ways in and out; sorting exceptions |
 //! | `signal_frame` | starting signal handlers and coming back |
 //! | `interrupt_controller` `timer` `clock_scale` `real_time_clock` | who interrupts; time |
@@ -32,6 +32,7 @@ pub mod interrupt_controller;
 pub mod mmu;
 #[cfg(target_os = "none")]
 mod page_copy;
+pub mod physmap_layout;
 #[cfg(target_os = "none")]
 pub mod power;
 #[cfg(target_os = "none")]

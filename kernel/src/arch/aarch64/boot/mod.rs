@@ -8,6 +8,7 @@
 
 pub mod tables;
 
+use crate::arch::aarch64::clock_scale::event_stream_bit;
 use crate::arch::aarch64::device_tree::{self, Devices};
 use crate::arch::aarch64::{
     Aarch64, cpu, entry, interrupt_controller, power, real_time_clock, serial, timer, user_access,
@@ -51,22 +52,40 @@ pub unsafe fn initialize_early(tree: PhysicalAddress, load_address: PhysicalAddr
     DEVICES.call_once(|| devices);
 }
 
-/// What the entry code did not set: vector registers for user mode, the counter for user mode, PAN.
+/// What the entry code did not set: vector registers for user mode, the counter and its events for user mode, PAN.
 fn set_control_registers() {
     const FLOATING_POINT: u64 = 0b11 << 20;
     const USER_VIRTUAL_COUNTER: u64 = 1 << 1;
+    const EVENT_STREAM: u64 = 1 << 2;
+    const EVENT_BIT_SHIFT: u32 = 4;
+    /// Exceptions set PAN. The bit is one on CPUs that have none.
+    const EXCEPTIONS_LEAVE_PAN: u64 = 1 << 23;
+    let event_bit = event_stream_bit(timer::frequency());
+    let timer_control = USER_VIRTUAL_COUNTER | EVENT_STREAM | event_bit << EVENT_BIT_SHIFT;
     let features: u64;
     // SAFETY: user mode may use vector registers, which the scheduler saves, and read the virtual counter; SVE and SME stay trapped.
     unsafe {
         asm!("msr cpacr_el1, {}", in(reg) FLOATING_POINT, options(nostack, preserves_flags));
-        asm!("msr cntkctl_el1, {}", in(reg) USER_VIRTUAL_COUNTER, options(nostack, preserves_flags));
+        asm!("msr cntkctl_el1, {}", in(reg) timer_control, options(nostack, preserves_flags));
         asm!("msr tpidrro_el0, xzr", "msr mdscr_el1, xzr", "isb", options(nostack, preserves_flags));
         asm!("mrs {}, id_aa64mmfr1_el1", out(reg) features, options(nomem, nostack, preserves_flags));
     }
     let has_pan = features >> 20 & 0xf != 0;
     if has_pan {
         // SAFETY: the CPU has the bit; the kernel reaches user memory in `user_access` alone.
-        unsafe { asm!(".arch_extension pan", "msr pan, #1", options(nostack, preserves_flags)) };
+        unsafe {
+            asm!(
+                ".arch_extension pan",
+                "mrs {control}, sctlr_el1",
+                "bic {control}, {control}, #{leave}",
+                "msr sctlr_el1, {control}",
+                "isb",
+                "msr pan, #1",
+                control = out(reg) _,
+                leave = const EXCEPTIONS_LEAVE_PAN,
+                options(nostack, preserves_flags),
+            );
+        }
     }
     // SAFETY: the first CPU, before any access to user memory; the others are of its kind.
     unsafe { user_access::initialize(has_pan) };

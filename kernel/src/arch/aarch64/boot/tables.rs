@@ -1,18 +1,22 @@
 //! The first page tables, filled by the entry code with the MMU off; here they are given the machine's memory.
 //!
 //! ```text
-//! TTBR1  L0 slot 256   physmap      memory as Normal, everything else below 512 GiB as Device; 1 GiB, 2 MiB where they meet
+//! TTBR1  L0 slot 256   physmap      memory as Normal, everything else below 512 GiB as Device; 1 GiB, 2 MiB where they meet, 4 KiB around
+//!                                   what the device tree says must not be mapped
 //!        L0 slot 510   L1 slot 0    the image, by pages, W^X
 //!                      L1 slot 1    the device tree's 4 MiB, read-only, until `forget_tree`
 //! TTBR0  boot          the GiB of the code that turns the MMU on, identity; then EMPTY
 //! ```
 //!
-//! The tables of TTBR1 are the kernel's for good.
+//! Aligned neighbours that are alike are marked as runs (the contiguous hint): 64 KiB of the image, 32 MiB and 16 GiB of physmap.
+//! The tables of TTBR1 are the kernel's for good, and these entries never change.
 
 #![allow(unsafe_code, reason = "writes page tables")]
 
 use crate::arch::aarch64::mmu::KERNEL_BASE;
-use crate::arch::boot_information::{BootInformation, MemoryKind, PhysicalRange};
+pub use crate::arch::aarch64::physmap_layout::CONTIGUOUS;
+use crate::arch::aarch64::physmap_layout::{Content, GIB, Layout, MIB2, PAGE, TABLE_OR_PAGE, VALID, mark_runs};
+use crate::arch::boot_information::{BootInformation, PhysicalRange};
 use crate::base::PhysicalAddress;
 use core::arch::asm;
 use core::cell::UnsafeCell;
@@ -87,11 +91,12 @@ pub static TABLES: BootTables = BootTables {
 /// Physmap's GiBs that are not of one kind.
 static PHYSMAP_L2: [Table; PHYSMAP_TABLES] = [const { Table::new() }; PHYSMAP_TABLES];
 const PHYSMAP_TABLES: usize = 24;
+/// Physmap's 2 MiB stretches of which a part must not be mapped.
+static PHYSMAP_L3: [Table; PHYSMAP_LAST_TABLES] = [const { Table::new() }; PHYSMAP_LAST_TABLES];
+const PHYSMAP_LAST_TABLES: usize = 16;
 /// The user half when no program's is active.
 static EMPTY: Table = Table::new();
 
-const VALID: u64 = 1;
-const TABLE_OR_PAGE: u64 = 0b10;
 const DEVICE: u64 = 1 << 2;
 const READ_ONLY: u64 = 1 << 7;
 const INNER_SHAREABLE: u64 = 3 << 8;
@@ -124,14 +129,15 @@ pub const TRANSLATION_CONTROL: u64 = {
     let kernel = 16 << 16 | 0b01 << 24 | 0b01 << 26 | 0b11 << 28 | 0b10 << 30;
     user | kernel | 1 << 37
 };
-/// The bits of SCTLR that are one on every CPU, or stand for behaviour that Linux has too (`EIS`, `EOS`, `nTLSMD`, `LSMAOE`, `TSCXT`).
-const CONTROL: u64 = 1 << 11 | 1 << 20 | 1 << 22 | 1 << 28 | 1 << 29;
+/// The bits of SCTLR that are one on every CPU, or stand for behaviour that Linux has too (`EIS`, `EOS`, `nTLSMD`,
+/// `LSMAOE`, `TSCXT`; and SPAN, which is taken back where the CPU has PAN).
+const CONTROL: u64 = 1 << 11 | 1 << 20 | 1 << 22 | 1 << 23 | 1 << 28 | 1 << 29;
 /// SCTLR with the MMU and the caches off.
 pub const CONTROL_WITHOUT_MMU: u64 = CONTROL;
 /// SCTLR with everything on: MMU, caches, stack alignment checks in both modes; user mode may `dc zva`, read CTR, `wfi` and
-/// `wfe`, and maintain caches by address. SPAN is 0: exceptions set PAN.
+/// `wfe`, and maintain caches by address; system errors are taken at the latest where exceptions enter and leave (IESB, with RAS).
 pub const CONTROL_WITH_MMU: u64 =
-    CONTROL | 1 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 12 | 1 << 14 | 1 << 15 | 1 << 16 | 1 << 18 | 1 << 26;
+    CONTROL | 1 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 12 | 1 << 14 | 1 << 15 | 1 << 16 | 1 << 18 | 1 << 21 | 1 << 26;
 
 /// Room for the boot stack, with a page below it that is not mapped.
 const BOOT_STACK_SIZE: usize = 64 * 1024;
@@ -218,45 +224,53 @@ pub(super) unsafe fn tree(address: PhysicalAddress) -> Option<&'static [u8]> {
     Some(unsafe { core::slice::from_raw_parts(start, length) })
 }
 
-/// Fills physmap: what `information` calls memory is Normal, the rest Device. Memory past 512 GiB is not used.
+/// Fills physmap: what `information` calls memory is Normal, the rest Device; what it says must not be mapped is not. Memory past 512 GiB is not used.
 pub(super) fn fill_physmap(information: &BootInformation) {
-    const GIB: u64 = 1 << 30;
-    const MIB2: u64 = 2 << 20;
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    let is_memory = |start: u64, end: u64| {
-        let usable = information.memory_regions.iter().filter(|region| region.kind == MemoryKind::Usable);
-        let mut touched = 0;
-        for region in usable {
-            let (from, to) = (region.start.value(), region.start.value().saturating_add(region.length));
-            touched += to.min(end).saturating_sub(from.max(start));
-        }
-        touched
-    };
-    for index in 0..512_u64 {
-        let start = index * GIB;
-        let touched = is_memory(start, start + GIB);
-        let entry = match touched {
-            0 => start | DEVICE_BLOCK,
-            GIB.. => start | MEMORY_BLOCK,
-            _ => match PHYSMAP_L2.get(NEXT.fetch_add(1, Relaxed)) {
-                Some(table) => {
-                    for part in 0..512_u64 {
-                        let at = start + part * MIB2;
-                        let kind = if is_memory(at, at + MIB2) == 0 { DEVICE_BLOCK } else { MEMORY_BLOCK };
-                        // SAFETY: the table is not in use yet.
-                        unsafe { table.set(part as usize, at | kind) };
-                    }
-                    table.physical().value() | TABLE_OR_PAGE | VALID
+    static NEXT_L2: AtomicUsize = AtomicUsize::new(0);
+    static NEXT_L3: AtomicUsize = AtomicUsize::new(0);
+    let layout = Layout::of(information);
+    fill(&TABLES.physmap_l1, 0, GIB, &|start| match layout.content(start, GIB) {
+        Content::Mixed => {
+            // More banks than tables: all of it as memory, which Device registers in it would not like.
+            let Some(l2) = PHYSMAP_L2.get(NEXT_L2.fetch_add(1, Relaxed)) else { return start | MEMORY_BLOCK };
+            fill(l2, start, MIB2, &|start| match layout.content(start, MIB2) {
+                Content::Mixed if layout.has_forbidden(start, MIB2) => {
+                    // Where tables are out, nothing of it is mapped.
+                    let Some(l3) = PHYSMAP_L3.get(NEXT_L3.fetch_add(1, Relaxed)) else { return 0 };
+                    fill(l3, start, PAGE, &|start| match layout.content(start, PAGE) {
+                        Content::Forbidden => 0,
+                        content => start | block(content) | TABLE_OR_PAGE,
+                    });
+                    l3.physical().value() | TABLE_OR_PAGE | VALID
                 }
-                // More banks than tables: the whole of it as memory, which Device registers in it would not like.
-                None => start | MEMORY_BLOCK,
-            },
-        };
-        // SAFETY: nothing stood there.
-        unsafe { TABLES.physmap_l1.set(index as usize, entry) };
-    }
+                Content::Forbidden => 0,
+                content => start | block(content),
+            });
+            l2.physical().value() | TABLE_OR_PAGE | VALID
+        }
+        Content::Forbidden => 0,
+        content => start | block(content),
+    });
     // SAFETY: makes the new entries visible to the table walker.
     unsafe { asm!("dsb ishst", "isb", options(nostack, preserves_flags)) };
+}
+
+/// Fills a table that is not in use yet, whose entries span `span` bytes each from `base` on, with what `entry` says of their first addresses.
+fn fill(table: &'static Table, base: u64, span: u64, entry: &dyn Fn(u64) -> u64) {
+    let mut entries = [0; 512];
+    for (place, index) in entries.iter_mut().zip(0..) {
+        *place = entry(base + index * span);
+    }
+    mark_runs(&mut entries, span);
+    for (index, entry) in entries.into_iter().enumerate() {
+        // SAFETY: the table is not in use yet: nothing stood there.
+        unsafe { table.set(index, entry) };
+    }
+}
+
+/// The attributes of what is mapped.
+fn block(content: Content) -> u64 {
+    if content == Content::Devices { DEVICE_BLOCK } else { MEMORY_BLOCK }
 }
 
 /// Leaves the identity mapping and the device tree's, which were for boot alone.
