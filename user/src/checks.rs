@@ -4,6 +4,7 @@
 //! differs from run to run (no addresses, process numbers or times) and ends with status 0 when all checks passed. `cargo xtask test`
 //! runs each on the host's Linux first and then on Ashlar, and compares output and status.
 
+use crate::system::Errno;
 use std::fmt::Debug;
 use std::process::ExitCode;
 
@@ -43,10 +44,9 @@ impl Checks {
         }
     }
 
-    /// A system call must have failed with `errno`: `result` is what it returned, -1 for failure.
-    pub fn fails<T: Into<i64>>(&mut self, name: &str, result: T, errno: i32) {
-        let found = if result.into() == -1 { last_errno() } else { 0 };
-        self.equal(name, found, errno);
+    /// A system call must have failed with `errno`.
+    pub fn fails<T>(&mut self, name: &str, result: Result<T, Errno>, errno: i32) {
+        self.equal(name, result.err().map_or(0, |error| error.0), errno);
     }
 
     /// Prints the total; the program's status.
@@ -55,10 +55,4 @@ impl Checks {
         println!("{} passed, {} failed", self.passed, self.failed);
         if self.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
-}
-
-/// The errno of the system call that failed last.
-#[must_use]
-pub fn last_errno() -> i32 {
-    std::io::Error::last_os_error().raw_os_error().unwrap_or(0)
 }

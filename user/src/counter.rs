@@ -1,4 +1,5 @@
 //! The counter that programs can read without a system call: with QEMU's `-icount` it ticks once per instruction executed by the machine.
+#![allow(unsafe_code, reason = "reads a register of the machine")]
 
 /// Ticks so far.
 #[cfg(target_arch = "x86_64")]

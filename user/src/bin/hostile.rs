@@ -4,7 +4,9 @@
 //! alarm, so that a call that blocks, stops or kills its caller does no more than that. At the end memory in use must be what it was after
 //! the warm-up round, and the program must still be able to fork, write and map: `hostile: done` is the last line. Panics show in the kernel's log.
 
+use ashlar_user::system::{self, Mapping, PAGE, READ_WRITE};
 use std::io::Write;
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 
 /// One past the highest number tried.
 const NUMBERS: i64 = 470;
@@ -99,98 +101,73 @@ fn round(count: u64, seed: u64) -> u64 {
 }
 
 /// A page that both processes see: the child counts its calls there.
-fn counter() -> *mut u64 {
-    static PAGE: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
-    *PAGE.get_or_init(|| unsafe {
-        libc::mmap(
-            std::ptr::null_mut(),
-            4096,
-            libc::PROT_READ | libc::PROT_WRITE,
-            libc::MAP_SHARED | libc::MAP_ANONYMOUS,
-            -1,
-            0,
-        ) as usize
-    }) as *mut u64
+fn counter() -> &'static AtomicU32 {
+    static PAGE: std::sync::OnceLock<&'static Mapping> = std::sync::OnceLock::new();
+    PAGE.get_or_init(|| Mapping::shared(1).leak()).word(0)
 }
 
 fn in_child(number: i64, count: u64, seed: u64, root: bool) -> u64 {
     let made = counter();
-    unsafe { made.write_volatile(0) };
-    let child = unsafe { libc::fork() };
-    if child == 0 {
-        unsafe { prepare(root) };
+    made.store(0, SeqCst);
+    let child = system::fork(|| {
+        prepare(root);
         attack(number, count, Random(seed | 1), made);
-        unsafe { libc::_exit(0) };
-    }
+        0
+    });
     let mut status = 0;
     // The alarm interrupts a blocked call; a child that is stopped, or that blocks the alarm, is killed.
     for _ in 0..400 {
-        match unsafe { libc::waitpid(child, &mut status, libc::WNOHANG) } {
-            0 => unsafe { libc::usleep(5000) },
-            _ => return unsafe { made.read_volatile() },
+        match system::waitpid(child, &mut status, libc::WNOHANG) {
+            Ok(0) => _ = system::usleep(5000),
+            _ => return u64::from(made.load(SeqCst)),
         };
     }
-    unsafe {
-        libc::kill(child, libc::SIGKILL);
-        libc::waitpid(child, &mut status, 0);
-    }
-    unsafe { made.read_volatile() }
+    let _ = system::kill(child, libc::SIGKILL);
+    let _ = system::waitpid(child, &mut status, 0);
+    u64::from(made.load(SeqCst))
 }
 
-unsafe fn prepare(root: bool) {
-    extern "C" fn nothing(_signal: i32) {}
-    unsafe {
-        libc::setsid();
-        libc::chdir(c"/tmp".as_ptr());
-        let null = libc::open(c"/dev/null".as_ptr(), libc::O_RDWR);
-        for descriptor in 0..3 {
-            libc::dup2(null, descriptor);
-        }
-        let mut ends = [0; 2];
-        libc::pipe2(ends.as_mut_ptr(), libc::O_NONBLOCK);
-        libc::eventfd(0, libc::EFD_NONBLOCK);
-        libc::epoll_create1(0);
-        libc::memfd_create(c"x".as_ptr(), 0);
-        libc::open(c"/tmp".as_ptr(), libc::O_RDONLY);
-        libc::open(c"/proc/self/maps".as_ptr(), libc::O_RDONLY);
-        // No core, few processes, little memory and file space: the calls may ask for as much as they like.
-        for (resource, value) in [
-            (libc::RLIMIT_CORE, 0),
-            (libc::RLIMIT_NPROC, 60),
-            (libc::RLIMIT_AS, 256 << 20),
-            (libc::RLIMIT_FSIZE, 1 << 20),
-            (libc::RLIMIT_NOFILE, 64),
-            (libc::RLIMIT_CPU, 20),
-        ] {
-            libc::setrlimit(resource, &libc::rlimit { rlim_cur: value, rlim_max: value });
-        }
-        libc::signal(libc::SIGALRM, nothing as *const () as usize);
-        let tick = libc::timeval { tv_sec: 0, tv_usec: 2000 };
-        let mut action: libc::sigaction = std::mem::zeroed();
-        action.sa_sigaction = nothing as *const () as usize;
-        libc::sigaction(libc::SIGALRM, &action, std::ptr::null_mut());
-        libc::setitimer(
-            libc::ITIMER_REAL,
-            &libc::itimerval { it_interval: tick, it_value: tick },
-            std::ptr::null_mut(),
-        );
-        if !root {
-            libc::setgroups(0, std::ptr::null());
-            libc::setresgid(65534, 65534, 65534);
-            libc::setresuid(65534, 65534, 65534);
-        }
+/// Makes the child what the calls are made in: descriptors to hit, no way to harm, and an alarm that comes again and again.
+fn prepare(root: bool) {
+    let _ = system::setsid();
+    let _ = system::chdir(c"/tmp");
+    let null = system::open(c"/dev/null", libc::O_RDWR, 0).unwrap_or(-1);
+    for descriptor in 0..3 {
+        let _ = system::dup2(null, descriptor);
+    }
+    let _ = system::pipe2(libc::O_NONBLOCK);
+    let _ = system::eventfd(0, libc::EFD_NONBLOCK);
+    let _ = system::epoll_create1(0);
+    let _ = system::memfd_create(c"x", 0);
+    let _ = system::open(c"/tmp", libc::O_RDONLY, 0);
+    let _ = system::open(c"/proc/self/maps", libc::O_RDONLY, 0);
+    // No core, few processes, little memory and file space: the calls may ask for as much as they like.
+    for (resource, value) in [
+        (libc::RLIMIT_CORE, 0),
+        (libc::RLIMIT_NPROC, 60),
+        (libc::RLIMIT_AS, 256 << 20),
+        (libc::RLIMIT_FSIZE, 1 << 20),
+        (libc::RLIMIT_NOFILE, 64),
+        (libc::RLIMIT_CPU, 20),
+    ] {
+        let _ = system::limit(resource, value);
+    }
+    let _ = system::install_plain(libc::SIGALRM, system::nothing, 0);
+    let _ = system::setitimer(libc::ITIMER_REAL, &system::every(2000), None);
+    if !root {
+        let _ = system::setgroups(&[]);
+        let _ = system::setresgid(65534, 65534, 65534);
+        let _ = system::setresuid(65534, 65534, 65534);
     }
 }
 
-fn attack(number: i64, count: u64, mut random: Random, made: *mut u64) {
-    let own = unsafe { libc::getpid() };
+fn attack(number: i64, count: u64, mut random: Random, made: &AtomicU32) {
+    let own = system::getpid();
     // Three pages: the first and last cannot be touched, so that a buffer at either end crosses into nothing.
-    let area = unsafe {
-        libc::mmap(std::ptr::null_mut(), 3 * 4096, libc::PROT_NONE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0)
-    } as u64;
-    let page = area + 4096;
-    unsafe { libc::mprotect(page as *mut _, 4096, libc::PROT_READ | libc::PROT_WRITE) };
-    let bytes = unsafe { std::slice::from_raw_parts_mut(page as *mut u8, 4096) };
+    let memory = Mapping::anonymous(3, libc::PROT_NONE, libc::MAP_PRIVATE).leak();
+    let _ = memory.protect(PAGE, PAGE, READ_WRITE);
+    let (area, page) = (memory.start() as u64, memory.at(PAGE) as u64);
+    let mut bytes = [0u8; PAGE];
     let pool = [
         0,
         1,
@@ -257,49 +234,44 @@ fn attack(number: i64, count: u64, mut random: Random, made: *mut u64) {
             // A child that shares memory would run on the caller's stack: that is the program's own undoing, not the kernel's.
             *first &= !(libc::CLONE_VM as u64);
         }
-        let [a, b, c, d, e, f] = arguments;
-        unsafe {
-            made.write_volatile(made.read_volatile() + 1);
-            libc::syscall(number, a, b, c, d, e, f);
-            if libc::getpid() != own {
-                libc::_exit(0);
-            }
+        memory.copy_in(PAGE, &bytes);
+        // A call may undo this process (take its memory, write to it): that is why each number has a process of its own.
+        made.fetch_add(1, SeqCst);
+        let _ = system::by_number(number, arguments.map(u64::cast_signed));
+        if system::getpid() != own {
+            system::exit_now(0);
         }
     }
 }
 
 /// Ends what the children left behind: everything of the other user, and orphans of this process.
 fn sweep() {
-    let child = unsafe { libc::fork() };
-    if child == 0 {
-        unsafe {
-            libc::setresuid(65534, 65534, 65534);
-            libc::kill(-1, libc::SIGKILL);
-            libc::_exit(0);
-        }
-    }
+    let child = system::fork(|| {
+        let _ = system::setresuid(65534, 65534, 65534);
+        let _ = system::kill(-1, libc::SIGKILL);
+        0
+    });
     let mut status = 0;
-    unsafe { libc::waitpid(child, &mut status, 0) };
-    unsafe { libc::usleep(300_000) };
-    while unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG) } > 0 {}
+    let _ = system::waitpid(child, &mut status, 0);
+    let _ = system::usleep(300_000);
+    while system::waitpid(-1, &mut status, libc::WNOHANG).is_ok_and(|child| child > 0) {}
 }
 
 fn free_pages() -> u64 {
-    let mut information: libc::sysinfo = unsafe { std::mem::zeroed() };
-    unsafe { libc::sysinfo(&mut information) };
+    let mut information: libc::sysinfo = system::zeroed();
+    let _ = system::sysinfo(&mut information);
     information.freeram * u64::from(information.mem_unit) / 4096
 }
 
 /// Whether the system still does its work.
 fn healthy() -> bool {
     let _ = std::io::stdout().flush();
-    let child = unsafe { libc::fork() };
-    if child == 0 {
+    let child = system::fork(|| {
         let memory = vec![1u8; 1 << 20];
-        unsafe { libc::_exit(i32::from(memory.iter().map(|byte| u32::from(*byte)).sum::<u32>() != 1 << 20)) };
-    }
+        i32::from(memory.iter().map(|byte| u32::from(*byte)).sum::<u32>() != 1 << 20)
+    });
     let mut status = 1;
-    unsafe { libc::waitpid(child, &mut status, 0) };
+    let _ = system::waitpid(child, &mut status, 0);
     status == 0
         && std::fs::write("/tmp/hostile-health", "well").is_ok()
         && std::fs::read("/tmp/hostile-health").is_ok_and(|bytes| bytes == b"well")

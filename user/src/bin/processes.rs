@@ -1,10 +1,9 @@
 //! Processes and threads: fork, exec, wait statuses, orphans, pipes between them.
 
-#![allow(unsafe_code, reason = "system calls through libc")]
-
 use std::process::{Command, ExitCode};
 
 use ashlar_user::Checks;
+use ashlar_user::system::{self, Errno};
 
 fn main() -> ExitCode {
     // Run again by ourselves below, to show that exec passes arguments and environment.
@@ -20,53 +19,31 @@ fn main() -> ExitCode {
     checks.finish()
 }
 
-/// Forks; the child does `work` and never returns.
-fn fork_and(work: impl FnOnce() -> i32) -> i32 {
-    // SAFETY: the program has one thread when this is called, so the child may do anything.
-    let child = unsafe { libc::fork() };
-    if child == 0 {
-        let status = work();
-        // SAFETY: ends the child without running what the parent has registered.
-        unsafe { libc::_exit(status) };
-    }
-    child
-}
-
-fn wait_for(child: i32, options: i32) -> (i32, i32) {
+fn wait_for(child: i32, options: i32) -> (Result<i32, Errno>, i32) {
     let mut status = 0;
-    // SAFETY: `status` is a valid place for the result.
-    let found = unsafe { libc::waitpid(child, &raw mut status, options) };
-    (found, status)
+    (system::waitpid(child, &mut status, options), status)
 }
 
 fn wait_statuses(checks: &mut Checks) {
     for code in [0, 1, 127, 255] {
-        let child = fork_and(|| code);
+        let child = system::fork(|| code);
         let (found, status) = wait_for(child, 0);
-        checks.that("waitpid finds the child", found == child);
+        checks.that("waitpid finds the child", found == Ok(child));
         checks.equal("exit status", (libc::WIFEXITED(status), libc::WEXITSTATUS(status)), (true, code));
     }
     for signal in [libc::SIGKILL, libc::SIGTERM, libc::SIGUSR1] {
-        let child = fork_and(|| {
-            loop {
-                // SAFETY: only waits.
-                unsafe { libc::pause() };
-            }
-        });
-        // SAFETY: sends a signal to our own child.
-        unsafe { libc::kill(child, signal) };
+        let child = system::fork_idle();
+        let _ = system::kill(child, signal);
         let (_, status) = wait_for(child, 0);
         checks.equal("death by signal", (libc::WIFSIGNALED(status), libc::WTERMSIG(status)), (true, signal));
     }
-    let child = fork_and(|| {
-        // SAFETY: stops this process until it is continued.
-        unsafe { libc::raise(libc::SIGSTOP) };
+    let child = system::fork(|| {
+        let _ = system::raise(libc::SIGSTOP);
         7
     });
     let (_, status) = wait_for(child, libc::WUNTRACED);
     checks.equal("stopped", (libc::WIFSTOPPED(status), libc::WSTOPSIG(status)), (true, libc::SIGSTOP));
-    // SAFETY: lets our own child go on.
-    unsafe { libc::kill(child, libc::SIGCONT) };
+    let _ = system::kill(child, libc::SIGCONT);
     let (_, status) = wait_for(child, libc::WCONTINUED);
     checks.that("continued", libc::WIFCONTINUED(status));
     let (_, status) = wait_for(child, 0);
@@ -76,20 +53,12 @@ fn wait_statuses(checks: &mut Checks) {
 fn wait_errors(checks: &mut Checks) {
     checks.fails("waitpid without children", wait_for(-1, 0).0, libc::ECHILD);
     checks.fails("waitpid with unknown options", wait_for(-1, 0x40).0, libc::EINVAL);
-    let child = fork_and(|| {
-        loop {
-            // SAFETY: only waits.
-            unsafe { libc::pause() };
-        }
-    });
-    checks.equal("WNOHANG with nothing to report", wait_for(child, libc::WNOHANG).0, 0);
-    // SAFETY: a signal to our own child, and one to nobody.
-    unsafe {
-        libc::kill(child, libc::SIGKILL);
-        wait_for(child, 0);
-        checks.fails("kill of nobody", libc::kill(child, 0), libc::ESRCH);
-        checks.fails("kill with a wrong signal", libc::kill(libc::getpid(), 1000), libc::EINVAL);
-    }
+    let child = system::fork_idle();
+    checks.equal("WNOHANG with nothing to report", wait_for(child, libc::WNOHANG).0, Ok(0));
+    let _ = system::kill(child, libc::SIGKILL);
+    let _ = wait_for(child, 0);
+    checks.fails("kill of nobody", system::kill(child, 0), libc::ESRCH);
+    checks.fails("kill with a wrong signal", system::kill(system::getpid(), 1000), libc::EINVAL);
 }
 
 fn exec_again(checks: &mut Checks) {

@@ -1,7 +1,8 @@
 //! What Debian's own programs met that no other case has: each case is a call sequence of one of them.
 
+use crate::raw;
 use crate::runner::Case;
-use crate::{call, raw};
+use crate::system::{self, Mapping, Must, READ_WRITE};
 use std::process::{Command, Stdio};
 
 pub(super) const CASES: &[Case] = &[
@@ -39,27 +40,24 @@ fn procfs_of_all() {
 
 /// What a private mapping wrote beyond the place where its file is cut off is gone.
 fn cutting_off_copies() {
-    let file = unsafe { libc::memfd_create(c"cut".as_ptr(), 0) };
-    let protection = libc::PROT_READ | libc::PROT_WRITE;
-    println!("{:?}", call!(ftruncate(file, 8192)));
-    let memory = unsafe { libc::mmap(std::ptr::null_mut(), 8192, protection, libc::MAP_PRIVATE, file, 0) }.cast::<u8>();
-    unsafe {
-        memory.write_bytes(7, 8192);
-        println!("{:?} {:?}", call!(ftruncate(file, 4096)), call!(ftruncate(file, 8192)));
-        println!("{} {}", memory.read_volatile(), memory.add(4096).read_volatile());
-    }
+    let file = system::memfd_create(c"cut", 0).unwrap_or(-1);
+    println!("{:?}", system::ftruncate(file, 8192));
+    let memory = Mapping::new(8192, READ_WRITE, libc::MAP_PRIVATE, file).must();
+    memory.fill(7);
+    println!("{:?} {:?}", system::ftruncate(file, 4096), system::ftruncate(file, 8192));
+    println!("{} {}", memory.read(0), memory.read(4096));
 }
 
 /// Python asks with ever larger sets until the answer is not EINVAL.
 fn affinity_of_nobody() {
     let mut set = [0_u64; 128];
-    println!("{:?}", raw!(libc::SYS_sched_getaffinity, -1, 1024, set.as_mut_ptr()));
-    println!("{:?}", raw!(libc::SYS_sched_setaffinity, -1, 1024, [1_u64; 128].as_ptr()));
+    println!("{:?}", raw!(libc::SYS_sched_getaffinity, -1, 1024, &mut set));
+    println!("{:?}", raw!(libc::SYS_sched_setaffinity, -1, 1024, &[1_u64; 128]));
 }
 
 /// `adjtime(3)` without a new adjustment.
 fn reading_the_adjustment() {
-    let mut adjustment: libc::timex = unsafe { std::mem::zeroed() };
+    let mut adjustment: libc::timex = system::zeroed();
     adjustment.modes = 0xa001;
-    println!("{:?} {}", crate::worked(call!(adjtimex(&mut adjustment))), adjustment.offset);
+    println!("{:?} {}", crate::worked(system::adjtimex(&mut adjustment)), adjustment.offset);
 }

@@ -1,7 +1,9 @@
 //! Pipes, polling, event descriptors.
 
+use crate::raw;
 use crate::runner::{Case, in_child};
-use crate::{call, raw};
+use crate::system::{self, DescriptorSet, Errno, Must, SignalSet};
+use std::ffi::CStr;
 
 pub(super) const CASES: &[Case] = &[
     ("events/pipe", pipe),
@@ -22,47 +24,41 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 fn make_pipe(flags: i32) -> (i32, i32) {
-    let mut ends = [0; 2];
-    assert_eq!(unsafe { libc::pipe2(ends.as_mut_ptr(), flags) }, 0);
-    (ends[0], ends[1])
+    let [reader, writer] = system::pipe2(flags).must();
+    (reader, writer)
 }
 
-fn write(descriptor: i32, length: usize) -> crate::Outcome {
-    let bytes = vec![b'x'; length];
-    call!(write(descriptor, bytes.as_ptr().cast(), length))
+fn write(descriptor: i32, length: usize) -> Result<isize, Errno> {
+    system::write(descriptor, &vec![b'x'; length])
 }
 
-fn read(descriptor: i32, length: usize) -> crate::Outcome {
-    let mut bytes = vec![0u8; length];
-    call!(read(descriptor, bytes.as_mut_ptr().cast(), length))
+fn read(descriptor: i32, length: usize) -> Result<isize, Errno> {
+    system::read(descriptor, &mut vec![0u8; length])
 }
 
 fn pipe() {
     let (reader, writer) = make_pipe(0);
     println!("{:?} {:?} {:?}", write(writer, 100), read(reader, 60), read(reader, 60));
-    println!("{:?} {:?} {:?}", write(reader, 1), read(writer, 1), call!(lseek(reader, 0, 0)));
+    println!("{:?} {:?} {:?}", write(reader, 1), read(writer, 1), system::lseek(reader, 0, 0));
     let _ = write(writer, 5);
-    let mut waiting = 0i32;
-    println!("{:?} {waiting}", {
-        let outcome = call!(ioctl(reader, libc::FIONREAD, &raw mut waiting));
-        outcome
-    });
-    let _ = call!(close(writer));
+    let mut waiting = [0i32];
+    let outcome = system::ioctl(reader, libc::FIONREAD, &mut waiting);
+    println!("{outcome:?} {}", waiting[0]);
+    let _ = system::close(writer);
     println!("{:?} {:?}", read(reader, 10), read(reader, 10));
     println!("{:?} {:?}", raw!(libc::SYS_pipe2, 8, 0), raw!(libc::SYS_pipe2, &[0i32; 2], 0x1234));
     let (reader, writer) = make_pipe(0);
-    let child = unsafe { libc::fork() };
-    if child == 0 {
+    system::fork(|| {
         let _ = write(writer, 200_000);
-        unsafe { libc::_exit(0) };
-    }
-    let _ = call!(close(writer));
+        0
+    });
+    let _ = system::close(writer);
     let mut total = 0;
     while let Ok(count @ 1..) = read(reader, 70_000) {
         total += count;
     }
     println!("{total}");
-    let _ = unsafe { libc::wait(std::ptr::null_mut()) };
+    let _ = system::wait();
 }
 
 fn pipe_nonblocking() {
@@ -79,13 +75,17 @@ fn pipe_nonblocking() {
 
 fn pipe_capacity() {
     let (reader, writer) = make_pipe(libc::O_NONBLOCK);
-    println!("{:?}", call!(fcntl(reader, libc::F_GETPIPE_SZ)));
-    println!("{:?} {:?}", call!(fcntl(reader, libc::F_SETPIPE_SZ, 5000)), call!(fcntl(writer, libc::F_GETPIPE_SZ)));
+    println!("{:?}", system::fcntl(reader, libc::F_GETPIPE_SZ, 0));
+    println!(
+        "{:?} {:?}",
+        system::fcntl(reader, libc::F_SETPIPE_SZ, 5000),
+        system::fcntl(writer, libc::F_GETPIPE_SZ, 0)
+    );
     let _ = write(writer, 8192);
     println!(
         "{:?} {:?}",
-        call!(fcntl(reader, libc::F_SETPIPE_SZ, 4096)),
-        call!(fcntl(reader, libc::F_SETPIPE_SZ, 1 << 20))
+        system::fcntl(reader, libc::F_SETPIPE_SZ, 4096),
+        system::fcntl(reader, libc::F_SETPIPE_SZ, 1 << 20)
     );
 }
 
@@ -101,54 +101,57 @@ fn pipe_packets() {
 fn many_writers() {
     let (reader, writer) = make_pipe(0);
     for index in 0..4u8 {
-        if unsafe { libc::fork() } == 0 {
+        system::fork(|| {
             let bytes = [b'a' + index; 1000];
             for _ in 0..50 {
-                unsafe { libc::write(writer, bytes.as_ptr().cast(), 1000) };
+                let _ = system::write(writer, &bytes);
             }
-            unsafe { libc::_exit(0) };
-        }
+            0
+        });
     }
-    let _ = call!(close(writer));
+    let _ = system::close(writer);
     let mut counts = [0usize; 4];
     let mut all = Vec::new();
     let mut buffer = [0u8; 4096];
-    while let Ok(count @ 1..) = call!(read(reader, buffer.as_mut_ptr().cast(), 4096)) {
+    while let Ok(count @ 1..) = system::read(reader, &mut buffer) {
         all.extend_from_slice(&buffer[..count as usize]);
     }
     all.iter().for_each(|byte| counts[usize::from(byte - b'a')] += 1);
     println!("{counts:?} whole {}", all.chunks(1000).all(|chunk| chunk.iter().all(|byte| *byte == chunk[0])));
-    while unsafe { libc::wait(std::ptr::null_mut()) } > 0 {}
+    system::wait_for_all();
 }
 
 fn fifo() {
     let name = c"/tmp/conformance-fifo";
-    let _ = call!(unlink(name.as_ptr()));
-    println!("{:?}", call!(mkfifo(name.as_ptr(), 0o600)));
+    let _ = system::unlink(name);
+    println!("{:?}", system::mkfifo(name, 0o600));
     println!(
         "{}",
         in_child(|| {
-            if unsafe { libc::fork() } == 0 {
-                let writer = unsafe { libc::open(name.as_ptr(), libc::O_WRONLY) };
-                let _ = write(writer, 7);
-                unsafe { libc::_exit(0) };
-            }
-            let reader = unsafe { libc::open(name.as_ptr(), libc::O_RDONLY) };
+            system::fork(|| {
+                let _ = write(open(name, libc::O_WRONLY), 7);
+                0
+            });
+            let reader = open(name, libc::O_RDONLY);
             println!("{:?}", read(reader, 7));
-            let _ = unsafe { libc::wait(std::ptr::null_mut()) };
+            let _ = system::wait();
             println!("{:?}", read(reader, 7));
             0
         })
     );
-    println!("{:?}", call!(open(name.as_ptr(), libc::O_WRONLY | libc::O_NONBLOCK)));
-    let both = unsafe { libc::open(name.as_ptr(), libc::O_RDWR) };
+    println!("{:?}", system::open(name, libc::O_WRONLY | libc::O_NONBLOCK, 0));
+    let both = open(name, libc::O_RDWR);
     println!("{:?} {:?}", write(both, 3), read(both, 3));
-    let _ = call!(unlink(name.as_ptr()));
+    let _ = system::unlink(name);
+}
+
+fn open(name: &CStr, flags: i32) -> i32 {
+    system::open(name, flags, 0o600).unwrap_or(-1)
 }
 
 fn polled(descriptor: i32, events: i16) -> String {
-    let mut entry = libc::pollfd { fd: descriptor, events, revents: 0 };
-    format!("{:?} {:#x}", call!(poll(&mut entry, 1, 0)), entry.revents)
+    let mut entry = [system::pollfd(descriptor, events)];
+    format!("{:?} {:#x}", system::poll(&mut entry, 0), entry[0].revents)
 }
 
 fn poll() {
@@ -158,13 +161,13 @@ fn poll() {
     println!("{} / {}", polled(reader, libc::POLLIN | libc::POLLRDNORM), polled(reader, 0));
     while write(writer, 4096).is_ok() {}
     println!("{}", polled(writer, libc::POLLOUT));
-    let _ = call!(close(writer));
+    let _ = system::close(writer);
     println!("{}", polled(reader, libc::POLLIN));
     let (reader, writer) = make_pipe(0);
-    let _ = call!(close(reader));
+    let _ = system::close(reader);
     println!("{}", polled(writer, libc::POLLOUT));
     println!("{} / {}", polled(99, libc::POLLIN), polled(-1, libc::POLLIN));
-    let file = unsafe { libc::open(c"/proc/self/exe".as_ptr(), libc::O_RDONLY) };
+    let file = open(c"/proc/self/exe", libc::O_RDONLY);
     println!("{}", polled(file, libc::POLLIN | libc::POLLOUT));
     println!("{:?} {:?}", raw!(libc::SYS_ppoll, 8, 1, 0, 0, 8), raw!(libc::SYS_ppoll, 0, 0xffff_ffffu32, 0, 0, 8));
 }
@@ -172,51 +175,46 @@ fn poll() {
 fn select() {
     let (reader, writer) = make_pipe(0);
     let _ = write(writer, 1);
-    unsafe {
-        let mut readers: libc::fd_set = std::mem::zeroed();
-        let mut writers: libc::fd_set = std::mem::zeroed();
-        libc::FD_SET(reader, &mut readers);
-        libc::FD_SET(writer, &mut writers);
-        println!(
-            "{:?} {} {}",
-            call!(select(writer + 1, &mut readers, &mut writers, std::ptr::null_mut(), std::ptr::null_mut())),
-            libc::FD_ISSET(reader, &readers),
-            libc::FD_ISSET(writer, &writers)
-        );
-        let _ = read(reader, 1);
-        let mut time = libc::timeval { tv_sec: 0, tv_usec: 20_000 };
-        println!(
-            "{:?} {}",
-            call!(select(writer + 1, &mut readers, std::ptr::null_mut(), std::ptr::null_mut(), &mut time)),
-            libc::FD_ISSET(reader, &readers)
-        );
-        libc::FD_SET(50, &mut readers);
-        println!(
-            "{:?} {:?}",
-            call!(select(51, &mut readers, std::ptr::null_mut(), std::ptr::null_mut(), std::ptr::null_mut())),
-            call!(select(-1, std::ptr::null_mut(), std::ptr::null_mut(), std::ptr::null_mut(), &mut time))
-        );
-        time.tv_usec = -1;
-        println!("{:?}", call!(select(0, std::ptr::null_mut(), std::ptr::null_mut(), std::ptr::null_mut(), &mut time)));
-    }
+    let (mut readers, mut writers) = (DescriptorSet::of(&[reader]), DescriptorSet::of(&[writer]));
+    println!(
+        "{:?} {} {}",
+        system::select(writer + 1, Some(&mut readers), Some(&mut writers), None),
+        readers.contains(reader),
+        writers.contains(writer)
+    );
+    let _ = read(reader, 1);
+    let mut time = libc::timeval { tv_sec: 0, tv_usec: 20_000 };
+    println!(
+        "{:?} {}",
+        system::select(writer + 1, Some(&mut readers), None, Some(&mut time)),
+        readers.contains(reader)
+    );
+    readers.insert(50);
+    println!(
+        "{:?} {:?}",
+        system::select(51, Some(&mut readers), None, None),
+        system::select(-1, None, None, Some(&mut time))
+    );
+    time.tv_usec = -1;
+    println!("{:?}", system::select(0, None, None, Some(&mut time)));
 }
 
 fn epoll_wait(descriptor: i32) -> Vec<(u64, u32)> {
-    let mut events = [libc::epoll_event { events: 0, u64: 0 }; 8];
-    let count = unsafe { libc::epoll_wait(descriptor, events.as_mut_ptr(), 8, 0) }.max(0) as usize;
-    let mut ready: Vec<_> = events[..count].iter().map(|event| (event.u64, event.events)).collect();
+    let mut events = system::no_events::<8>();
+    let count = system::epoll_wait(descriptor, &mut events, 0).map_or(0, i32::unsigned_abs) as usize;
+    let mut ready: Vec<_> = events.iter().take(count).map(|event| (event.u64, event.events)).collect();
     ready.sort_unstable();
     ready
 }
 
-fn control(descriptor: i32, operation: i32, target: i32, events: u32, data: u64) -> crate::Outcome {
+fn control(descriptor: i32, operation: i32, target: i32, events: u32, data: u64) -> Result<i32, Errno> {
     let mut event = libc::epoll_event { events, u64: data };
-    call!(epoll_ctl(descriptor, operation, target, &mut event))
+    system::epoll_ctl(descriptor, operation, target, &mut event)
 }
 
 fn epoll() {
     let (reader, writer) = make_pipe(libc::O_NONBLOCK);
-    let descriptor = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
+    let descriptor = system::epoll_create1(libc::EPOLL_CLOEXEC).unwrap_or(-1);
     println!(
         "{:?} {:?}",
         control(descriptor, libc::EPOLL_CTL_ADD, reader, libc::EPOLLIN as u32, 1),
@@ -240,16 +238,16 @@ fn epoll() {
         epoll_wait(descriptor)
     );
     println!("{:?} {:?}", control(descriptor, libc::EPOLL_CTL_DEL, writer, 0, 0), epoll_wait(descriptor));
-    let _ = call!(close(writer));
+    let _ = system::close(writer);
     let _ = control(descriptor, libc::EPOLL_CTL_MOD, reader, libc::EPOLLIN as u32, 5);
     println!("{:?}", epoll_wait(descriptor));
-    let mut events = [libc::epoll_event { events: 0, u64: 0 }; 1];
+    let mut events = system::no_events::<1>();
     let _ = control(descriptor, libc::EPOLL_CTL_DEL, reader, 0, 0);
-    println!("{:?}", call!(epoll_wait(descriptor, events.as_mut_ptr(), 1, 30)));
+    println!("{:?}", system::epoll_wait(descriptor, &mut events, 30));
 }
 
 fn epoll_errors() {
-    let descriptor = unsafe { libc::epoll_create1(0) };
+    let descriptor = system::epoll_create1(0).unwrap_or(-1);
     let (reader, _) = make_pipe(0);
     println!(
         "{:?} {:?}",
@@ -267,16 +265,12 @@ fn epoll_errors() {
         control(descriptor, libc::EPOLL_CTL_DEL, descriptor, 0, 0),
         control(reader, libc::EPOLL_CTL_ADD, descriptor, 1, 0)
     );
-    let file = unsafe { libc::open(c"/proc/self/exe".as_ptr(), libc::O_RDONLY) };
+    let file = open(c"/proc/self/exe", libc::O_RDONLY);
     println!("{:?}", control(descriptor, libc::EPOLL_CTL_ADD, file, 1, 0));
-    let mut events = [libc::epoll_event { events: 0, u64: 0 }; 1];
-    println!(
-        "{:?} {:?}",
-        call!(epoll_wait(descriptor, events.as_mut_ptr(), 0, 0)),
-        call!(epoll_wait(reader, events.as_mut_ptr(), 1, 0))
-    );
-    println!("{:?} {:?}", call!(epoll_create(0)), call!(epoll_create1(77)));
-    let other = unsafe { libc::epoll_create1(0) };
+    let mut events = system::no_events::<1>();
+    println!("{:?} {:?}", system::epoll_wait(descriptor, &mut [], 0), system::epoll_wait(reader, &mut events, 0));
+    println!("{:?} {:?}", system::epoll_create(0), system::epoll_create1(77));
+    let other = system::epoll_create1(0).unwrap_or(-1);
     println!(
         "{:?} {:?}",
         control(descriptor, libc::EPOLL_CTL_ADD, other, 1, 0),
@@ -285,104 +279,77 @@ fn epoll_errors() {
 }
 
 fn eventfd() {
-    let descriptor = unsafe { libc::eventfd(3, libc::EFD_NONBLOCK) };
+    let descriptor = system::eventfd(3, libc::EFD_NONBLOCK).unwrap_or(-1);
     let mut value = 0u64;
-    println!("{:?} {value}", {
-        let outcome = call!(read(descriptor, (&raw mut value).cast(), 8));
-        outcome
-    });
-    println!("{:?}", call!(read(descriptor, (&raw mut value).cast(), 8)));
+    let outcome = raw!(libc::SYS_read, descriptor, &mut value, 8);
+    println!("{outcome:?} {value}");
+    println!("{:?}", raw!(libc::SYS_read, descriptor, &mut value, 8));
     value = 5;
     println!(
         "{:?} {:?} {}",
-        call!(write(descriptor, (&raw const value).cast(), 8)),
-        call!(write(descriptor, (&raw const value).cast(), 4)),
+        raw!(libc::SYS_write, descriptor, &value, 8),
+        raw!(libc::SYS_write, descriptor, &value, 4),
         polled(descriptor, libc::POLLIN | libc::POLLOUT)
     );
     value = u64::MAX - 1;
-    println!("{:?}", call!(write(descriptor, (&raw const value).cast(), 8)));
+    println!("{:?}", raw!(libc::SYS_write, descriptor, &value, 8));
     value = u64::MAX;
-    println!("{:?}", call!(write(descriptor, (&raw const value).cast(), 8)));
-    let semaphore = unsafe { libc::eventfd(2, libc::EFD_NONBLOCK | libc::EFD_SEMAPHORE) };
+    println!("{:?}", raw!(libc::SYS_write, descriptor, &value, 8));
+    let semaphore = system::eventfd(2, libc::EFD_NONBLOCK | libc::EFD_SEMAPHORE).unwrap_or(-1);
     for _ in 0..3 {
-        println!("{:?} {value}", {
-            let outcome = call!(read(semaphore, (&raw mut value).cast(), 8));
-            outcome
-        });
+        let outcome = raw!(libc::SYS_read, semaphore, &mut value, 8);
+        println!("{outcome:?} {value}");
     }
-    println!("{:?}", call!(eventfd(0, 0x7777)));
+    println!("{:?}", system::eventfd(0, 0x7777));
 }
 
 fn splice() {
     let (reader, writer) = make_pipe(0);
     let (second_reader, second_writer) = make_pipe(0);
     let _ = write(writer, 10);
-    println!("{:?} {:?}", call!(tee(reader, second_writer, 6, 0)), read(second_reader, 100));
-    println!(
-        "{:?} {:?}",
-        call!(splice(reader, std::ptr::null_mut(), second_writer, std::ptr::null_mut(), 4, 0)),
-        read(second_reader, 100)
-    );
-    let file =
-        unsafe { libc::open(c"/tmp/conformance-splice".as_ptr(), libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC, 0o600) };
-    let _ = call!(unlink(c"/tmp/conformance-splice".as_ptr()));
-    println!(
-        "{:?} {:?}",
-        call!(splice(reader, std::ptr::null_mut(), file, std::ptr::null_mut(), 100, 0)),
-        call!(lseek(file, 0, libc::SEEK_END))
-    );
+    println!("{:?} {:?}", system::tee(reader, second_writer, 6, 0), read(second_reader, 100));
+    println!("{:?} {:?}", system::splice(reader, None, second_writer, None, 4, 0), read(second_reader, 100));
+    let file = open(c"/tmp/conformance-splice", libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC);
+    let _ = system::unlink(c"/tmp/conformance-splice");
+    println!("{:?} {:?}", system::splice(reader, None, file, None, 100, 0), system::lseek(file, 0, libc::SEEK_END));
     let mut offset = 2i64;
-    println!("{:?} {offset}", {
-        let outcome = call!(splice(file, &mut offset, writer, std::ptr::null_mut(), 3, 0));
-        outcome
-    });
-    println!(
-        "{:?} {:?}",
-        read(reader, 100),
-        call!(splice(file, std::ptr::null_mut(), file, std::ptr::null_mut(), 3, 0))
-    );
-    println!("{:?}", call!(splice(reader, &mut offset, file, std::ptr::null_mut(), 3, 0)));
+    let outcome = system::splice(file, Some(&mut offset), writer, None, 3, 0);
+    println!("{outcome:?} {offset}");
+    println!("{:?} {:?}", read(reader, 100), system::splice(file, None, file, None, 3, 0));
+    println!("{:?}", system::splice(reader, Some(&mut offset), file, None, 3, 0));
 }
 
 fn wakes_on_close() {
     let (reader, writer) = make_pipe(0);
-    let child = unsafe { libc::fork() };
-    if child == 0 {
-        unsafe {
-            libc::close(reader);
-            libc::usleep(50_000);
-            libc::_exit(0)
-        };
-    }
-    let _ = call!(close(writer));
-    let mut entry = libc::pollfd { fd: reader, events: libc::POLLIN, revents: 0 };
-    println!("{:?} {:#x}", call!(poll(&mut entry, 1, 10_000)), entry.revents);
-    let _ = unsafe { libc::wait(std::ptr::null_mut()) };
+    system::fork(|| {
+        let _ = system::close(reader);
+        let _ = system::usleep(50_000);
+        0
+    });
+    let _ = system::close(writer);
+    let mut entry = [system::pollfd(reader, libc::POLLIN)];
+    println!("{:?} {:#x}", system::poll(&mut entry, 10_000), entry[0].revents);
+    let _ = system::wait();
 }
 
 fn ppoll_mask() {
-    extern "C" fn nothing(_signal: i32) {}
-    unsafe {
-        libc::signal(libc::SIGUSR1, nothing as *const () as usize);
-        let mut set: libc::sigset_t = std::mem::zeroed();
-        libc::sigaddset(&mut set, libc::SIGUSR1);
-        libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut());
-        libc::raise(libc::SIGUSR1);
-        let empty: libc::sigset_t = std::mem::zeroed();
-        let time = libc::timespec { tv_sec: 5, tv_nsec: 0 };
-        println!("{:?}", call!(ppoll(std::ptr::null_mut(), 0, &time, &empty)));
-        println!("{:?}", raw!(libc::SYS_ppoll, 0, 0, &raw const time, &raw const empty, 9));
-    }
+    system::catch(libc::SIGUSR1, system::nothing);
+    system::block(&[libc::SIGUSR1]);
+    let _ = system::raise(libc::SIGUSR1);
+    let empty = SignalSet::of(&[]);
+    let time = libc::timespec { tv_sec: 5, tv_nsec: 0 };
+    println!("{:?}", system::ppoll(&mut [], &time, &empty));
+    println!("{:?}", raw!(libc::SYS_ppoll, 0, 0, &time, empty.raw(), 9));
 }
 
 fn closed_in_epoll() {
-    let descriptor = unsafe { libc::epoll_create1(0) };
+    let descriptor = system::epoll_create1(0).unwrap_or(-1);
     let (reader, writer) = make_pipe(0);
-    let copy = unsafe { libc::dup(reader) };
+    let copy = system::dup(reader).unwrap_or(-1);
     let _ = control(descriptor, libc::EPOLL_CTL_ADD, reader, libc::EPOLLIN as u32, 1);
     let _ = write(writer, 1);
-    let _ = call!(close(reader));
+    let _ = system::close(reader);
     println!("{:?}", epoll_wait(descriptor));
-    let _ = call!(close(copy));
+    let _ = system::close(copy);
     println!("{:?}", epoll_wait(descriptor));
 }

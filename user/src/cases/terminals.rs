@@ -1,7 +1,8 @@
 //! Pseudo-terminals and the line discipline.
 
-use crate::call;
 use crate::runner::{Case, describe};
+use crate::system::{self, Must};
+use std::io::Write;
 
 pub(super) const CASES: &[Case] = &[
     ("terminals/canonical", canonical),
@@ -19,41 +20,32 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 fn pair() -> (i32, i32) {
-    unsafe {
-        let master = libc::open(c"/dev/ptmx".as_ptr(), libc::O_RDWR | libc::O_NOCTTY);
-        assert!(libc::grantpt(master) == 0 && libc::unlockpt(master) == 0, "no pty");
-        let mut name = [0; 64];
-        libc::ptsname_r(master, name.as_mut_ptr(), 64);
-        (master, libc::open(name.as_ptr(), libc::O_RDWR | libc::O_NOCTTY))
-    }
+    system::pseudo_terminals().must()
 }
 
 fn write(descriptor: i32, text: &str) {
-    unsafe { libc::write(descriptor, text.as_ptr().cast(), text.len()) };
+    let _ = system::write(descriptor, text.as_bytes());
 }
 
 /// What can be read within a tenth of a second.
 fn available(descriptor: i32) -> String {
     let mut text = Vec::new();
-    let mut entry = libc::pollfd { fd: descriptor, events: libc::POLLIN, revents: 0 };
-    while unsafe { libc::poll(&mut entry, 1, 100) } == 1 && entry.revents & libc::POLLIN != 0 {
+    let mut entry = [system::pollfd(descriptor, libc::POLLIN)];
+    while system::poll(&mut entry, 100) == Ok(1) && entry[0].revents & libc::POLLIN != 0 {
         let mut buffer = [0u8; 256];
-        let count = unsafe { libc::read(descriptor, buffer.as_mut_ptr().cast(), 256) };
-        if count <= 0 {
-            break;
+        match system::read(descriptor, &mut buffer) {
+            Ok(count @ 1..) => text.extend(buffer.iter().take(count.unsigned_abs())),
+            _ => break,
         }
-        text.extend_from_slice(&buffer[..count as usize]);
     }
     String::from_utf8_lossy(&text).escape_debug().to_string()
 }
 
 fn change(descriptor: i32, action: impl FnOnce(&mut libc::termios)) {
-    unsafe {
-        let mut settings = std::mem::zeroed();
-        libc::tcgetattr(descriptor, &mut settings);
-        action(&mut settings);
-        libc::tcsetattr(descriptor, libc::TCSANOW, &settings);
-    }
+    let mut settings = system::zeroed();
+    let _ = system::tcgetattr(descriptor, &mut settings);
+    action(&mut settings);
+    let _ = system::tcsetattr(descriptor, libc::TCSANOW, &settings);
 }
 
 fn canonical() {
@@ -64,7 +56,7 @@ fn canonical() {
     println!("[{}] echo [{}]", available(slave), available(master));
     let mut buffer = [0u8; 3];
     write(master, "\n");
-    println!("{:?} [{}]", call!(read(slave, buffer.as_mut_ptr().cast(), 3)), available(slave));
+    println!("{:?} [{}]", system::read(slave, &mut buffer), available(slave));
 }
 
 fn editing() {
@@ -88,7 +80,7 @@ fn editing() {
 
 fn raw_mode() {
     let (master, slave) = pair();
-    change(slave, |settings| unsafe { libc::cfmakeraw(settings) });
+    change(slave, system::cfmakeraw);
     write(master, "a\x03\r\n\x7f");
     println!("[{}] echo [{}]", available(slave), available(master));
     change(slave, |settings| {
@@ -96,16 +88,15 @@ fn raw_mode() {
         settings.c_cc[libc::VTIME] = 1;
     });
     let mut buffer = [0u8; 8];
-    println!("{:?}", call!(read(slave, buffer.as_mut_ptr().cast(), 8)));
+    println!("{:?}", system::read(slave, &mut buffer));
     change(slave, |settings| {
         settings.c_cc[libc::VMIN] = 3;
         settings.c_cc[libc::VTIME] = 0;
     });
     write(master, "ab");
-    let mut entry = libc::pollfd { fd: slave, events: libc::POLLIN, revents: 0 };
-    println!("{:?}", call!(poll(&mut entry, 1, 50)));
+    println!("{:?}", system::poll(&mut [system::pollfd(slave, libc::POLLIN)], 50));
     write(master, "cd");
-    println!("{:?}", call!(read(slave, buffer.as_mut_ptr().cast(), 8)));
+    println!("{:?}", system::read(slave, &mut buffer));
 }
 
 fn output() {
@@ -135,24 +126,19 @@ fn echo_control() {
 
 /// Runs `action` in a new session whose controlling terminal is `slave`.
 fn in_session(slave: i32, action: impl FnOnce() -> i32) -> i32 {
-    use std::io::Write;
     let _ = std::io::stdout().flush();
-    let child = unsafe { libc::fork() };
-    if child == 0 {
-        unsafe {
-            libc::setsid();
-            libc::ioctl(slave, libc::TIOCSCTTY, 0);
-        }
+    system::fork(|| {
+        let _ = system::setsid();
+        let _ = system::ioctl(slave, libc::TIOCSCTTY, 0);
         let status = action();
         let _ = std::io::stdout().flush();
-        unsafe { libc::_exit(status) };
-    }
-    child
+        status
+    })
 }
 
 fn wait(child: i32, flags: i32) -> String {
     let mut status = 0;
-    unsafe { libc::waitpid(child, &mut status, flags) };
+    let _ = system::waitpid(child, &mut status, flags);
     describe(status)
 }
 
@@ -161,32 +147,23 @@ fn signals() {
     for key in ["\x03", "\x1c"] {
         let child = in_session(slave, || {
             write(slave, "ready\n");
-            loop {
-                unsafe { libc::pause() };
-            }
+            system::idle()
         });
         println!("[{}]", available(master));
         write(master, key);
         println!("{} [{}]", wait(child, 0), available(master));
     }
     let child = in_session(slave, || {
-        let inner = unsafe { libc::fork() };
-        if inner == 0 {
-            unsafe {
-                libc::setpgid(0, 0);
-                loop {
-                    libc::pause();
-                }
-            }
-        }
-        unsafe {
-            libc::setpgid(inner, inner);
-            libc::signal(libc::SIGTTOU, libc::SIG_IGN);
-            println!("{}", libc::tcsetpgrp(slave, inner));
-        }
+        let inner = system::fork(|| {
+            let _ = system::setpgid(0, 0);
+            system::idle()
+        });
+        let _ = system::setpgid(inner, inner);
+        system::ignore(libc::SIGTTOU);
+        println!("{}", system::tcsetpgrp(slave, inner).unwrap_or(-1));
         write(slave, "ready\n");
         println!("{}", wait(inner, libc::WUNTRACED));
-        unsafe { libc::kill(inner, libc::SIGKILL) };
+        let _ = system::kill(inner, libc::SIGKILL);
         println!("{}", wait(inner, 0));
         0
     });
@@ -199,60 +176,52 @@ fn end_of_file() {
     let (master, slave) = pair();
     write(master, "\x04");
     let mut buffer = [0u8; 8];
-    println!("{:?}", call!(read(slave, buffer.as_mut_ptr().cast(), 8)));
+    println!("{:?}", system::read(slave, &mut buffer));
     write(master, "abc\x04");
-    println!("{:?}", call!(read(slave, buffer.as_mut_ptr().cast(), 8)));
+    println!("{:?}", system::read(slave, &mut buffer));
     println!("[{}]", available(master));
 }
 
 fn window_size() {
     let (master, slave) = pair();
-    let mut size: libc::winsize = unsafe { std::mem::zeroed() };
-    println!("{:?} {} {}", call!(ioctl(slave, libc::TIOCGWINSZ, &raw mut size)), size.ws_row, size.ws_col);
+    let mut size: libc::winsize = system::zeroed();
+    println!("{:?} {} {}", system::ioctl(slave, libc::TIOCGWINSZ, &mut size), size.ws_row, size.ws_col);
     size.ws_row = 25;
     size.ws_col = 90;
-    println!("{:?}", call!(ioctl(master, libc::TIOCSWINSZ, &raw const size)));
-    let mut now: libc::winsize = unsafe { std::mem::zeroed() };
-    println!("{:?} {} {}", call!(ioctl(slave, libc::TIOCGWINSZ, &raw mut now)), now.ws_row, now.ws_col);
+    println!("{:?}", system::ioctl(master, libc::TIOCSWINSZ, &size));
+    let mut now: libc::winsize = system::zeroed();
+    println!("{:?} {} {}", system::ioctl(slave, libc::TIOCGWINSZ, &mut now), now.ws_row, now.ws_col);
 }
 
 fn hang_up() {
     let (master, slave) = pair();
     let child = in_session(slave, || {
         // The terminal hangs up when the last descriptor of its master is closed.
-        let _ = call!(close(master));
+        let _ = system::close(master);
         write(slave, "ready\n");
-        loop {
-            unsafe { libc::pause() };
-        }
+        system::idle()
     });
     println!("[{}]", available(master));
-    let _ = call!(close(master));
+    let _ = system::close(master);
     println!("{}", wait(child, 0));
     let mut buffer = [0u8; 8];
-    println!(
-        "{:?} {:?}",
-        call!(read(slave, buffer.as_mut_ptr().cast(), 8)),
-        call!(write(slave, buffer.as_ptr().cast(), 1))
-    );
+    println!("{:?} {:?}", system::read(slave, &mut buffer), system::write(slave, &buffer[..1]));
     let (master, slave) = pair();
-    let _ = call!(close(slave));
-    println!("{:?}", call!(read(master, buffer.as_mut_ptr().cast(), 8)));
+    let _ = system::close(slave);
+    println!("{:?}", system::read(master, &mut buffer));
 }
 
 fn background() {
     let (master, slave) = pair();
     let child = in_session(slave, || {
-        let inner = unsafe { libc::fork() };
-        if inner == 0 {
-            unsafe { libc::setpgid(0, 0) };
-            let mut byte = 0u8;
-            let _ = call!(read(slave, (&raw mut byte).cast(), 1));
-            unsafe { libc::_exit(0) };
-        }
-        unsafe { libc::setpgid(inner, inner) };
+        let inner = system::fork(|| {
+            let _ = system::setpgid(0, 0);
+            let _ = system::read(slave, &mut [0u8]);
+            0
+        });
+        let _ = system::setpgid(inner, inner);
         println!("{}", wait(inner, libc::WUNTRACED));
-        unsafe { libc::kill(inner, libc::SIGKILL) };
+        let _ = system::kill(inner, libc::SIGKILL);
         println!("{}", wait(inner, 0));
         0
     });
@@ -262,8 +231,8 @@ fn background() {
 
 fn settings() {
     let (_master, slave) = pair();
-    let mut settings: libc::termios = unsafe { std::mem::zeroed() };
-    println!("{:?}", call!(tcgetattr(slave, &mut settings)));
+    let mut settings: libc::termios = system::zeroed();
+    println!("{:?}", system::tcgetattr(slave, &mut settings));
     println!(
         "{:o} {:o} {:o} {:o} {:?}",
         settings.c_iflag,
@@ -272,16 +241,16 @@ fn settings() {
         settings.c_lflag,
         &settings.c_cc[..17]
     );
-    println!("{:?} {:?}", call!(tcflush(slave, libc::TCIOFLUSH)), call!(tcflush(slave, 9)));
-    println!("{:?} {:?}", call!(tcdrain(slave)), call!(isatty(slave)));
+    println!("{:?} {:?}", system::tcflush(slave, libc::TCIOFLUSH), system::tcflush(slave, 9));
+    println!("{:?} {:?}", system::tcdrain(slave), system::isatty(slave));
 }
 
 fn errors() {
     let (master, slave) = pair();
-    println!("{:?} {:?}", call!(isatty(99)), call!(ioctl(slave, 0x7777_7777)));
-    let null = unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) };
-    let mut settings: libc::termios = unsafe { std::mem::zeroed() };
-    println!("{:?} {:?}", call!(tcgetattr(null, &mut settings)), call!(ioctl(slave, libc::TCGETS, 8)));
-    println!("{:?} {:?}", call!(tcgetpgrp(slave)), call!(tcsetpgrp(slave, libc::getpid())));
-    println!("{:?}", call!(ioctl(master, libc::TIOCSWINSZ, 8)));
+    println!("{:?} {:?}", system::isatty(99), system::ioctl(slave, 0x7777_7777, 0));
+    let null = system::open(c"/dev/null", libc::O_RDWR, 0).unwrap_or(-1);
+    let mut settings: libc::termios = system::zeroed();
+    println!("{:?} {:?}", system::tcgetattr(null, &mut settings), system::ioctl(slave, libc::TCGETS, 8));
+    println!("{:?} {:?}", system::tcgetpgrp(slave), system::tcsetpgrp(slave, system::getpid()));
+    println!("{:?}", system::ioctl(master, libc::TIOCSWINSZ, 8));
 }

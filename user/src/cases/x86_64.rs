@@ -1,9 +1,11 @@
 //! What only x86_64 has: segment bases, flags, addresses that the CPU refuses.
+#![allow(unsafe_code, reason = "instructions of this machine, and contexts that are changed")]
 
+use crate::raw;
 use crate::runner::{Case, in_child};
-use crate::{call, raw};
+use crate::system::{self, Delivery, Errno};
 use std::arch::asm;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
 
 pub(super) const CASES: &[Case] = &[
     ("x86_64/gs-base", gs_base),
@@ -15,9 +17,9 @@ pub(super) const CASES: &[Case] = &[
 const ARCH_SET_GS: i32 = 0x1001;
 const ARCH_GET_GS: i32 = 0x1004;
 
-fn base() -> Result<u64, &'static str> {
+fn base() -> Result<u64, Errno> {
     let mut base = 1u64;
-    raw!(libc::SYS_arch_prctl, ARCH_GET_GS, &raw mut base).map(|_| base)
+    raw!(libc::SYS_arch_prctl, ARCH_GET_GS, &mut base).map(|_| base)
 }
 
 fn set_base(value: u64) {
@@ -31,12 +33,13 @@ fn gs_base() {
     set_base(1 << 56);
     set_base(u64::MAX);
     println!("{:?}", raw!(libc::SYS_arch_prctl, ARCH_GET_GS, 8));
-    let word = AtomicU64::new(77);
+    let word = [77u64];
     set_base(0x7fff_ffff_f000 - 1);
-    let address = word.as_ptr() as u64;
+    let address = word.as_ptr().expose_provenance() as u64;
     println!("{:?}", raw!(libc::SYS_arch_prctl, ARCH_SET_GS, address));
     let read = || {
         let found: u64;
+        // SAFETY: the base is that of `word`, which lives.
         unsafe { asm!("mov {}, gs:[0]", out(reg) found) };
         found
     };
@@ -47,7 +50,7 @@ fn gs_base() {
         in_child(|| {
             let inherited = base() == Ok(address);
             let _ = raw!(libc::SYS_arch_prctl, ARCH_SET_GS, 0);
-            let _ = call!(usleep(1000));
+            let _ = system::usleep(1000);
             i32::from(inherited && base() == Ok(0))
         })
     );
@@ -63,7 +66,7 @@ fn gs_base_of_threads() {
                 let mine = number << 20;
                 let _ = raw!(libc::SYS_arch_prctl, ARCH_SET_GS, mine);
                 (0..50).all(|_| {
-                    let _ = call!(usleep(500));
+                    let _ = system::usleep(500);
                     base() == Ok(mine)
                 })
             })
@@ -79,31 +82,24 @@ static RETURN_TO: AtomicI64 = AtomicI64::new(0);
 static WAS_AT: AtomicI64 = AtomicI64::new(0);
 static CAME_FROM: AtomicI64 = AtomicI64::new(0);
 
-fn install(signal: i32, handler: extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void)) {
-    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-    action.sa_sigaction = handler as *const () as usize;
-    action.sa_flags = libc::SA_SIGINFO;
-    let _ = call!(sigaction(signal, &action, std::ptr::null_mut()));
+fn misdirect(delivery: &mut Delivery<'_>) {
+    CAME_FROM.store(delivery.context.general(libc::REG_RIP), SeqCst);
+    // SAFETY: nothing runs there: the next signal brings the program back.
+    unsafe { delivery.context.set_general(libc::REG_RIP, RETURN_TO.load(SeqCst)) };
 }
 
-extern "C" fn misdirect(_signal: i32, _information: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    let registers = unsafe { &mut (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs };
-    CAME_FROM.store(registers[libc::REG_RIP as usize], SeqCst);
-    registers[libc::REG_RIP as usize] = RETURN_TO.load(SeqCst);
-}
-
-extern "C" fn bring_back(_signal: i32, information: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    let registers = unsafe { &mut (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs };
-    WAS_AT.store(registers[libc::REG_RIP as usize], SeqCst);
-    println!("code {:#x}", unsafe { (*information).si_code });
-    registers[libc::REG_RIP as usize] = CAME_FROM.load(SeqCst);
+fn bring_back(delivery: &mut Delivery<'_>) {
+    WAS_AT.store(delivery.context.general(libc::REG_RIP), SeqCst);
+    println!("code {:#x}", delivery.code());
+    // SAFETY: where `misdirect` found it.
+    unsafe { delivery.context.set_general(libc::REG_RIP, CAME_FROM.load(SeqCst)) };
 }
 
 /// A handler that returns to where the CPU cannot go meets SIGSEGV there, with all registers as it left them. Neither four levels of
 /// page tables nor five make the first three addresses canonical.
 fn return_to_nowhere() {
-    install(libc::SIGUSR1, misdirect);
-    install(libc::SIGSEGV, bring_back);
+    system::install(libc::SIGUSR1, misdirect, 0);
+    system::install(libc::SIGSEGV, bring_back, 0);
     for nowhere in [
         1 << 56,
         i64::MIN,
@@ -112,17 +108,16 @@ fn return_to_nowhere() {
         0xffff_8000_0000_0000_u64.cast_signed(),
     ] {
         RETURN_TO.store(nowhere, SeqCst);
-        println!("{:?} {}", call!(raise(libc::SIGUSR1)), WAS_AT.load(SeqCst) == nowhere);
+        println!("{:?} {}", system::raise(libc::SIGUSR1), WAS_AT.load(SeqCst) == nowhere);
     }
 }
 
-extern "C" fn nothing(_signal: i32, _information: *mut libc::siginfo_t, _context: *mut libc::c_void) {}
-
 /// NT, which any program can set, outlives system calls and handlers.
 fn nested_task() {
-    install(libc::SIGUSR1, nothing);
-    let (pid, thread) = (std::process::id(), unsafe { libc::gettid() });
+    system::install(libc::SIGUSR1, |_| {}, 0);
+    let (pid, thread) = (std::process::id(), system::gettid());
     let flags: u64;
+    // SAFETY: `tgkill` of the own thread, whose handler does nothing; the stack is as it was and the registers are named.
     unsafe {
         asm!(
             "pushfq",

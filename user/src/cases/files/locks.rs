@@ -1,16 +1,16 @@
 //! Record locks, locks of open files, `flock`.
 
 use super::{enter, must_open};
-use crate::call;
 use crate::runner::in_child;
+use crate::system::{self, Errno};
 use libc::{O_CREAT, O_RDONLY, O_RDWR};
 
-fn lock(descriptor: i32, command: i32, kind: i32, start: i64, length: i64) -> Result<String, &'static str> {
-    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+fn lock(descriptor: i32, command: i32, kind: i32, start: i64, length: i64) -> Result<String, Errno> {
+    let mut lock: libc::flock = system::zeroed();
     lock.l_type = kind as i16;
     lock.l_start = start;
     lock.l_len = length;
-    call!(fcntl(descriptor, command, &raw mut lock))
+    system::fcntl(descriptor, command, &mut lock)
         .map(|_| format!("type {} start {} length {}", lock.l_type, lock.l_start, lock.l_len))
 }
 
@@ -52,7 +52,7 @@ pub(super) fn open_file_locks() {
         lock(second, libc::F_OFD_SETLK, libc::F_WRLCK, 5, 10)
     );
     println!("{:?}", lock(second, libc::F_OFD_GETLK, libc::F_RDLCK, 5, 10));
-    let _ = call!(close(first));
+    let _ = system::close(first);
     println!("{:?}", lock(second, libc::F_OFD_SETLK, libc::F_WRLCK, 5, 10));
 }
 
@@ -60,7 +60,7 @@ pub(super) fn flock() {
     enter();
     let first = must_open("file", O_RDWR | O_CREAT);
     let second = must_open("file", O_RDONLY);
-    let try_lock = |descriptor: i32, kind: i32| call!(flock(descriptor, kind | libc::LOCK_NB));
+    let try_lock = |descriptor: i32, kind: i32| system::flock(descriptor, kind | libc::LOCK_NB);
     println!(
         "{:?} {:?} {:?}",
         try_lock(first, libc::LOCK_SH),
@@ -73,5 +73,5 @@ pub(super) fn flock() {
         try_lock(second, libc::LOCK_EX),
         try_lock(first, libc::LOCK_SH)
     );
-    println!("{:?} {:?}", call!(flock(first, 0)), call!(flock(99, libc::LOCK_SH)));
+    println!("{:?} {:?}", system::flock(first, 0), system::flock(99, libc::LOCK_SH));
 }

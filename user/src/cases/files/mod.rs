@@ -8,7 +8,7 @@ mod mounts;
 mod names;
 
 use crate::runner::Case;
-use crate::{c, call};
+use crate::system::{self, Errno, Must, c};
 
 pub(super) const CASES: &[Case] = &[
     ("files/open-errors", content::open_errors),
@@ -48,43 +48,46 @@ const DIRECTORY: &str = "/tmp/conformance";
 
 fn enter() {
     let _ = std::fs::remove_dir_all(DIRECTORY);
-    std::fs::create_dir_all(DIRECTORY).unwrap();
-    std::env::set_current_dir(DIRECTORY).unwrap();
-    unsafe { libc::umask(0o22) };
+    std::fs::create_dir_all(DIRECTORY).must();
+    std::env::set_current_dir(DIRECTORY).must();
+    system::umask(0o22);
 }
 
-fn open(path: &str, flags: i32, mode: u32) -> crate::Outcome {
-    call!(open(c(path).as_ptr(), flags, mode))
+fn open(path: &str, flags: i32, mode: u32) -> Result<i32, Errno> {
+    system::open(&c(path), flags, mode)
 }
 
 fn must_open(path: &str, flags: i32) -> i32 {
-    open(path, flags, 0o644).unwrap_or(-1) as i32
+    open(path, flags, 0o644).unwrap_or(-1)
 }
 
-fn write(descriptor: i32, text: &str) -> crate::Outcome {
-    call!(write(descriptor, text.as_ptr().cast(), text.len()))
+fn write(descriptor: i32, text: &str) -> Result<isize, Errno> {
+    system::write(descriptor, text.as_bytes())
 }
 
-fn read(descriptor: i32, length: usize) -> Result<String, &'static str> {
+fn read(descriptor: i32, length: usize) -> Result<String, Errno> {
     let mut buffer = vec![0u8; length];
-    call!(read(descriptor, buffer.as_mut_ptr().cast(), length))
-        .map(|count| String::from_utf8_lossy(&buffer[..count as usize]).replace('\0', "."))
+    system::read(descriptor, &mut buffer)
+        .map(|count| String::from_utf8_lossy(&buffer[..count.unsigned_abs()]).replace('\0', "."))
 }
 
-fn stat(path: &str) -> Result<libc::stat, &'static str> {
-    let mut result: libc::stat = unsafe { std::mem::zeroed() };
-    call!(lstat(c(path).as_ptr(), &mut result)).map(|_| result)
+fn stat(path: &str) -> Result<libc::stat, Errno> {
+    let mut result: libc::stat = system::zeroed();
+    system::lstat(&c(path), &mut result).map(|_| result)
 }
 
 fn shape(path: &str) -> String {
-    stat(path).map_or_else(String::from, |result| {
-        format!(
-            "{:o} links {} size {} owner {}:{}",
-            result.st_mode,
-            result.st_nlink,
-            if result.st_mode & libc::S_IFMT == libc::S_IFDIR { 0 } else { result.st_size },
-            result.st_uid,
-            result.st_gid
-        )
-    })
+    stat(path).map_or_else(
+        |error| error.to_string(),
+        |result| {
+            format!(
+                "{:o} links {} size {} owner {}:{}",
+                result.st_mode,
+                result.st_nlink,
+                if result.st_mode & libc::S_IFMT == libc::S_IFDIR { 0 } else { result.st_size },
+                result.st_uid,
+                result.st_gid
+            )
+        },
+    )
 }

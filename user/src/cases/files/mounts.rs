@@ -1,8 +1,8 @@
 //! Mounts and another root.
 
 use super::{enter, must_open, open, shape};
-use crate::call;
 use crate::runner::in_child;
+use crate::system::{self, Must};
 use libc::{O_CREAT, O_RDONLY};
 
 pub(super) fn mounts() {
@@ -10,20 +10,11 @@ pub(super) fn mounts() {
     println!(
         "{}",
         in_child(|| {
-            let _ = call!(unshare(libc::CLONE_NEWNS));
-            let _ = call!(mount(
-                std::ptr::null(),
-                c"/".as_ptr(),
-                std::ptr::null(),
-                libc::MS_REC | libc::MS_PRIVATE,
-                std::ptr::null()
-            ));
-            std::fs::create_dir("m").unwrap();
-            std::fs::write("m/below", "").unwrap();
-            println!(
-                "{:?}",
-                call!(mount(c"none".as_ptr(), c"m".as_ptr(), c"tmpfs".as_ptr(), 0, c"size=64k".as_ptr().cast()))
-            );
+            let _ = system::unshare(libc::CLONE_NEWNS);
+            let _ = system::mount(None, c"/", None, libc::MS_REC | libc::MS_PRIVATE, None);
+            std::fs::create_dir("m").must();
+            std::fs::write("m/below", "").must();
+            println!("{:?}", system::mount(Some(c"none"), c"m", Some(c"tmpfs"), 0, Some(c"size=64k")));
             println!(
                 "{} {}",
                 shape("m/below"),
@@ -34,38 +25,24 @@ pub(super) fn mounts() {
                     .count()
             );
             println!("{:?}", std::fs::write("m/big", vec![1u8; 100_000]).map_err(|error| error.raw_os_error()));
-            println!("{:?} {:?}", call!(rmdir(c"m".as_ptr())), call!(rename(c"m".as_ptr(), c"n".as_ptr())));
+            println!("{:?} {:?}", system::rmdir(c"m"), system::rename(c"m", c"n"));
             let busy = must_open("m/big", O_RDONLY);
-            println!("{:?}", call!(umount2(c"m".as_ptr(), 0)));
-            let _ = call!(close(busy));
+            println!("{:?}", system::umount2(c"m", 0));
+            let _ = system::close(busy);
+            println!("{:?} {:?}", system::link(c"m/big", c"x"), system::rename(c"m/big", c"x"));
             println!(
                 "{:?} {:?}",
-                call!(link(c"m/big".as_ptr(), c"x".as_ptr())),
-                call!(rename(c"m/big".as_ptr(), c"x".as_ptr()))
-            );
-            println!(
-                "{:?} {:?}",
-                call!(mount(
-                    c"none".as_ptr(),
-                    c"m".as_ptr(),
-                    c"tmpfs".as_ptr(),
-                    libc::MS_REMOUNT | libc::MS_RDONLY,
-                    std::ptr::null()
-                )),
+                system::mount(Some(c"none"), c"m", Some(c"tmpfs"), libc::MS_REMOUNT | libc::MS_RDONLY, None),
                 open("m/new", O_CREAT, 0o600)
             );
-            println!("{:?} {:?}", call!(umount2(c"m".as_ptr(), 0)), shape("m/below"));
+            println!("{:?} {:?}", system::umount2(c"m", 0), shape("m/below"));
             println!(
                 "{:?} {:?}",
-                call!(umount2(c"m".as_ptr(), 0)),
-                call!(mount(c"none".as_ptr(), c"m".as_ptr(), c"nonsense".as_ptr(), 0, std::ptr::null()))
+                system::umount2(c"m", 0),
+                system::mount(Some(c"none"), c"m", Some(c"nonsense"), 0, None)
             );
-            println!(
-                "{:?} {:?}",
-                call!(mount(c"m".as_ptr(), c"m".as_ptr(), std::ptr::null(), libc::MS_BIND, std::ptr::null())),
-                shape("m/below")
-            );
-            println!("{:?}", call!(umount2(c"m".as_ptr(), libc::MNT_DETACH)));
+            println!("{:?} {:?}", system::mount(Some(c"m"), c"m", None, libc::MS_BIND, None), shape("m/below"));
+            println!("{:?}", system::umount2(c"m", libc::MNT_DETACH));
             0
         })
     );
@@ -73,11 +50,11 @@ pub(super) fn mounts() {
 
 pub(super) fn chroot() {
     enter();
-    std::fs::create_dir_all("jail/inside").unwrap();
+    std::fs::create_dir_all("jail/inside").must();
     println!(
         "{}",
         in_child(|| {
-            println!("{:?} {:?}", call!(chroot(c"jail".as_ptr())), call!(chdir(c"/".as_ptr())));
+            println!("{:?} {:?}", system::chroot(c"jail"), system::chdir(c"/"));
             println!("{:?} {}", std::env::current_dir(), shape("/../../inside"));
             println!("{:?}", open("/etc", O_RDONLY, 0));
             0

@@ -1,7 +1,7 @@
 //! Limits, priorities, names and what else a process has.
 
 use crate::runner::in_child;
-use crate::{call, raw};
+use crate::{raw, system};
 
 pub(super) fn limits() {
     println!(
@@ -10,22 +10,22 @@ pub(super) fn limits() {
             let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
             println!(
                 "{:?} {:?}",
-                call!(getrlimit(libc::RLIMIT_CORE, &mut limit)),
-                raw!(libc::SYS_getrlimit, 99, &raw mut limit)
+                system::getrlimit(libc::RLIMIT_CORE, &mut limit),
+                raw!(libc::SYS_getrlimit, 99, &mut limit)
             );
             let small = libc::rlimit { rlim_cur: 10, rlim_max: 12 };
-            println!("{:?}", call!(setrlimit(libc::RLIMIT_NOFILE, &small)));
+            println!("{:?}", system::setrlimit(libc::RLIMIT_NOFILE, &small));
             let mut opened = 0;
-            while unsafe { libc::dup(0) } != -1 {
+            while system::dup(0).is_ok() {
                 opened += 1;
             }
-            println!("{} {:?}", opened > 0 && opened < 10, call!(dup(0)));
-            println!("{:?} {:?}", call!(dup2(0, 11)), call!(fcntl(0, libc::F_DUPFD, 10)));
+            println!("{} {:?}", opened > 0 && opened < 10, system::dup(0));
+            println!("{:?} {:?}", system::dup2(0, 11), system::fcntl(0, libc::F_DUPFD, 10));
             let inverted = libc::rlimit { rlim_cur: 5, rlim_max: 4 };
-            println!("{:?}", call!(setrlimit(libc::RLIMIT_NOFILE, &inverted)));
-            println!("{:?}", call!(setuid(1000)));
+            println!("{:?}", system::setrlimit(libc::RLIMIT_NOFILE, &inverted));
+            println!("{:?}", system::setuid(1000));
             let raised = libc::rlimit { rlim_cur: 10, rlim_max: 100 };
-            println!("{:?}", call!(setrlimit(libc::RLIMIT_NOFILE, &raised)));
+            println!("{:?}", system::setrlimit(libc::RLIMIT_NOFILE, &raised));
             0
         })
     );
@@ -33,22 +33,21 @@ pub(super) fn limits() {
         "{}",
         in_child(|| {
             let limit = libc::rlimit { rlim_cur: 4096, rlim_max: 4096 };
-            println!("{:?}", call!(setrlimit(libc::RLIMIT_FSIZE, &limit)));
-            unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
-            let file =
-                call!(open(c"/tmp/conformance-size".as_ptr(), libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC, 0o600))
-                    .unwrap_or(-1) as i32;
-            let _ = call!(unlink(c"/tmp/conformance-size".as_ptr()));
+            println!("{:?}", system::setrlimit(libc::RLIMIT_FSIZE, &limit));
+            system::ignore(libc::SIGXFSZ);
+            let file = system::open(c"/tmp/conformance-size", libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC, 0o600)
+                .unwrap_or(-1);
+            let _ = system::unlink(c"/tmp/conformance-size");
             let block = [1u8; 3000];
             println!(
                 "{:?} {:?} {:?}",
-                call!(write(file, block.as_ptr().cast(), 3000)),
-                call!(write(file, block.as_ptr().cast(), 3000)),
-                call!(write(file, block.as_ptr().cast(), 3000))
+                system::write(file, &block),
+                system::write(file, &block),
+                system::write(file, &block)
             );
-            println!("{:?}", call!(ftruncate(file, 5000)));
-            unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_DFL) };
-            let _ = call!(write(file, block.as_ptr().cast(), 3000));
+            println!("{:?}", system::ftruncate(file, 5000));
+            system::set_default(libc::SIGXFSZ);
+            let _ = system::write(file, &block);
             0
         })
     );
@@ -58,10 +57,10 @@ pub(super) fn priorities() {
     println!(
         "{}",
         in_child(|| {
-            println!("{:?} {:?}", call!(nice(5)), call!(getpriority(libc::PRIO_PROCESS, 0)));
+            println!("{:?} {:?}", system::nice(5), system::getpriority(libc::PRIO_PROCESS, 0));
             println!(
                 "{:?} {:?}",
-                call!(setpriority(libc::PRIO_PROCESS, 0, 100)),
+                system::setpriority(libc::PRIO_PROCESS, 0, 100),
                 raw!(libc::SYS_getpriority, libc::PRIO_PROCESS, 0)
             );
             println!(
@@ -69,13 +68,13 @@ pub(super) fn priorities() {
                 raw!(libc::SYS_getpriority, 9, 0),
                 raw!(libc::SYS_getpriority, libc::PRIO_PROCESS, 0x3fff_ffff)
             );
-            println!("{:?}", call!(setuid(1000)));
-            println!("{:?}", call!(setpriority(libc::PRIO_PROCESS, 0, 0)));
-            println!("{:?} {:?}", call!(sched_getscheduler(0)), call!(sched_get_priority_max(libc::SCHED_FIFO)));
+            println!("{:?}", system::setuid(1000));
+            println!("{:?}", system::setpriority(libc::PRIO_PROCESS, 0, 0));
+            println!("{:?} {:?}", system::sched_getscheduler(0), system::sched_get_priority_max(libc::SCHED_FIFO));
             let parameter = libc::sched_param { sched_priority: 10 };
-            println!("{:?}", call!(sched_setscheduler(0, libc::SCHED_FIFO, &parameter)));
-            println!("{:?} {:?}", call!(sched_get_priority_min(99)), call!(sched_getscheduler(-1)));
-            println!("{:?}", call!(sched_yield()));
+            println!("{:?}", system::sched_setscheduler(0, libc::SCHED_FIFO, &parameter));
+            println!("{:?} {:?}", system::sched_get_priority_min(99), system::sched_getscheduler(-1));
+            println!("{:?}", system::sched_yield());
             0
         })
     );
@@ -85,12 +84,12 @@ pub(super) fn priorities() {
             let parameter = libc::sched_param { sched_priority: 10 };
             println!(
                 "{:?} {:?}",
-                call!(sched_setscheduler(0, libc::SCHED_RR, &parameter)),
-                call!(sched_getscheduler(0))
+                system::sched_setscheduler(0, libc::SCHED_RR, &parameter),
+                system::sched_getscheduler(0)
             );
             let bad = libc::sched_param { sched_priority: 100 };
-            println!("{:?}", call!(sched_setscheduler(0, libc::SCHED_FIFO, &bad)));
-            println!("{:?}", call!(sched_setscheduler(0, libc::SCHED_OTHER, &parameter)));
+            println!("{:?}", system::sched_setscheduler(0, libc::SCHED_FIFO, &bad));
+            println!("{:?}", system::sched_setscheduler(0, libc::SCHED_OTHER, &parameter));
             0
         })
     );
@@ -98,33 +97,25 @@ pub(super) fn priorities() {
 
 pub(super) fn names() {
     let mut name = [0u8; 17];
-    println!("{:?}", call!(prctl(libc::PR_SET_NAME, c"a-rather-long-thread-name".as_ptr(), 0, 0, 0)));
+    println!("{:?}", system::prctl(libc::PR_SET_NAME, c"a-rather-long-thread-name"));
     println!(
         "{:?} {}",
-        call!(prctl(libc::PR_GET_NAME, name.as_mut_ptr(), 0, 0, 0)),
+        system::prctl(libc::PR_GET_NAME, &mut name),
         String::from_utf8_lossy(&name).trim_end_matches('\0')
     );
     println!("{:?}", std::fs::read_to_string("/proc/self/comm"));
 }
 
 pub(super) fn prctl_errors() {
-    println!("{:?} {:?}", call!(prctl(9999, 0, 0, 0, 0)), call!(prctl(libc::PR_SET_NAME, 8, 0, 0, 0)));
-    println!(
-        "{:?} {:?}",
-        call!(prctl(libc::PR_SET_PDEATHSIG, 65, 0, 0, 0)),
-        call!(prctl(libc::PR_SET_DUMPABLE, 2, 0, 0, 0))
-    );
-    println!(
-        "{:?} {:?}",
-        call!(prctl(libc::PR_GET_DUMPABLE, 0, 0, 0, 0)),
-        call!(prctl(libc::PR_SET_KEEPCAPS, 5, 0, 0, 0))
-    );
+    println!("{:?} {:?}", system::prctl(9999, 0), system::prctl(libc::PR_SET_NAME, 8));
+    println!("{:?} {:?}", system::prctl(libc::PR_SET_PDEATHSIG, 65), system::prctl(libc::PR_SET_DUMPABLE, 2));
+    println!("{:?} {:?}", system::prctl(libc::PR_GET_DUMPABLE, 0), system::prctl(libc::PR_SET_KEEPCAPS, 5));
 }
 
 pub(super) fn uname() {
-    let mut name: libc::utsname = unsafe { std::mem::zeroed() };
-    println!("{:?} {:?}", call!(uname(&mut name)), unsafe { std::ffi::CStr::from_ptr(name.machine.as_ptr()) });
-    println!("{:?}", unsafe { std::ffi::CStr::from_ptr(name.sysname.as_ptr()) });
+    let mut name: libc::utsname = system::zeroed();
+    println!("{:?} {:?}", system::uname(&mut name), system::text_of(&name.machine));
+    println!("{:?}", system::text_of(&name.sysname));
     println!("{:?}", raw!(libc::SYS_uname, 8));
 }
 
@@ -132,10 +123,10 @@ pub(super) fn affinity() {
     let mut mask = [0u64; 16];
     println!(
         "{}",
-        raw!(libc::SYS_sched_getaffinity, 0, 128, mask.as_mut_ptr()).is_ok_and(|length| length > 0 && length % 8 == 0)
+        raw!(libc::SYS_sched_getaffinity, 0, 128, &mut mask).is_ok_and(|length| length > 0 && length % 8 == 0)
     );
-    println!("{:?}", raw!(libc::SYS_sched_getaffinity, 0, 3, mask.as_mut_ptr()));
-    println!("{:?}", raw!(libc::SYS_sched_getaffinity, 0x3fff_ffff, 128, mask.as_mut_ptr()));
+    println!("{:?}", raw!(libc::SYS_sched_getaffinity, 0, 3, &mut mask));
+    println!("{:?}", raw!(libc::SYS_sched_getaffinity, 0x3fff_ffff, 128, &mut mask));
     println!("{:?}", raw!(libc::SYS_sched_setaffinity, 0, 8, &0u64));
     println!("{:?}", raw!(libc::SYS_sched_setaffinity, 0, 8, &1u64));
 }
@@ -159,7 +150,7 @@ pub(super) fn idle_time() {
     let (mut now, mut grows) = (first, true);
     while now < first + 0.3 {
         // Threads come and go, and the CPU idles in between.
-        let _ = unsafe { libc::usleep(2000) };
+        let _ = system::usleep(2000);
         let next = read();
         grows &= next.0 >= now && next.1 >= idle;
         (now, idle) = next;

@@ -1,8 +1,9 @@
 //! Children: making them, waiting for them, losing them.
 
 use super::flush;
+use crate::raw;
 use crate::runner::{describe, in_child};
-use crate::{call, raw};
+use crate::system::{self, Information};
 use libc::{WEXITED, WNOHANG, WNOWAIT};
 
 pub(super) fn exit_status() {
@@ -13,129 +14,79 @@ pub(super) fn exit_status() {
 
 pub(super) fn wait_errors() {
     let mut status = 0;
-    println!("{:?}", call!(waitpid(-1, &mut status, 0)));
-    println!("{:?}", call!(waitpid(1, &mut status, WNOHANG)));
-    println!("{:?}", call!(waitpid(-1, &mut status, 0x1234_0000)));
+    println!("{:?}", system::waitpid(-1, &mut status, 0));
+    println!("{:?}", system::waitpid(1, &mut status, WNOHANG));
+    println!("{:?}", system::waitpid(-1, &mut status, 0x1234_0000));
     println!("{:?}", raw!(libc::SYS_wait4, i32::MIN, 0, 0, 0));
-    let child = unsafe { libc::fork() };
-    if child == 0 {
-        loop {
-            unsafe { libc::pause() };
-        }
-    }
-    println!("{:?}", call!(waitpid(child, &mut status, WNOHANG)));
-    let _ = call!(kill(child, libc::SIGTERM));
+    let child = system::fork_idle();
+    println!("{:?}", system::waitpid(child, &mut status, WNOHANG));
+    let _ = system::kill(child, libc::SIGTERM);
     println!("bad pointer {:?}", raw!(libc::SYS_wait4, child, 8, 0, 0));
-    println!("{:?}", call!(waitpid(child, &mut status, 0)));
+    println!("{:?}", system::waitpid(child, &mut status, 0));
 }
 
 pub(super) fn waitid() {
-    let child = unsafe { libc::fork() };
-    if child == 0 {
-        unsafe { libc::_exit(5) };
-    }
-    let mut information: libc::siginfo_t = unsafe { std::mem::zeroed() };
-    println!("{:?}", call!(waitid(libc::P_PID, child as u32, &mut information, WEXITED | WNOWAIT)));
-    println!(
-        "code {} status {} pid {}",
-        information.si_code,
-        unsafe { information.si_status() },
-        unsafe { information.si_pid() } == child
-    );
-    println!("{:?}", call!(waitid(libc::P_ALL, 0, &mut information, WEXITED)));
-    println!("{:?}", call!(waitid(libc::P_PID, child as u32, &mut information, WEXITED)));
-    println!("no options {:?}", call!(waitid(libc::P_ALL, 0, &mut information, 0)));
-    println!("bad kind {:?}", call!(waitid(9, 0, &mut information, WEXITED)));
+    let child = system::fork(|| 5);
+    let mut information: libc::siginfo_t = system::zeroed();
+    println!("{:?}", system::waitid(libc::P_PID, child as u32, &mut information, WEXITED | WNOWAIT));
+    println!("code {} status {} pid {}", information.si_code, information.status(), information.process() == child);
+    println!("{:?}", system::waitid(libc::P_ALL, 0, &mut information, WEXITED));
+    println!("{:?}", system::waitid(libc::P_PID, child as u32, &mut information, WEXITED));
+    println!("no options {:?}", system::waitid(libc::P_ALL, 0, &mut information, 0));
+    println!("bad kind {:?}", system::waitid(9, 0, &mut information, WEXITED));
 }
 
 pub(super) fn wait_by_group() {
-    let first = unsafe { libc::fork() };
-    if first == 0 {
-        unsafe {
-            libc::setpgid(0, 0);
-            libc::_exit(1)
-        };
-    }
-    let second = unsafe { libc::fork() };
-    if second == 0 {
-        unsafe { libc::_exit(2) };
-    }
+    system::fork(|| {
+        let _ = system::setpgid(0, 0);
+        1
+    });
+    let second = system::fork(|| 2);
     let mut status = 0;
-    println!("{} {}", unsafe { libc::waitpid(0, &mut status, 0) } == second || status != 0, status != 0);
-    while unsafe { libc::waitpid(-1, &mut status, 0) } > 0 {}
-    println!("{:?}", call!(waitpid(0, &mut status, 0)));
+    println!("{} {}", system::waitpid(0, &mut status, 0) == Ok(second) || status != 0, status != 0);
+    while system::waitpid(-1, &mut status, 0).is_ok() {}
+    println!("{:?}", system::waitpid(0, &mut status, 0));
 }
 
 pub(super) fn subreaper() {
-    println!("{:?}", call!(prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)));
-    let reaper = unsafe { libc::getpid() };
+    println!("{:?}", system::prctl(libc::PR_SET_CHILD_SUBREAPER, 1));
+    let reaper = system::getpid();
     println!(
         "{}",
         in_child(|| {
-            if unsafe { libc::fork() } == 0 {
-                while unsafe { libc::getppid() } != reaper {
-                    unsafe { libc::usleep(1000) };
+            system::fork(|| {
+                while system::getppid() != reaper {
+                    let _ = system::usleep(1000);
                 }
-                unsafe { libc::_exit(33) };
-            }
+                33
+            });
             0
         })
     );
     let mut status = 0;
-    println!("{} {}", unsafe { libc::waitpid(-1, &mut status, 0) } > 0, describe(status));
+    println!("{} {}", system::waitpid(-1, &mut status, 0).is_ok(), describe(status));
 }
 
 pub(super) fn vfork() {
     // posix_spawn uses CLONE_VM|CLONE_VFORK.
-    let mut pid = 0;
-    let arguments = [
-        c"/proc/self/exe".as_ptr().cast_mut(),
-        c"--process-state".as_ptr().cast_mut(),
-        c"spawned".as_ptr().cast_mut(),
-        std::ptr::null_mut(),
-    ];
-    let environment = [std::ptr::null_mut()];
+    let arguments = [c"/proc/self/exe", c"--process-state", c"spawned"];
     flush();
-    let result = unsafe {
-        libc::posix_spawn(
-            &mut pid,
-            c"/proc/self/exe".as_ptr(),
-            std::ptr::null(),
-            std::ptr::null(),
-            arguments.as_ptr(),
-            environment.as_ptr(),
-        )
-    };
+    let child = system::spawn(c"/proc/self/exe", arguments);
     let mut status = 0;
-    println!("{result} {} {}", unsafe { libc::waitpid(pid, &mut status, 0) } == pid, describe(status));
-    let missing = unsafe {
-        libc::posix_spawn(
-            &mut pid,
-            c"/nowhere".as_ptr(),
-            std::ptr::null(),
-            std::ptr::null(),
-            arguments.as_ptr(),
-            environment.as_ptr(),
-        )
-    };
-    println!("{}", crate::errno_name(missing));
+    let found = child.and_then(|child| system::waitpid(child, &mut status, 0));
+    println!("{} {} {}", child.map_or_else(|error| error.0, |_| 0), found == child, describe(status));
+    if let Err(missing) = system::spawn(c"/nowhere", arguments) {
+        println!("{missing}");
+    }
 }
 
 pub(super) fn many_children() {
     let mut total = 0;
     for round in 0..10 {
-        let children: Vec<i32> = (0..20)
-            .map(|index| {
-                let child = unsafe { libc::fork() };
-                if child == 0 {
-                    unsafe { libc::_exit(index + round) };
-                }
-                child
-            })
-            .collect();
+        let children: Vec<i32> = (0..20).map(|index| system::fork(|| index + round)).collect();
         for child in children {
             let mut status = 0;
-            assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+            assert_eq!(system::waitpid(child, &mut status, 0), Ok(child));
             total += libc::WEXITSTATUS(status);
         }
     }
@@ -143,21 +94,18 @@ pub(super) fn many_children() {
 }
 
 pub(super) fn pidfd() {
-    let child = unsafe { libc::fork() };
-    if child == 0 {
-        loop {
-            unsafe { libc::pause() };
-        }
-    }
+    let child = system::fork_idle();
     let descriptor = raw!(libc::SYS_pidfd_open, child, 0).unwrap_or(-1) as i32;
-    let mut polled = libc::pollfd { fd: descriptor, events: libc::POLLIN, revents: 0 };
-    println!("{:?}", call!(poll(&mut polled, 1, 0)));
+    let mut polled = [system::pollfd(descriptor, libc::POLLIN)];
+    println!("{:?}", system::poll(&mut polled, 0));
     println!("{:?}", raw!(libc::SYS_pidfd_send_signal, descriptor, libc::SIGTERM, 0, 0));
-    println!("{:?} {}", call!(poll(&mut polled, 1, 5000)), polled.revents);
-    let mut information: libc::siginfo_t = unsafe { std::mem::zeroed() };
-    println!("{:?} {}", call!(waitid(libc::P_PIDFD, descriptor as u32, &mut information, WEXITED)), unsafe {
-        information.si_status()
-    });
+    println!("{:?} {}", system::poll(&mut polled, 5000), polled[0].revents);
+    let mut information: libc::siginfo_t = system::zeroed();
+    println!(
+        "{:?} {}",
+        system::waitid(libc::P_PIDFD, descriptor as u32, &mut information, WEXITED),
+        information.status()
+    );
     println!(
         "{:?} {:?}",
         raw!(libc::SYS_pidfd_send_signal, descriptor, 0, 0, 0),
@@ -178,57 +126,54 @@ pub(super) fn usage() {
     println!(
         "{}",
         in_child(|| {
-            let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+            let mut usage: libc::rusage = system::zeroed();
             loop {
-                let _ = call!(getrusage(libc::RUSAGE_SELF, &mut usage));
+                let _ = system::getrusage(libc::RUSAGE_SELF, &mut usage);
                 if usage.ru_utime.tv_sec > 0 || usage.ru_utime.tv_usec + usage.ru_stime.tv_usec > 50_000 {
                     return 0;
                 }
             }
         })
     );
-    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-    println!("{:?}", call!(getrusage(libc::RUSAGE_CHILDREN, &mut usage)));
+    let mut usage: libc::rusage = system::zeroed();
+    println!("{:?}", system::getrusage(libc::RUSAGE_CHILDREN, &mut usage));
     let time = |value: libc::timeval| value.tv_sec * 1_000_000 + value.tv_usec;
     println!("children's time counted {}", time(usage.ru_utime) + time(usage.ru_stime) >= 40_000);
     println!("{} {}", usage.ru_maxrss > 0, usage.ru_minflt > 0);
-    println!("{:?}", call!(getrusage(7, &mut usage)));
+    println!("{:?}", system::getrusage(7, &mut usage));
 }
 
 pub(super) fn inherited() {
-    let _ = call!(umask(0o27));
-    let _ = call!(chdir(c"/tmp".as_ptr()));
+    let _ = system::umask(0o27);
+    let _ = system::chdir(c"/tmp");
     println!(
         "{}",
         in_child(|| {
-            let old = unsafe { libc::umask(0) };
+            let old = system::umask(0);
             println!("{old:o} {:?}", std::env::current_dir());
-            let _ = call!(chdir(c"/".as_ptr()));
+            let _ = system::chdir(c"/");
             0
         })
     );
-    println!("{:o} {:?}", unsafe { libc::umask(0o22) }, std::env::current_dir());
+    println!("{:o} {:?}", system::umask(0o22), std::env::current_dir());
 }
 
 pub(super) fn death_signal() {
-    println!("{:?}", call!(prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)));
+    println!("{:?}", system::prctl(libc::PR_SET_CHILD_SUBREAPER, 1));
     println!(
         "{}",
         in_child(|| {
-            let mut ends = [0; 2];
-            let _ = call!(pipe(ends.as_mut_ptr()));
-            if unsafe { libc::fork() } == 0 {
-                let _ = call!(prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM, 0, 0, 0));
-                let _ = call!(write(ends[1], c"x".as_ptr().cast(), 1));
-                loop {
-                    unsafe { libc::pause() };
-                }
-            }
-            let mut byte = 0u8;
-            let _ = call!(read(ends[0], (&raw mut byte).cast(), 1));
+            let ends = system::pipe();
+            system::fork(|| {
+                let _ = system::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM);
+                let _ = system::write(ends[1], b"x");
+                system::idle()
+            });
+            let mut byte = [0u8];
+            let _ = system::read(ends[0], &mut byte);
             0
         })
     );
     let mut status = 0;
-    println!("{} {}", unsafe { libc::waitpid(-1, &mut status, 0) } > 0, describe(status));
+    println!("{} {}", system::waitpid(-1, &mut status, 0).is_ok(), describe(status));
 }

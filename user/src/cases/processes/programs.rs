@@ -2,7 +2,9 @@
 
 use super::flush;
 use crate::runner::in_child;
-use crate::{c, call, raw};
+use crate::system::{self, Strings};
+use crate::{c, raw};
+use std::ffi::CStr;
 
 /// What the exec'd program prints.
 pub fn print_state(words: &[String]) {
@@ -10,22 +12,22 @@ pub fn print_state(words: &[String]) {
     let mut environment: Vec<_> = std::env::vars().filter(|(name, _)| name.starts_with("CASE_")).collect();
     environment.sort();
     println!("environment {environment:?}");
-    let open: Vec<i32> =
-        (3..20).filter(|descriptor| unsafe { libc::fcntl(*descriptor, libc::F_GETFD) } != -1).collect();
+    let open: Vec<i32> = (3..20).filter(|descriptor| system::fcntl(*descriptor, libc::F_GETFD, 0).is_ok()).collect();
     println!("open {open:?}");
 }
 
 pub(super) fn exec(arguments: &[&str], environment: &[&str]) -> String {
     flush();
     in_child(|| {
-        let arguments: Vec<_> = arguments.iter().map(|text| c(text)).collect();
-        let environment: Vec<_> = environment.iter().map(|text| c(text)).collect();
-        let vector = |strings: &[std::ffi::CString]| {
-            strings.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect::<Vec<_>>()
-        };
+        let strings = |texts: &[&str]| texts.iter().map(|text| c(text)).collect::<Vec<_>>();
+        let (arguments, environment) = (strings(arguments), strings(environment));
         println!(
             "{:?}",
-            call!(execve(c"/proc/self/exe".as_ptr(), vector(&arguments).as_ptr(), vector(&environment).as_ptr()))
+            system::execve(
+                c"/proc/self/exe",
+                arguments.iter().map(AsRef::as_ref),
+                environment.iter().map(AsRef::as_ref)
+            )
         );
         99
     })
@@ -44,8 +46,8 @@ pub(super) fn exec_arguments() {
 pub(super) fn exec_errors() {
     let try_exec = |path: &str| {
         let path = c(path);
-        let arguments = [path.as_ptr(), std::ptr::null()];
-        call!(execve(path.as_ptr(), arguments.as_ptr(), std::ptr::null()))
+        // Linux takes no list at all for an empty one.
+        raw!(libc::SYS_execve, &path, &Strings::new([path.as_c_str()]), 0)
     };
     std::fs::write("/tmp/conformance-text", "hello").ok();
     println!(
@@ -54,7 +56,7 @@ pub(super) fn exec_errors() {
         try_exec("/tmp"),
         try_exec("/tmp/conformance-text")
     );
-    let _ = call!(chmod(c"/tmp/conformance-text".as_ptr(), 0o755));
+    let _ = system::chmod(c"/tmp/conformance-text", 0o755);
     println!(
         "text {:?} below a file {:?} empty {:?}",
         try_exec("/tmp/conformance-text"),
@@ -64,21 +66,21 @@ pub(super) fn exec_errors() {
     std::fs::write("/tmp/conformance-text", "").ok();
     println!("empty file {:?}", try_exec("/tmp/conformance-text"));
     let loops = c("/tmp/conformance-loop");
-    let _ = call!(symlink(loops.as_ptr(), loops.as_ptr()));
+    let _ = system::symlink(&loops, &loops);
     println!("loop {:?} long {:?}", try_exec("/tmp/conformance-loop"), try_exec(&"a".repeat(300)));
     println!(
         "bad pointers {:?} {:?}",
         raw!(libc::SYS_execve, 8, 0, 0),
-        raw!(libc::SYS_execve, c"/proc/self/exe".as_ptr(), 8, 0)
+        raw!(libc::SYS_execve, c"/proc/self/exe", 8, 0)
     );
-    let _ = call!(unlink(loops.as_ptr()));
-    let _ = call!(unlink(c"/tmp/conformance-text".as_ptr()));
+    let _ = system::unlink(&loops);
+    let _ = system::unlink(c"/tmp/conformance-text");
 }
 
 pub(super) fn script(name: &str, text: &[u8], mode: u32) {
     let path = format!("/tmp/conformance-{name}");
     let _ = std::fs::write(&path, text);
-    let _ = call!(chmod(c(&path).as_ptr(), mode));
+    let _ = system::chmod(&c(&path), mode);
 }
 
 pub(super) fn exec_script() {
@@ -95,12 +97,11 @@ pub(super) fn exec_script() {
         println!(
             "{name}: {}",
             in_child(|| {
-                let arguments = [c"zero".as_ptr(), c"first".as_ptr(), std::ptr::null()];
-                println!("{:?}", call!(execve(path.as_ptr(), arguments.as_ptr(), [std::ptr::null()].as_ptr())));
+                println!("{:?}", system::execve(&path, [c"zero", c"first"], []));
                 1
             })
         );
-        let _ = call!(unlink(path.as_ptr()));
+        let _ = system::unlink(&path);
     }
 }
 
@@ -108,15 +109,12 @@ pub(super) fn exec_closes() {
     println!(
         "{}",
         in_child(|| {
-            (3..20).for_each(|descriptor| unsafe {
-                libc::close(descriptor);
-            });
-            let _ = call!(open(c"/".as_ptr(), libc::O_RDONLY));
-            let _ = call!(open(c"/".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC));
-            let _ = call!(dup2(3, 10));
-            let _ = call!(dup3(3, 11, libc::O_CLOEXEC));
-            let arguments = [c"x".as_ptr(), c"--process-state".as_ptr(), std::ptr::null()];
-            let _ = call!(execve(c"/proc/self/exe".as_ptr(), arguments.as_ptr(), [std::ptr::null()].as_ptr()));
+            (3..20).for_each(|descriptor| _ = system::close(descriptor));
+            let _ = system::open(c"/", libc::O_RDONLY, 0);
+            let _ = system::open(c"/", libc::O_RDONLY | libc::O_CLOEXEC, 0);
+            let _ = system::dup2(3, 10);
+            let _ = system::dup3(3, 11, libc::O_CLOEXEC);
+            let _ = system::execve(c"/proc/self/exe", [c"x", c"--process-state"], []);
             1
         })
     );
@@ -146,12 +144,11 @@ pub(super) fn hostile_elf() {
         println!(
             "{name}: {}",
             in_child(|| {
-                let arguments = [path.as_ptr(), std::ptr::null()];
-                println!("{:?}", call!(execve(path.as_ptr(), arguments.as_ptr(), [std::ptr::null()].as_ptr())));
+                println!("{:?}", system::execve(&path, [path.as_c_str()], []));
                 1
             })
         );
-        let _ = call!(unlink(path.as_ptr()));
+        let _ = system::unlink(&path);
     }
 }
 
@@ -165,7 +162,7 @@ pub(super) fn auxiliary_vector() {
         ("SECURE", libc::AT_SECURE),
         ("FLAGS", libc::AT_FLAGS),
     ] {
-        println!("{name} {}", unsafe { libc::getauxval(kind) });
+        println!("{name} {}", system::auxiliary(kind));
     }
     for (name, kind) in [
         ("PHDR", libc::AT_PHDR),
@@ -175,31 +172,28 @@ pub(super) fn auxiliary_vector() {
         ("PLATFORM", libc::AT_PLATFORM),
         ("SYSINFO_EHDR", libc::AT_SYSINFO_EHDR),
     ] {
-        println!("{name} {}", unsafe { libc::getauxval(kind) } != 0);
+        println!("{name} {}", system::auxiliary(kind) != 0);
     }
-    println!(
-        "{}",
-        unsafe { std::ffi::CStr::from_ptr(libc::getauxval(libc::AT_PLATFORM) as *const _) }.to_string_lossy()
-    );
+    println!("{}", system::platform());
 }
 
 /// What `execveat` says without leaving the program.
 pub(super) fn execveat() {
     let link = c"/tmp/conformance-link";
-    println!("{:?}", call!(symlink(c"/proc/self/exe".as_ptr(), link.as_ptr())));
-    let none = [std::ptr::null::<libc::c_char>()];
-    let attempt = |directory: i32, path: *const libc::c_char, flags: i32| {
-        println!("{:?}", raw!(libc::SYS_execveat, directory, path, none.as_ptr(), none.as_ptr(), flags));
+    println!("{:?}", system::symlink(c"/proc/self/exe", link));
+    let none = Strings::new([]);
+    let attempt = |directory: i32, path: Option<&CStr>, flags: i32| {
+        println!("{:?}", raw!(libc::SYS_execveat, directory, path, &none, &none, flags));
     };
     for directory in [libc::AT_FDCWD, 99] {
-        attempt(directory, link.as_ptr(), libc::AT_SYMLINK_NOFOLLOW);
-        attempt(directory, c"/tmp".as_ptr(), 0);
-        attempt(directory, c"/tmp/none".as_ptr(), 0);
-        attempt(directory, c"none".as_ptr(), 0);
-        attempt(directory, c"".as_ptr(), libc::AT_EMPTY_PATH);
-        attempt(directory, c"".as_ptr(), 0);
-        attempt(directory, std::ptr::null(), libc::AT_EMPTY_PATH);
-        attempt(directory, c"/proc/self/exe".as_ptr(), 0xffff);
+        attempt(directory, Some(link), libc::AT_SYMLINK_NOFOLLOW);
+        attempt(directory, Some(c"/tmp"), 0);
+        attempt(directory, Some(c"/tmp/none"), 0);
+        attempt(directory, Some(c"none"), 0);
+        attempt(directory, Some(c""), libc::AT_EMPTY_PATH);
+        attempt(directory, Some(c""), 0);
+        attempt(directory, None, libc::AT_EMPTY_PATH);
+        attempt(directory, Some(c"/proc/self/exe"), 0xffff);
     }
-    println!("{:?}", call!(unlink(link.as_ptr())));
+    println!("{:?}", system::unlink(link));
 }

@@ -1,8 +1,8 @@
 //! Signals between parents and children, stopping, and what `execve` keeps.
 
-use super::{COUNT, block, install, note, set_of};
-use crate::call;
+use super::{COUNT, note};
 use crate::runner::{describe, in_child};
+use crate::system::{self, Delivery, Information, block, install};
 use std::sync::atomic::Ordering::SeqCst;
 
 pub(super) fn default_actions() {
@@ -13,8 +13,8 @@ pub(super) fn default_actions() {
         println!(
             "{signal}: {}",
             in_child(|| {
-                unsafe { libc::signal(signal, libc::SIG_DFL) };
-                let _ = call!(kill(libc::getpid(), signal));
+                system::set_default(signal);
+                let _ = system::kill(system::getpid(), signal);
                 0
             })
         );
@@ -22,33 +22,26 @@ pub(super) fn default_actions() {
 }
 
 pub(super) fn stop_and_continue() {
-    let child = unsafe { libc::fork() };
-    if child == 0 {
-        loop {
-            unsafe { libc::pause() };
-        }
-    }
+    let child = system::fork_idle();
     let mut status = 0;
-    let wait = |flags: i32, status: &mut i32| unsafe { libc::waitpid(child, status, flags) } == child;
+    let wait = |flags: i32, status: &mut i32| system::waitpid(child, status, flags) == Ok(child);
     for signal in [libc::SIGSTOP, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU] {
-        let _ = call!(kill(child, signal));
+        let _ = system::kill(child, signal);
         if signal == libc::SIGSTOP {
             println!("{} {}", wait(libc::WUNTRACED, &mut status), describe(status));
-            println!("again {:?}", call!(waitpid(child, &mut status, libc::WUNTRACED | libc::WNOHANG)));
-            let _ = call!(kill(child, libc::SIGCONT));
+            println!("again {:?}", system::waitpid(child, &mut status, libc::WUNTRACED | libc::WNOHANG));
+            let _ = system::kill(child, libc::SIGCONT);
             println!("{} {}", wait(libc::WCONTINUED, &mut status), describe(status));
         }
     }
-    let _ = call!(kill(child, libc::SIGSTOP));
-    let _ = call!(kill(child, libc::SIGKILL));
+    let _ = system::kill(child, libc::SIGSTOP);
+    let _ = system::kill(child, libc::SIGKILL);
     println!("{} {}", wait(0, &mut status), describe(status));
 }
 
 pub(super) fn child_information() {
-    extern "C" fn show(signal: i32, information: *mut libc::siginfo_t, _context: *mut libc::c_void) {
-        println!("{signal} code {} status {}", unsafe { (*information).si_code }, unsafe {
-            (*information).si_status()
-        });
+    fn show(delivery: &mut Delivery<'_>) {
+        println!("{} code {} status {}", delivery.signal, delivery.code(), delivery.information.status());
         COUNT.fetch_add(1, SeqCst);
     }
     install(libc::SIGCHLD, show, libc::SA_RESTART);
@@ -56,26 +49,25 @@ pub(super) fn child_information() {
     println!(
         "{}",
         in_child(|| {
-            let _ = call!(raise(libc::SIGKILL));
+            let _ = system::raise(libc::SIGKILL);
             0
         })
     );
     install(libc::SIGCHLD, show, libc::SA_RESTART | libc::SA_NOCLDSTOP);
-    let child = unsafe { libc::fork() };
-    if child == 0 {
-        let _ = call!(raise(libc::SIGSTOP));
-        unsafe { libc::_exit(9) };
-    }
+    let child = system::fork(|| {
+        let _ = system::raise(libc::SIGSTOP);
+        9
+    });
     let mut status = 0;
-    let _ = call!(waitpid(child, &mut status, libc::WUNTRACED));
+    let _ = system::waitpid(child, &mut status, libc::WUNTRACED);
     println!("{}", describe(status));
-    let _ = call!(kill(child, libc::SIGCONT));
-    let _ = call!(waitpid(child, &mut status, 0));
+    let _ = system::kill(child, libc::SIGCONT);
+    let _ = system::waitpid(child, &mut status, 0);
     println!("{} {}", describe(status), COUNT.load(SeqCst));
 }
 
 pub(super) fn ignored_children() {
-    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+    system::ignore(libc::SIGCHLD);
     println!("{}", in_child(|| 3));
 }
 
@@ -84,11 +76,10 @@ pub(super) fn exec_resets() {
         "{}",
         in_child(|| {
             install(libc::SIGUSR1, note, 0);
-            unsafe { libc::signal(libc::SIGUSR2, libc::SIG_IGN) };
+            system::ignore(libc::SIGUSR2);
             block(&[libc::SIGHUP]);
-            let program = c"/proc/self/exe".as_ptr();
-            let arguments = [program, c"--signal-state".as_ptr(), std::ptr::null()];
-            let _ = call!(execv(program, arguments.as_ptr()));
+            let program = c"/proc/self/exe";
+            let _ = system::execv(program, [program, c"--signal-state"]);
             1
         })
     );
@@ -97,10 +88,6 @@ pub(super) fn exec_resets() {
 /// What the exec'd program prints: which signals are caught, ignored and blocked.
 pub fn print_state() {
     for signal in [libc::SIGUSR1, libc::SIGUSR2, libc::SIGHUP] {
-        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-        unsafe { libc::sigaction(signal, std::ptr::null(), &mut action) };
-        let mut mask = set_of(&[]);
-        unsafe { libc::sigprocmask(libc::SIG_BLOCK, std::ptr::null(), &mut mask) };
-        println!("{signal}: action {} blocked {}", action.sa_sigaction, unsafe { libc::sigismember(&mask, signal) });
+        println!("{signal}: action {} blocked {}", system::handler_of(signal), system::blocked().contains(signal));
     }
 }

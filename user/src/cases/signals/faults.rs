@@ -1,35 +1,29 @@
 //! Signals that the program causes itself, and alternate stacks.
+#![allow(unsafe_code, reason = "instructions that fault on purpose")]
 
-use super::{block, install, note};
-use crate::call;
+use super::note;
+use crate::raw;
 use crate::runner::in_child;
+use crate::system::{self, Delivery, Mapping, Must, PAGE, block, install};
+use std::arch::asm;
+use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-/// Where a handler's context goes on.
-pub(in super::super) fn instruction_of(context: *const libc::c_void) -> usize {
-    let context = unsafe { &*context.cast::<libc::ucontext_t>() };
-    #[cfg(target_arch = "x86_64")]
-    let instruction = context.uc_mcontext.gregs[libc::REG_RIP as usize] as usize;
-    #[cfg(not(target_arch = "x86_64"))]
-    let instruction = context.uc_mcontext.pc as usize;
-    instruction
-}
-
-pub(super) extern "C" fn fault(signal: i32, information: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    let information = unsafe { &*information };
-    let address = unsafe { information.si_addr() } as usize;
+/// Says which signal came and why, and ends the process with status 3.
+fn fault(delivery: &mut Delivery<'_>) {
+    let (signal, address) = (delivery.signal, delivery.address());
     let shown = if !(0x10_0000..1 << 48).contains(&address) {
         format!("{address:#x}")
-    } else if matches!(signal, libc::SIGFPE | libc::SIGILL | libc::SIGTRAP) && address == instruction_of(context) {
+    } else if matches!(signal, libc::SIGFPE | libc::SIGILL | libc::SIGTRAP) && address == delivery.context.instruction()
+    {
         // Where in the program that is changes with each build.
         "of the instruction".into()
     } else {
         format!("page offset {:#x}", address & 0xfff)
     };
-    println!("signal {signal} code {} address {shown}", information.si_code);
-    use std::io::Write;
+    println!("signal {signal} code {} address {shown}", delivery.code());
     let _ = std::io::stdout().flush();
-    unsafe { libc::_exit(3) }
+    system::exit_now(3)
 }
 
 fn faulting(action: impl FnOnce()) {
@@ -46,96 +40,97 @@ fn faulting(action: impl FnOnce()) {
 }
 
 pub(super) fn fault_information() {
-    faulting(|| unsafe { (0x123 as *mut u8).write_volatile(1) });
+    faulting(|| system::write_nowhere(0x123));
+    faulting(|| _ = system::read_nowhere(0x456));
+    let page = Mapping::anonymous(1, libc::PROT_READ, libc::MAP_PRIVATE);
+    faulting(|| page.write(0x10, 1));
+    faulting(|| _ = system::read_nowhere(0xffff_8000_0000_0000));
+    // SAFETY: the page is not executable.
+    faulting(|| unsafe { page.call(0) });
     faulting(|| {
-        let _ = unsafe { (0x456 as *const u8).read_volatile() };
-    });
-    let page = unsafe {
-        libc::mmap(std::ptr::null_mut(), 4096, libc::PROT_READ, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0)
-    }
-    .cast::<u8>();
-    faulting(|| unsafe { page.add(0x10).write_volatile(1) });
-    faulting(|| {
-        let _ = unsafe { (0xffff_8000_0000_0000usize as *const u8).read_volatile() };
-    });
-    faulting(|| unsafe { std::mem::transmute::<*mut u8, fn()>(page)() });
-    faulting(|| {
-        let name = crate::c("/tmp/conformance-bus");
-        unsafe {
-            let file = libc::open(name.as_ptr(), libc::O_RDWR | libc::O_CREAT, 0o600);
-            libc::unlink(name.as_ptr());
-            let memory =
-                libc::mmap(std::ptr::null_mut(), 4096, libc::PROT_READ, libc::MAP_SHARED, file, 0).cast::<u8>();
-            memory.add(0x20).read_volatile();
-        }
+        let name = c"/tmp/conformance-bus";
+        let file = system::open(name, libc::O_RDWR | libc::O_CREAT, 0o600).must();
+        let _ = system::unlink(name);
+        let memory = Mapping::new(PAGE, libc::PROT_READ, libc::MAP_SHARED, file).must();
+        let _ = memory.read(0x20);
     });
     #[cfg(target_arch = "x86_64")]
-    faulting(|| {
-        let _ = unsafe { (0x8000_1234_0000_0000usize as *const u8).read_volatile() };
-    });
+    faulting(|| _ = system::read_nowhere(0x8000_1234_0000_0000));
+}
+
+/// Executes instructions each of which ends its process.
+macro_rules! faulting_instructions {
+    ($(($($assembly:tt)+);)+) => { $(
+        // SAFETY: the instruction faults, and touches the child's named registers alone.
+        faulting(|| unsafe { asm!($($assembly)+) });
+    )+ };
 }
 
 #[cfg(target_arch = "x86_64")]
 pub(super) fn divide_and_trap() {
-    use std::arch::asm;
-    faulting(|| unsafe { asm!("xor edx, edx", "xor ecx, ecx", "div ecx", out("rax") _, out("rcx") _, out("rdx") _) });
-    faulting(|| unsafe { asm!("ud2") });
-    faulting(|| unsafe { asm!("int3") });
-    faulting(|| unsafe { asm!("hlt") });
-    faulting(|| unsafe { asm!("cli") });
-    faulting(|| unsafe { asm!("int 0x3") });
-    faulting(|| unsafe { asm!("int 0x20") });
-    faulting(|| unsafe { asm!("in al, dx", out("al") _, in("dx") 0x60u16) });
-    faulting(|| unsafe { asm!("mov {0}, cr3", out(reg) _) });
+    faulting_instructions! {
+        ("xor edx, edx", "xor ecx, ecx", "div ecx", out("rax") _, out("rcx") _, out("rdx") _);
+        ("ud2");
+        ("int3");
+        ("hlt");
+        ("cli");
+        ("int 0x3");
+        ("int 0x20");
+        ("in al, dx", out("al") _, in("dx") 0x60u16);
+        ("mov {0}, cr3", out(reg) _);
+    }
 }
 
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(target_arch = "aarch64")]
 pub(super) fn divide_and_trap() {
-    use std::arch::asm;
-    faulting(|| unsafe { asm!("udf #0") });
-    faulting(|| unsafe { asm!("brk #0") });
-    faulting(|| unsafe { asm!("brk #1000") });
-    faulting(|| unsafe { asm!("mrs {0}, ttbr0_el1", out(reg) _) });
-    faulting(|| unsafe { asm!("hvc #0") });
-    faulting(|| unsafe { asm!("smc #0") });
+    faulting_instructions! {
+        ("udf #0");
+        ("brk #0");
+        ("brk #1000");
+        ("mrs {0}, ttbr0_el1", out(reg) _);
+        ("hvc #0");
+        ("smc #0");
+    }
 }
 
 pub(super) fn alternate_stack() {
     static STACK: AtomicUsize = AtomicUsize::new(0);
-    extern "C" fn look(_signal: i32, _information: *mut libc::siginfo_t, _context: *mut libc::c_void) {
-        let here = &raw const _signal as usize;
+    const SIZE: usize = 65536;
+    let set = |start: usize, size: usize, flags: i32| raw!(libc::SYS_sigaltstack, &description(start, size, flags), 0);
+    fn look(_delivery: &mut Delivery<'_>) {
+        let here = 0u8;
         let base = STACK.load(SeqCst);
-        println!("on it: {}", (base..base + 65536).contains(&here));
-        let mut old: libc::stack_t = unsafe { std::mem::zeroed() };
-        println!("{:?} flags {}", call!(sigaltstack(std::ptr::null(), &mut old)), old.ss_flags);
-        let new = libc::stack_t { ss_sp: base as *mut _, ss_flags: 0, ss_size: 65536 };
-        println!("change while on it {:?}", call!(sigaltstack(&new, std::ptr::null_mut())));
+        println!("on it: {}", (base..base + SIZE).contains(&(&raw const here).addr()));
+        let mut old: libc::stack_t = system::zeroed();
+        println!("{:?} flags {}", raw!(libc::SYS_sigaltstack, 0, &mut old), old.ss_flags);
+        println!("change while on it {:?}", raw!(libc::SYS_sigaltstack, &description(base, SIZE, 0), 0));
     }
-    let memory = vec![0u8; 65536].leak();
-    STACK.store(memory.as_ptr() as usize, SeqCst);
-    let stack = libc::stack_t { ss_sp: memory.as_mut_ptr().cast(), ss_flags: 0, ss_size: 65536 };
-    println!("{:?}", call!(sigaltstack(&stack, std::ptr::null_mut())));
+    let memory = Mapping::private(SIZE / PAGE).leak();
+    let start = memory.start();
+    STACK.store(start, SeqCst);
+    println!("{:?}", set(start, SIZE, 0));
     install(libc::SIGUSR1, look, libc::SA_ONSTACK);
-    let _ = call!(raise(libc::SIGUSR1));
-    let small = libc::stack_t { ss_sp: memory.as_mut_ptr().cast(), ss_flags: 0, ss_size: 100 };
-    println!("too small {:?}", call!(sigaltstack(&small, std::ptr::null_mut())));
-    let odd = libc::stack_t { ss_sp: memory.as_mut_ptr().cast(), ss_flags: 77, ss_size: 65536 };
-    println!("odd flags {:?}", call!(sigaltstack(&odd, std::ptr::null_mut())));
+    let _ = system::raise(libc::SIGUSR1);
+    println!("too small {:?}", set(start, 100, 0));
+    println!("odd flags {:?}", set(start, SIZE, 77));
     // A stack overflow is caught on the other stack.
     println!(
         "{}",
         in_child(|| {
             install(libc::SIGSEGV, fault_quietly, libc::SA_ONSTACK);
-            let limit = libc::rlimit { rlim_cur: 1 << 20, rlim_max: 1 << 20 };
-            unsafe { libc::setrlimit(libc::RLIMIT_STACK, &limit) };
+            let _ = system::limit(libc::RLIMIT_STACK, 1 << 20);
             overflow(0) as i32
         })
     );
 }
 
-extern "C" fn fault_quietly(signal: i32, information: *mut libc::siginfo_t, _context: *mut libc::c_void) {
-    let _ = (signal, information);
-    unsafe { libc::_exit(17) }
+/// `stack_t` of the stack at `start`.
+fn description(start: usize, size: usize, flags: i32) -> libc::stack_t {
+    libc::stack_t { ss_sp: std::ptr::with_exposed_provenance_mut(start), ss_flags: flags, ss_size: size }
+}
+
+fn fault_quietly(_delivery: &mut Delivery<'_>) {
+    system::exit_now(17)
 }
 
 #[inline(never)]
@@ -153,15 +148,15 @@ pub(super) fn blocked_fault() {
         in_child(|| {
             install(libc::SIGSEGV, note, 0);
             block(&[libc::SIGSEGV]);
-            unsafe { (8 as *mut u8).write_volatile(1) };
+            system::write_nowhere(8);
             0
         })
     );
     println!(
         "{}",
         in_child(|| {
-            unsafe { libc::signal(libc::SIGSEGV, libc::SIG_IGN) };
-            unsafe { (8 as *mut u8).write_volatile(1) };
+            system::ignore(libc::SIGSEGV);
+            system::write_nowhere(8);
             0
         })
     );

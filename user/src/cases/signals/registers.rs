@@ -1,19 +1,12 @@
 //! What a handler must not disturb.
 
-use super::{COUNT, install, note};
-use crate::call;
+use super::{COUNT, note};
+use crate::system::{self, Delivery, install};
 use std::sync::atomic::Ordering::SeqCst;
 
 pub(super) fn registers_survive() {
     install(libc::SIGALRM, note, libc::SA_RESTART);
-    let interval = libc::timeval { tv_sec: 0, tv_usec: 10_000 };
-    let _ = unsafe {
-        libc::setitimer(
-            libc::ITIMER_REAL,
-            &libc::itimerval { it_interval: interval, it_value: interval },
-            std::ptr::null_mut(),
-        )
-    };
+    let _ = system::setitimer(libc::ITIMER_REAL, &system::every(10_000), None);
     let mut hash = 1u64;
     let mut floating = 1.0f64;
     let mut rounds = 0u32;
@@ -44,7 +37,7 @@ fn reference() -> (u64, f64) {
 }
 
 pub(super) fn vector_registers() {
-    extern "C" fn clobber(_signal: i32, _information: *mut libc::siginfo_t, _context: *mut libc::c_void) {
+    fn clobber(_delivery: &mut Delivery<'_>) {
         let mut values = std::hint::black_box([3.5f64; 16]);
         values.iter_mut().for_each(|value| *value = value.sqrt() * 2.0);
         std::hint::black_box(values);
@@ -52,7 +45,7 @@ pub(super) fn vector_registers() {
     install(libc::SIGUSR1, clobber, 0);
     let values: Vec<f64> = (0..64).map(f64::from).collect();
     let before: f64 = values.iter().map(|value| value * 1.5).sum();
-    let _ = call!(raise(libc::SIGUSR1));
+    let _ = system::raise(libc::SIGUSR1);
     let after: f64 = values.iter().map(|value| value * 1.5).sum();
     println!("{}", before == after);
 }
