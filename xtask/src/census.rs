@@ -16,13 +16,13 @@ use crate::workspace;
 /// Where the list is.
 const DOCUMENT: &str = "docs/UNSAFE.md";
 /// The folders that are counted.
-const FOLDERS: &[&str] = &["kernel/src", "boot/src"];
+const FOLDERS: &[&str] = &["kernel/src", "boot/src", "user/src"];
 
 const HEAD: &str = "# Unsafe code
 
-Every file of the kernel that contains `unsafe`, how often, and why it must. `cargo xtask unsafe` compares this list with the
+Every file of the kernel and of the test programs that contains `unsafe`, how often, and why it must. `cargo xtask unsafe` compares this list with the
 sources and fails when a file has more than is written here; `cargo xtask unsafe --write` updates the numbers and keeps the
-reasons. Each block has a `SAFETY:` comment of its own (a lint sees to that). Test programs in `user/` are not kernel code and are not listed.
+reasons. Each block has a `SAFETY:` comment of its own (a lint sees to that).
 
 | file | unsafe | why |
 |---|---:|---|
