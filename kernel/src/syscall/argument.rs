@@ -36,6 +36,13 @@ pub trait Argument: Sized {
     fn decode(register: u64) -> Self;
 }
 
+/// The low 32 bits: what Linux keeps where its structure or its parameter has no more.
+#[must_use]
+#[expect(clippy::cast_possible_truncation, reason = "that is its purpose")]
+pub const fn low_half(value: u64) -> u32 {
+    value as u32
+}
+
 /// A type that a handler returns.
 pub trait CallResult {
     /// The result register's value.

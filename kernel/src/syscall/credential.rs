@@ -3,6 +3,7 @@
 //! Credentials belong to the thread, as on Linux; C libraries change all threads of a process by signals among them.
 
 use super::Call;
+use super::argument::low_half;
 use crate::base::{Errno, Result, VirtualAddress};
 use crate::memory::user::UserPointer;
 use crate::process::resource_limits::{Processes, UserAccount, UserCharge};
@@ -276,7 +277,7 @@ fn halves(header: UserPointer<CapabilityHeader>) -> Result<(CapabilityHeader, us
 }
 
 fn low(set: CapabilitySet) -> u32 {
-    (set.bits() & u64::from(u32::MAX)) as u32
+    low_half(set.bits())
 }
 
 fn high(set: CapabilitySet) -> u32 {

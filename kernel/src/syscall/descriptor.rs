@@ -1,7 +1,7 @@
 //! System calls about descriptors themselves: `close`, `dup`, `fcntl`, `ioctl`.
 
 use super::Call;
-use super::argument::{Descriptor, Flags};
+use super::argument::{Descriptor, Flags, low_half};
 use super::lock;
 use crate::base::{Errno, Result, VirtualAddress};
 use crate::fs::file::{FileMode, FileOwner};
@@ -110,7 +110,7 @@ pub fn fcntl(call: &mut Call<'_>, descriptor: Descriptor, command: u32, argument
     if file.mode().contains(FileMode::PATH) && !allowed_on_handles.contains(&command) {
         return Err(Errno::EBADF);
     }
-    let small = argument as u32;
+    let small = low_half(argument);
     match command {
         linux::F_DUPFD | linux::F_DUPFD_CLOEXEC => {
             let limit = call.process.limit(Resource::OpenFiles);

@@ -204,7 +204,8 @@ impl DirectorySink for UserEntries {
         let mut record: SmallVec<[u8; 64]> = SmallVec::new();
         record.extend_from_slice(&entry.inode.to_ne_bytes());
         record.extend_from_slice(&entry.next.to_ne_bytes());
-        record.extend_from_slice(&(length as u16).to_ne_bytes());
+        // A name has 255 bytes at most.
+        record.extend_from_slice(&u16::try_from(length).unwrap_or(u16::MAX).to_ne_bytes());
         if self.layout == Layout::New {
             record.push(entry.file_type as u8);
         }

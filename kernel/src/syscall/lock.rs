@@ -29,6 +29,17 @@ fn lock_owner(call: &Call<'_>) -> u64 {
     Arc::as_ptr(&call.thread.files()).addr() as u64
 }
 
+/// `l_type` of a lock, or of none.
+#[expect(clippy::cast_possible_truncation, reason = "the three numbers are 0 to 2")]
+const fn type_number(kind: Option<LockKind>) -> i16 {
+    let number = match kind {
+        Some(LockKind::Shared) => linux::F_RDLCK,
+        Some(LockKind::Exclusive) => linux::F_WRLCK,
+        None => linux::F_UNLCK,
+    };
+    number as i16
+}
+
 /// The bytes that a lock argument names: `length` 0 reaches to the end of all files, a negative one goes backwards.
 fn range(file: &OpenFile, argument: &LockArgument) -> Result<Range> {
     let base = match argument.whence {
@@ -72,12 +83,9 @@ pub(super) fn control(call: &Call<'_>, file: &OpenFile, command: u32, argument: 
     if matches!(command, linux::F_GETLK | linux::F_OFD_GETLK) {
         let kind = kind.ok_or(Errno::EINVAL)?;
         let answer = match lock::conflicting(inode, owner, kind, range) {
-            None => LockArgument { kind: linux::F_UNLCK as i16, ..given },
+            None => LockArgument { kind: type_number(None), ..given },
             Some(found) => LockArgument {
-                kind: match found.kind {
-                    LockKind::Shared => linux::F_RDLCK as i16,
-                    LockKind::Exclusive => linux::F_WRLCK as i16,
-                },
+                kind: type_number(Some(found.kind)),
                 whence: 0,
                 padding: 0,
                 start: found.range.start.cast_signed(),

@@ -1,7 +1,7 @@
 //! System calls that show and change what a file is: `stat`, `chmod`, `chown`, times, `statfs`, `umask`.
 
 use super::Call;
-use super::argument::{Descriptor, Flags, ModeBits, PathPointer};
+use super::argument::{Descriptor, Flags, ModeBits, PathPointer, low_half};
 use super::path::{Caller, PathBuffer, WORKING_DIRECTORY, base, resolve};
 use super::time_values::{TimeSpecification, TimeValue};
 use crate::arch::linux_interface::{Field, StatusLayout};
@@ -184,7 +184,8 @@ pub fn statx(
         links: metadata.links,
         uid: metadata.uid,
         gid: metadata.gid,
-        mode: metadata.mode as u16,
+        // Type and permissions: a mode has 16 bits.
+        mode: u16::try_from(metadata.mode).unwrap_or(u16::MAX),
         padding: 0,
         inode: metadata.inode,
         size: metadata.size,
@@ -422,7 +423,7 @@ fn write_statfs(location: &Location, target: VirtualAddress) -> Result<()> {
         available_blocks: free_blocks,
         inodes,
         free_inodes,
-        identity: [device as u32, (device >> 32) as u32],
+        identity: [low_half(device), low_half(device >> 32)],
         name_length: crate::fs::name::NAME_MAX as u64,
         fragment_size: block_size,
         flags: shown,

@@ -13,6 +13,9 @@
 //!
 //! Invariants: two rows never share a number (it does not compile); dispatch takes no lock and allocates nothing.
 
+// What a program hands over is never an index unchecked, and where a value loses bits the code says that Linux drops them too.
+#![deny(clippy::indexing_slicing, clippy::cast_possible_truncation)]
+
 pub mod argument;
 pub mod clock;
 pub mod credential;

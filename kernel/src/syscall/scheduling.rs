@@ -4,7 +4,7 @@
 //! [`crate::process::scheduler::levels_of`]: five levels, see there.
 
 use super::Call;
-use super::argument::{Flags, ProcessIdentifier};
+use super::argument::{Flags, ProcessIdentifier, low_half};
 use super::time_values::TimeSpecification;
 use crate::base::{Errno, Nanoseconds, PAGE_SIZE, Result, VirtualAddress};
 use crate::memory::user::{UserPointer, UserSlice};
@@ -202,14 +202,14 @@ pub fn sched_setattr(
         size => size,
     };
     if !(FIRST_ATTRIBUTES_SIZE..=PAGE_SIZE).contains(&size) {
-        attributes.write(&(ATTRIBUTES_SIZE as u32))?;
+        attributes.write(&low_half(ATTRIBUTES_SIZE as u64))?;
         return Err(Errno::E2BIG);
     }
     let given = UserSlice::new(attributes.address(), size).read_to_vec()?;
     let mut bytes = [0; ATTRIBUTES_SIZE];
     let known = size.min(ATTRIBUTES_SIZE);
     if given.iter().skip(known).any(|byte| *byte != 0) {
-        attributes.write(&(ATTRIBUTES_SIZE as u32))?;
+        attributes.write(&low_half(ATTRIBUTES_SIZE as u64))?;
         return Err(Errno::E2BIG);
     }
     bytes.iter_mut().zip(&given).for_each(|(target, byte)| *target = *byte);
@@ -229,7 +229,7 @@ pub fn sched_setattr(
         } else {
             i32::try_from(wanted.priority).map_err(|_| Errno::EINVAL)?
         },
-        niceness: (is_ordinary && !keeps).then(|| wanted.niceness.clamp(-20, 19) as i8),
+        niceness: (is_ordinary && !keeps).then(|| clamp_niceness(wanted.niceness)),
         reset_on_fork: wanted.flags & RESET != 0,
     };
     apply(call, &thread, &wish)
@@ -250,7 +250,7 @@ pub fn sched_getattr(
     let parameters = find(call, tid.0)?.scheduling();
     let known = size.min(ATTRIBUTES_SIZE);
     let shown = SchedulingAttributes {
-        size: known as u32,
+        size: low_half(known as u64),
         policy: parameters.policy,
         flags: parameters.reset_on_fork.into(),
         niceness: parameters.niceness.into(),
@@ -350,9 +350,16 @@ pub fn getpriority(call: &mut Call<'_>, which: i32, who: i32) -> Result<i32> {
     threads.iter().map(|thread| 20 - i32::from(thread.scheduling().niceness)).max().ok_or(Errno::ESRCH)
 }
 
+/// Linux takes the nearest niceness that there is.
+fn clamp_niceness(niceness: i32) -> i8 {
+    const BEST: i8 = -20;
+    const WORST: i8 = 19;
+    i8::try_from(niceness.clamp(BEST.into(), WORST.into())).unwrap_or(WORST)
+}
+
 /// `setpriority(2)`.
 pub fn setpriority(call: &mut Call<'_>, which: i32, who: i32, niceness: i32) -> Result<()> {
-    let niceness = niceness.clamp(-20, 19) as i8;
+    let niceness = clamp_niceness(niceness);
     let caller = call.thread.credentials();
     let mut result = Err(Errno::ESRCH);
     for thread in select(call, which, who)? {

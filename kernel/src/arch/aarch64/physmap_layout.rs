@@ -133,7 +133,7 @@ mod tests {
     fn only_whole_groups_that_are_alike_are_runs() {
         let mut entries = [0; 512];
         for (entry, index) in entries.iter_mut().zip(0..) {
-            *entry = index * MIB2 | if index < 40 { MEMORY_BLOCK } else { DEVICE_BLOCK };
+            *entry = (index * MIB2) | if index < 40 { MEMORY_BLOCK } else { DEVICE_BLOCK };
         }
         entries[5] = 0x1000 | TABLE_OR_PAGE | VALID;
         mark_runs(&mut entries, MIB2);

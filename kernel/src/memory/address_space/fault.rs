@@ -273,9 +273,9 @@ impl State {
         leaf: PageFlags,
     ) -> Option<u64> {
         const PAGES: u64 = PageTables::RUN_PAGES;
-        let place = (page.value() >> PAGE_SHIFT) % PAGES;
+        let place = (page.value() >> PAGE_SHIFT) & (PAGES - 1);
         // Seldom true, so that this costs the others nothing.
-        if PAGES == 1 || frame.number().value() % PAGES != place {
+        if PAGES == 1 || frame.number().value() & (PAGES - 1) != place {
             return None;
         }
         let start = VirtualAddress::new(page.value() - (place << PAGE_SHIFT));

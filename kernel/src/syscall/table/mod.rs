@@ -52,10 +52,10 @@ pub const SUBJECTS: &[(&str, &[SystemCall])] = &[
 
 const fn count() -> usize {
     let mut rows = 0;
-    let mut subject = 0;
-    while subject < SUBJECTS.len() {
-        rows += SUBJECTS[subject].1.len();
-        subject += 1;
+    let mut subjects: &[(&str, &[SystemCall])] = SUBJECTS;
+    while let [(_, of_subject), rest @ ..] = subjects {
+        rows += of_subject.len();
+        subjects = rest;
     }
     rows
 }
@@ -65,18 +65,16 @@ pub static TABLE: [SystemCall; count()] = ALL;
 
 /// All rows, for const evaluation.
 pub(super) static ALL: [SystemCall; count()] = {
-    let mut all = [SUBJECTS[0].1[0]; count()];
-    let mut next = 0;
-    let mut subject = 0;
-    while subject < SUBJECTS.len() {
-        let rows = SUBJECTS[subject].1;
-        let mut row = 0;
-        while row < rows.len() {
-            all[next] = rows[row];
-            next += 1;
-            row += 1;
-        }
-        subject += 1;
+    // The compiler evaluates this: a table without rows would not compile.
+    let [(_, [first, ..]), ..] = SUBJECTS else { unreachable!() };
+    let mut all = [*first; count()];
+    let mut places: &mut [SystemCall] = &mut all;
+    let mut subjects: &[(&str, &[SystemCall])] = SUBJECTS;
+    while let [(_, of_subject), rest @ ..] = subjects {
+        let (here, behind) = places.split_at_mut(of_subject.len());
+        here.copy_from_slice(of_subject);
+        places = behind;
+        subjects = rest;
     }
     all
 };
