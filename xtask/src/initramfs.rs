@@ -1,6 +1,7 @@
 //! The file tree that the kernel starts with: Debian's busybox with its applets, a script as `/init`, and what the user
 //! asked for.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
@@ -119,6 +120,12 @@ fn applets(busybox: &Path, architecture: Architecture) -> Result<String> {
         _ => busybox.to_path_buf(),
     };
     quietly(Command::new(asked).arg("--list-full"))
+}
+
+/// The names of busybox's applets.
+pub fn applet_names(architecture: Architecture) -> Result<BTreeSet<String>> {
+    let paths = applets(&provision::busybox(architecture)?, architecture)?;
+    Ok(paths.lines().filter_map(|path| path.rsplit('/').next()).map(str::to_owned).collect())
 }
 
 /// The whole initramfs for a run.

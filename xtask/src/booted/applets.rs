@@ -4,13 +4,14 @@
 //! same QEMU with the same file tree, and writes `tests/applets/recorded/GROUP.txt`; with `--arch aarch64` it writes
 //! `recorded/aarch64/GROUP.txt`, which holds only the cases where Linux says something else on that architecture.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::batch::{self, Answer, Case};
-use super::{Job, RECORDED_IN_COMMON, Setup, Verdict};
+use super::{Job, RECORDED_IN_COMMON, Setup, Verdict, applet_census};
+use crate::initramfs;
 use crate::target::Architecture;
 use crate::workspace;
 
@@ -89,9 +90,33 @@ fn parse(text: &str) -> Result<Vec<Case>> {
     Ok(cases)
 }
 
+/// The least number of applets that the cases run.
+const LEAST_APPLETS: usize = 120;
+
+/// Counts the applets that the cases run, and says which are left.
+fn census(setup: &Setup) -> Result<()> {
+    let applets = initramfs::applet_names(setup.architecture)?;
+    let (mut run, mut cases) = (BTreeSet::new(), 0);
+    for group in groups(None)? {
+        let recorded = recorded(setup.architecture, &group.name);
+        for case in group.cases {
+            let (output, _) = recorded.get(&case.name).cloned().unwrap_or_default();
+            let mut found = applet_census::of(&case.script, &applets);
+            found
+                .retain(|name| !output.contains(&format!("{name}: not found")) && !output.contains("applet not found"));
+            run.append(&mut found);
+            cases += 1;
+        }
+    }
+    println!("applets: {cases} cases run {} different ones of busybox's {}", run.len(), applets.len());
+    ensure!(run.len() >= LEAST_APPLETS, "fewer than {LEAST_APPLETS}: {run:?}");
+    Ok(())
+}
+
 /// The jobs that compare: the groups cut into parts of about equal size, so that machines can run side by side.
 pub fn jobs(filter: Option<&str>) -> Result<Vec<Job>> {
-    let mut jobs = Vec::new();
+    let mut jobs = vec![Job::single("applets/census", census)];
+    jobs.retain(|job| filter.is_none_or(|word| job.name.contains(word)));
     for group in groups(filter)? {
         let name = format!("applets/{}", group.name);
         jobs.push(Job::new(name.clone(), move |setup| match compare(setup, &group) {

@@ -8,6 +8,7 @@
 //!
 //! Every job also runs on Debian's Linux in the same QEMU ([`Setup::system`]), which shows that the test itself is right.
 
+pub mod applet_census;
 pub mod applets;
 pub mod batch;
 pub mod conformance;
