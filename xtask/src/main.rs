@@ -57,6 +57,12 @@ enum Command {
         In the shell Ctrl-C goes to the machine. Ctrl-A X kills it, Ctrl-A C switches to QEMU's monitor and back.")]
     Run(run::RunOptions),
     /// Run every check there is, or the parts named
+    #[command(after_help = "Examples:\n  \
+        cargo xtask test                             everything, on both architectures: what CI runs\n  \
+        cargo xtask test --hosted                    the unit tests, without an emulator\n  \
+        cargo xtask test --arch x86_64 --filter pipe the booted tests with \"pipe\" in their names\n  \
+        cargo xtask test --filter hostile --hostile-calls 2000\n\n\
+        The status is 0 when all passed, 1 when something failed, 2 for a mistake in the options.")]
     Test(test::TestOptions),
     /// Check that the kernel's rooms import in one direction only
     Layers,
@@ -66,7 +72,7 @@ enum Command {
     Docs(docs::DocsOptions),
     /// Count the instructions of operations on Ashlar and on Linux: docs/benchmarks/
     Bench(bench::BenchOptions),
-    /// Record the applet tests' expected output under Debian's Linux
+    /// Record under Debian's Linux what the booted tests compare with: tests/
     Record(test::RecordOptions),
 }
 

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::booted::{
-    self, Setup, applets, conformance, endurance, examples, faults, machines, sessions, user_programs,
+    self, Setup, applets, conformance, endurance, examples, faults, machines, sessions, usage, user_programs,
 };
 use crate::census::{self, CensusOptions};
 use crate::docs::{self, DocsOptions};
@@ -150,6 +150,7 @@ fn jobs(options: &TestOptions, architecture: Architecture, filter: Option<&str>)
         .chain(sessions::jobs())
         .chain(faults::jobs())
         .chain(examples::jobs())
+        .chain(usage::jobs())
         .chain(machines::jobs(architecture));
     jobs.extend(single.filter(|job| filter.is_none_or(|word| job.name.contains(word))));
     Ok(jobs)

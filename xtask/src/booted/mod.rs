@@ -4,6 +4,7 @@
 //! *batches* run many small scripts in one machine and compare what they print ([`batch`]): the applet cases against
 //! Linux's recording ([`applets`]), as the conformance cases ([`conformance`]), our own programs against the host's Linux ([`user_programs`]); *sessions* type
 //! at a shell ([`sessions`]); *machines* boot every board with every way to end ([`machines`]);
+//! mistakes in what the tool is asked for need none ([`usage`]);
 //! *examples* run what the documents show ([`examples`]); *endurance* boots again and again, and makes hundreds of thousands of bad calls ([`endurance`]).
 //!
 //! Every job also runs on Debian's Linux in the same QEMU ([`Setup::system`]), which shows that the test itself is right.
@@ -18,6 +19,7 @@ pub mod examples;
 pub mod faults;
 pub mod machines;
 pub mod sessions;
+pub mod usage;
 pub mod user_programs;
 
 use std::collections::VecDeque;
