@@ -78,14 +78,15 @@ impl FileOperations for EventCounter {
             return Err(Errno::EINVAL);
         }
         let value = wait(&self.readers, Waiting::of(file), || self.try_read())?;
-        destination.write(&value.to_ne_bytes())
+        // The count is taken even where it cannot be handed over, as on Linux.
+        destination.write_whole(&value.to_ne_bytes())
     }
     fn write_at(&self, file: &OpenFile, _offset: u64, source: &mut IoSource<'_>) -> Result<usize> {
         if source.remaining() < 8 {
             return Err(Errno::EINVAL);
         }
         let mut bytes = [0; 8];
-        source.read(&mut bytes)?;
+        source.read_whole(&mut bytes)?;
         let value = u64::from_ne_bytes(bytes);
         let result = if value == u64::MAX {
             Err(Errno::EINVAL)

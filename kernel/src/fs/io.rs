@@ -31,6 +31,14 @@ pub struct IoSource<'a> {
     transferred: usize,
 }
 
+/// A place in the memory of a source or destination.
+struct Mark<'a> {
+    current: UserSlice,
+    more: &'a [UserSlice],
+    remaining: usize,
+    transferred: usize,
+}
+
 const NOWHERE: UserSlice = UserSlice::new(crate::base::VirtualAddress::new(0), 0);
 
 macro_rules! common {
@@ -69,6 +77,22 @@ macro_rules! common {
             /// Forgets what lies more than `length` bytes ahead.
             pub fn limit(&mut self, length: usize) {
                 self.remaining = self.remaining.min(length);
+            }
+            /// Where it stands: what `rewind` goes back to.
+            #[inline]
+            fn mark(&self) -> Mark<'a> {
+                Mark {
+                    current: self.current,
+                    more: self.more,
+                    remaining: self.remaining,
+                    transferred: self.transferred,
+                }
+            }
+            fn rewind(&mut self, mark: Mark<'a>) {
+                self.current = mark.current;
+                self.more = mark.more;
+                self.remaining = mark.remaining;
+                self.transferred = mark.transferred;
             }
             #[inline]
             fn advance(&mut self, count: usize) {
@@ -176,6 +200,20 @@ impl<'a> IoDestination<'a> {
         }
     }
 
+    /// Appends `bytes`, or as many of them as there is room for, in one piece: where a byte cannot be written none counts as moved.
+    ///
+    /// # Errors
+    /// `EFAULT`.
+    #[inline]
+    pub fn write_whole(&mut self, bytes: &[u8]) -> Result<usize> {
+        let mark = self.mark();
+        let result = self.write(bytes);
+        if result.is_err() {
+            self.rewind(mark);
+        }
+        result
+    }
+
     /// Gives `each` stretch of what remains to `fill`, which says how many bytes it put there; stops at a short one. Gives the sum.
     ///
     /// # Errors
@@ -255,6 +293,20 @@ impl<'a> IoSource<'a> {
                 Ok(count)
             }
         }
+    }
+
+    /// Takes the next bytes into `target`, as many as it holds or remain, in one piece: where a byte cannot be read none counts as moved.
+    ///
+    /// # Errors
+    /// `EFAULT`.
+    #[inline]
+    pub fn read_whole(&mut self, target: &mut [u8]) -> Result<usize> {
+        let mark = self.mark();
+        let result = self.read(target);
+        if result.is_err() {
+            self.rewind(mark);
+        }
+        result
     }
 
     /// Gives `each` stretch of what remains to `drain`, which says how many bytes it took; stops at a short one. Gives the sum.

@@ -1,5 +1,6 @@
 //! The conformance cases, by subject.
 
+mod buffers;
 mod clients;
 mod events;
 mod files;
@@ -28,6 +29,7 @@ pub fn all() -> Vec<Case> {
         time::CASES,
         terminals::CASES,
         clients::CASES,
+        buffers::CASES,
         #[cfg(target_arch = "x86_64")]
         x86_64::CASES,
     ]

@@ -18,6 +18,8 @@ use core::sync::atomic::Ordering::Relaxed;
 
 /// Bytes moved at a time.
 const CHUNK: usize = 256;
+/// Bytes that a write takes from its caller in one piece: all of them or, where one cannot be reached, none. As on Linux.
+const TAKEN: usize = 2048;
 
 /// What an attempt to read found.
 enum Found {
@@ -177,42 +179,59 @@ impl Terminal {
         }
         let _turn = self.writing.take(waiting)?;
         let limit = self.output_limit();
-        let mut chunk = [0; CHUNK];
+        let mut taken = [0; TAKEN];
         while !source.is_finished() {
-            // Room comes first, so that no byte is taken from the caller that cannot be passed on.
-            let attempt = || {
-                if self.is_hung_up(generation) {
-                    return Some(Err(Errno::EIO));
+            let count = source.read_whole(&mut taken)?;
+            let mut rest = taken.get(..count).unwrap_or(&[]);
+            while !rest.is_empty() {
+                match self.write_piece(generation, rest, limit, waiting) {
+                    Ok(passed) => rest = rest.get(passed..).unwrap_or(&[]),
+                    Err(error) => {
+                        source.discount(rest.len());
+                        return Err(error);
+                    }
                 }
-                let state = self.state.lock();
-                if state.master_closed {
-                    Some(Err(Errno::EIO))
-                } else if state.output.len() < limit && !state.discipline.is_stopped() {
-                    Some(Ok(limit - state.output.len()))
-                } else if waiting == Waiting::Never {
-                    Some(Err(Errno::EAGAIN))
-                } else {
-                    None
-                }
-            };
-            let room = self.writers.wait(attempt)??;
-            let target = chunk.get_mut(..room.min(CHUNK)).ok_or(Errno::EFAULT)?;
-            let before = source.transferred();
-            let result = source.read(target);
-            let bytes = target.get(..source.transferred() - before).unwrap_or(&[]);
-            {
-                let mut state = self.state.lock();
-                let state = &mut *state;
-                state.discipline.process_output(bytes, &mut state.output, usize::MAX);
-                self.transmit(state);
             }
-            if self.is_pty() {
-                self.master_readers.wake_all();
-                self.master_read_poll.wake();
-            }
-            result?;
         }
         Ok(source.transferred())
+    }
+
+    /// Waits for room and passes on what of `bytes` there is room for; gives their number.
+    fn write_piece(
+        self: &Arc<Self>,
+        generation: Generation,
+        bytes: &[u8],
+        limit: usize,
+        waiting: Waiting,
+    ) -> Result<usize> {
+        let attempt = || {
+            if self.is_hung_up(generation) {
+                return Some(Err(Errno::EIO));
+            }
+            let state = self.state.lock();
+            if state.master_closed {
+                Some(Err(Errno::EIO))
+            } else if state.output.len() < limit && !state.discipline.is_stopped() {
+                Some(Ok(limit - state.output.len()))
+            } else if waiting == Waiting::Never {
+                Some(Err(Errno::EAGAIN))
+            } else {
+                None
+            }
+        };
+        let room = self.writers.wait(attempt)??;
+        let bytes = bytes.get(..bytes.len().min(room).min(CHUNK)).unwrap_or(bytes);
+        {
+            let mut state = self.state.lock();
+            let state = &mut *state;
+            state.discipline.process_output(bytes, &mut state.output, usize::MAX);
+            self.transmit(state);
+        }
+        if self.is_pty() {
+            self.master_readers.wake_all();
+            self.master_read_poll.wake();
+        }
+        Ok(bytes.len())
     }
 
     /// What a program may do without waiting.
@@ -294,28 +313,41 @@ impl Terminal {
     /// # Errors
     /// `EIO` once every slave is closed, `EAGAIN`, `ERESTARTSYS`, `EFAULT`.
     pub fn write_as_master(&self, source: &mut IoSource<'_>, waiting: Waiting) -> Result<usize> {
-        let mut chunk = [0; CHUNK];
+        let mut taken = [0; TAKEN];
         while !source.is_finished() {
-            let attempt = || {
-                let state = self.state.lock();
-                if state.slave_was_open && state.slaves == 0 {
-                    Some(Err(Errno::EIO))
-                } else if state.pending.len() < super::PTY_QUEUE {
-                    Some(Ok(super::PTY_QUEUE - state.pending.len()))
-                } else if waiting == Waiting::Never {
-                    Some(Err(Errno::EAGAIN))
-                } else {
-                    None
+            let count = source.read_whole(&mut taken)?;
+            let mut rest = taken.get(..count).unwrap_or(&[]);
+            while !rest.is_empty() {
+                match self.write_piece_as_master(rest, waiting) {
+                    Ok(passed) => rest = rest.get(passed..).unwrap_or(&[]),
+                    Err(error) => {
+                        source.discount(rest.len());
+                        return Err(error);
+                    }
                 }
-            };
-            let room = self.master_writers.wait(attempt)??;
-            let target = chunk.get_mut(..room.min(CHUNK)).ok_or(Errno::EFAULT)?;
-            let before = source.transferred();
-            let result = source.read(target);
-            self.receive(target.get(..source.transferred() - before).unwrap_or(&[]));
-            result?;
+            }
         }
         Ok(source.transferred())
+    }
+
+    /// Waits for room and hands on what of `bytes` there is room for; gives their number.
+    fn write_piece_as_master(&self, bytes: &[u8], waiting: Waiting) -> Result<usize> {
+        let attempt = || {
+            let state = self.state.lock();
+            if state.slave_was_open && state.slaves == 0 {
+                Some(Err(Errno::EIO))
+            } else if state.pending.len() < super::PTY_QUEUE {
+                Some(Ok(super::PTY_QUEUE - state.pending.len()))
+            } else if waiting == Waiting::Never {
+                Some(Err(Errno::EAGAIN))
+            } else {
+                None
+            }
+        };
+        let room = self.master_writers.wait(attempt)??;
+        let bytes = bytes.get(..bytes.len().min(room).min(CHUNK)).unwrap_or(bytes);
+        self.receive(bytes);
+        Ok(bytes.len())
     }
 
     /// What a master may do without waiting.

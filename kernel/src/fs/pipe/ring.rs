@@ -4,6 +4,8 @@
 //! they hold. A write that fits behind the bytes of the last slot is merged into it; the beginning of a longer one too, so that the rest
 //! fills whole pages. A write of at most a page therefore goes into one slot or not at all: that is `PIPE_BUF`'s promise.
 //! Slots of packets are never merged, and a read takes one of them whole.
+//!
+//! A slot is also the unit of a fault: of a slot whose bytes cannot all be copied from or to user memory nothing counts as moved.
 
 use crate::base::{Errno, PAGE_SIZE, Result};
 use crate::fs::io::{IoDestination, IoSource};
@@ -111,25 +113,20 @@ impl PipeRing {
             && last.end + odd <= PAGE_SIZE
         {
             let target = last.page.get_mut(last.end..last.end + odd).ok_or(Errno::EFAULT)?;
-            let before = source.transferred();
-            let result = source.read(target);
-            last.end += source.transferred() - before;
-            result?;
+            last.end += source.read_whole(target)?;
         }
         while !source.is_finished() && !self.is_full() {
             let mut page = match self.spare.take() {
                 Some(page) => page,
                 None => allocate_page()?,
             };
-            let before = source.transferred();
-            let result = source.read(&mut page);
-            let end = source.transferred() - before;
-            if end == 0 {
-                self.spare = Some(page);
-            } else {
-                self.slots.push_back(Slot { page, start: 0, end, kind });
+            match source.read_whole(&mut page) {
+                Ok(end) => self.slots.push_back(Slot { page, start: 0, end, kind }),
+                Err(error) => {
+                    self.spare = Some(page);
+                    return Err(error);
+                }
             }
-            result?;
         }
         Ok(())
     }
@@ -140,14 +137,11 @@ impl PipeRing {
     /// `EFAULT`; what was moved before is gone from the ring and counted in `destination`.
     pub fn read(&mut self, destination: &mut IoDestination<'_>) -> Result<()> {
         while let Some(first) = self.slots.front_mut() {
-            let before = destination.transferred();
-            let result = destination.write(first.page.get(first.start..first.end).ok_or(Errno::EFAULT)?);
-            first.start += destination.transferred() - before;
+            first.start += destination.write_whole(first.page.get(first.start..first.end).ok_or(Errno::EFAULT)?)?;
             let kind = first.kind;
-            if first.start == first.end || (kind == WriteKind::Packet && result.is_ok()) {
+            if first.start == first.end || kind == WriteKind::Packet {
                 self.drop_first();
             }
-            result?;
             if destination.is_finished() || kind == WriteKind::Packet {
                 break;
             }
@@ -202,6 +196,10 @@ impl Default for PipeRing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::VirtualAddress;
+    use crate::memory::address_space::test_support::{enter, leave};
+    use crate::memory::address_space::{AddressSpace, MapRequest, Protection};
+    use crate::memory::user::UserSlice;
     use proptest::prelude::*;
 
     fn write(ring: &mut PipeRing, bytes: &[u8], kind: WriteKind) -> usize {
@@ -230,6 +228,35 @@ mod tests {
         assert_eq!(read(&mut ring, 3), b"abc");
         assert_eq!(read(&mut ring, 10_000).len(), 1 + PAGE_SIZE);
         assert!(ring.is_empty());
+    }
+
+    #[test]
+    fn of_a_slot_that_faults_nothing_counts() {
+        let base = 0x40_0000;
+        let space = AddressSpace::new().unwrap();
+        let page = PAGE_SIZE as u64;
+        let memory = MapRequest::anonymous(2 * page, Protection::READ | Protection::WRITE);
+        space.map(&memory.at(VirtualAddress::new(base))).unwrap();
+        enter(&space);
+        // Ends of that memory with something behind that is not there.
+        let cliff = |reachable: usize, length: usize| {
+            UserSlice::new(VirtualAddress::new(base + 2 * page - reachable as u64), length)
+        };
+        for (before, reachable, length, taken) in
+            [(0, 3, 8, 0), (3, 3, 8, 0), (0, PAGE_SIZE, PAGE_SIZE + 8, PAGE_SIZE), (3, PAGE_SIZE, PAGE_SIZE + 8, 8)]
+        {
+            let mut ring = PipeRing::new();
+            write(&mut ring, &b"xyz"[..before], WriteKind::Stream);
+            let mut source = IoSource::user(cliff(reachable, length));
+            assert_eq!(ring.write(&mut source, WriteKind::Stream), Err(Errno::EFAULT));
+            assert_eq!((source.transferred(), ring.bytes()), (taken, before + taken));
+        }
+        let mut ring = PipeRing::new();
+        write(&mut ring, b"bytes", WriteKind::Stream);
+        let mut destination = IoDestination::user(cliff(3, 8));
+        assert_eq!(ring.read(&mut destination), Err(Errno::EFAULT));
+        assert_eq!((destination.transferred(), ring.bytes()), (0, 5));
+        leave();
     }
 
     #[test]
