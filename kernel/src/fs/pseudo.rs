@@ -20,6 +20,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::any::Any;
 
 /// The most bytes that one write to a generated file hands over.
 pub const WRITE_MAX: usize = 64 * 1024;
@@ -37,18 +38,51 @@ pub struct Attributes {
     pub uid: u32,
     /// The group.
     pub gid: u32,
+    /// What may be changed of it.
+    pub changes: Changes,
+}
+
+/// Which attributes of a generated file may be changed; all else is `EPERM`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Changes {
+    /// Permissions, owner and times.
+    All,
+    /// Owner and times: what is in a process's directory.
+    OwnerAndTimes,
+    /// Times: `/proc/sys`.
+    Times,
+    /// Nothing: a process's directory.
+    Nothing,
+}
+
+impl Changes {
+    fn check(self, change: &AttributeChange) -> Result<()> {
+        let has_owner = change.uid.is_some() || change.gid.is_some();
+        let is_permitted = match self {
+            Self::All => true,
+            Self::OwnerAndTimes => change.permissions.is_none(),
+            Self::Times => change.permissions.is_none() && !has_owner,
+            Self::Nothing => false,
+        };
+        if is_permitted { Ok(()) } else { Err(Errno::EPERM) }
+    }
 }
 
 impl Attributes {
     /// Root's, with these permissions.
     #[must_use]
     pub const fn new(device: DeviceNumber, number: u64, permissions: u32) -> Self {
-        Self { device, number, permissions, uid: 0, gid: 0 }
+        Self { device, number, permissions, uid: 0, gid: 0, changes: Changes::All }
     }
     /// The same with another owner.
     #[must_use]
     pub const fn owned_by(self, uid: u32, gid: u32) -> Self {
         Self { uid, gid, ..self }
+    }
+    /// The same, of which less may be changed.
+    #[must_use]
+    pub const fn allowing(self, changes: Changes) -> Self {
+        Self { changes, ..self }
     }
 }
 
@@ -73,7 +107,7 @@ pub struct Listed<'a> {
 }
 
 /// A generated directory.
-pub trait PseudoDirectory: Send + Sync + 'static {
+pub trait PseudoDirectory: Any + Send + Sync {
     /// The entry called `name`.
     ///
     /// # Errors
@@ -160,6 +194,7 @@ enum Kind {
 
 struct PseudoInode {
     header: InodeHeader,
+    changes: Changes,
     kind: Kind,
 }
 
@@ -170,13 +205,23 @@ fn inode(attributes: Attributes, file_type: FileType, device_id: DeviceNumber, k
     if let Kind::Directory(directory) = &kind {
         header.set_links(directory.links());
     }
-    Arc::new(PseudoInode { header, kind })
+    Arc::new(PseudoInode { header, changes: attributes.changes, kind })
 }
 
 /// The inode of a generated directory.
 #[must_use]
 pub fn directory(attributes: Attributes, directory: Arc<dyn PseudoDirectory>) -> Arc<dyn Inode> {
     inode(attributes, FileType::Directory, DeviceNumber::default(), Kind::Directory(directory))
+}
+
+/// What stands behind the inode of a generated directory, where it is of the kind `T`.
+#[must_use]
+pub fn directory_as<T: PseudoDirectory>(inode: &dyn Inode) -> Option<&T> {
+    let inode: &dyn Any = inode;
+    match &inode.downcast_ref::<PseudoInode>()?.kind {
+        Kind::Directory(directory) => (&**directory as &dyn Any).downcast_ref(),
+        _ => None,
+    }
 }
 
 /// The inode of a generated file.
@@ -264,6 +309,7 @@ impl Inode for PseudoInode {
         }
     }
     fn set_attributes(&self, change: &AttributeChange) -> Result<()> {
+        self.changes.check(change)?;
         self.header.apply(change);
         Ok(())
     }

@@ -14,6 +14,7 @@ use crate::process::signal::send::{self, Sender};
 use crate::process::signal::{
     AlternateStack, Restart, Signal, SignalAction, SignalInformation, SignalSet, alternate_stack, code, deliver, wait,
 };
+use crate::pseudofs::procfs::process_directory;
 use alloc::sync::Arc;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -290,7 +291,10 @@ pub fn pidfd_send_signal(
         return Err(Errno::EINVAL);
     }
     let file = call.thread.files().get(FileDescriptor(descriptor.0))?;
-    let (process, _) = pidfd::process_of(&file)?;
+    let process = match pidfd::process_of(&file) {
+        Ok((process, _)) => process,
+        Err(error) => process_directory::process_of(&file).ok_or(error)?,
+    };
     let sender = Sender::current();
     if information.is_null() {
         return send::send_checked(&sender, &process, signal.0, &|signal| sender.information(signal, code::SI_USER));

@@ -6,6 +6,7 @@ mod events;
 mod files;
 mod machine;
 mod memory;
+mod process_files;
 pub mod processes;
 pub mod signals;
 mod terminals;
@@ -30,6 +31,7 @@ pub fn all() -> Vec<Case> {
         terminals::CASES,
         clients::CASES,
         buffers::CASES,
+        process_files::CASES,
         #[cfg(target_arch = "x86_64")]
         x86_64::CASES,
     ]

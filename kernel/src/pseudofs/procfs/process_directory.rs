@@ -12,7 +12,7 @@ use crate::fs::file::{FileOperations, OpenFile};
 use crate::fs::inode::{Inode, LinkTarget};
 use crate::fs::io::{IoDestination, IoSource};
 use crate::fs::mount::Location;
-use crate::fs::pseudo::{self, Attributes, Listed, PseudoDirectory, PseudoFile, PseudoLink};
+use crate::fs::pseudo::{self, Attributes, Changes, Listed, PseudoDirectory, PseudoFile, PseudoLink};
 use crate::fs::types::{DeviceNumber, FileType, OpenFlags};
 use crate::memory::address_space::{AddressSpace, ForeignAccess};
 use crate::process::{Process, Thread, current_thread, table};
@@ -53,7 +53,9 @@ impl Owner {
     /// Attributes of an entry: the process's user owns it.
     pub(super) fn attributes(&self, device: DeviceNumber, number: u64, permissions: u32) -> Attributes {
         let credentials = self.process().credentials();
-        Attributes::new(device, number, permissions).owned_by(credentials.euid, credentials.egid)
+        Attributes::new(device, number, permissions)
+            .owned_by(credentials.euid, credentials.egid)
+            .allowing(Changes::OwnerAndTimes)
     }
 }
 
@@ -81,8 +83,17 @@ pub(super) fn process(device: DeviceNumber, process: &Arc<Process>) -> Arc<dyn I
 }
 
 fn directory(device: DeviceNumber, number: u64, owner: Owner) -> Arc<dyn Inode> {
-    let attributes = owner.attributes(device, number, 0o555);
+    let attributes = owner.attributes(device, number, 0o555).allowing(Changes::Nothing);
     pseudo::directory(attributes, Arc::new(Directory { device, number, owner }))
+}
+
+/// The process whose directory (`/proc/PID`) `file` is open on: such a file can stand for the process in place of a pidfd.
+#[must_use]
+pub fn process_of(file: &OpenFile) -> Option<Arc<Process>> {
+    match &pseudo::directory_as::<Directory>(&**file.location()?.inode())?.owner {
+        Owner::Process(process) => Some(process.clone()),
+        Owner::Thread(_) => None,
+    }
 }
 
 struct Directory {

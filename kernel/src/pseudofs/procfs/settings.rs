@@ -2,7 +2,7 @@
 
 use crate::base::{Errno, Result};
 use crate::fs::inode::Inode;
-use crate::fs::pseudo::{self, Attributes, FixedDirectory, PseudoFile, Text};
+use crate::fs::pseudo::{self, Attributes, Changes, FixedDirectory, PseudoFile, Text};
 use crate::fs::types::DeviceNumber;
 use crate::process::{call_trace, provoke, uts};
 use crate::pseudofs::{append, parse_number, trimmed};
@@ -18,7 +18,7 @@ pub(super) fn directory(device: DeviceNumber, attributes: Attributes) -> Arc<dyn
         .with("kernel", builder.kernel(pseudo::number(number, b"kernel")))
         .with("vm", builder.memory(pseudo::number(number, b"vm")))
         .with("fs", builder.files(pseudo::number(number, b"fs")));
-    pseudo::directory(attributes, Arc::new(root))
+    pseudo::directory(attributes.allowing(Changes::Times), Arc::new(root))
 }
 
 #[derive(Clone, Copy)]
@@ -28,10 +28,11 @@ struct Builder {
 
 impl Builder {
     fn directory(self, number: u64, entries: FixedDirectory) -> Arc<dyn Inode> {
-        pseudo::directory(Attributes::new(self.device, number, 0o555), Arc::new(entries))
+        pseudo::directory(Attributes::new(self.device, number, 0o555).allowing(Changes::Times), Arc::new(entries))
     }
     fn file(self, parent: u64, name: &str, permissions: u32, file: impl PseudoFile) -> Arc<dyn Inode> {
-        pseudo::file(Attributes::new(self.device, pseudo::number(parent, name.as_bytes()), permissions), file)
+        let attributes = Attributes::new(self.device, pseudo::number(parent, name.as_bytes()), permissions);
+        pseudo::file(attributes.allowing(Changes::Times), file)
     }
     fn text(self, parent: u64, name: &str, read: impl Fn(&mut Vec<u8>) + Send + Sync + 'static) -> Arc<dyn Inode> {
         let text = Text(move |text: &mut Vec<u8>| {
