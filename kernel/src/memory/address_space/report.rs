@@ -30,6 +30,15 @@ pub struct AreaUsage {
     pub anonymous: u64,
 }
 
+impl core::ops::AddAssign for AreaUsage {
+    fn add_assign(&mut self, other: Self) {
+        self.resident += other.resident;
+        self.unshared += other.unshared;
+        self.dirty += other.dirty;
+        self.anonymous += other.anonymous;
+    }
+}
+
 /// An area as `/proc/PID/maps` shows it.
 #[derive(Clone, Debug)]
 pub struct AreaReport {
@@ -111,6 +120,15 @@ impl AddressSpace {
     pub fn areas(&self, detail: Detail) -> Vec<AreaReport> {
         let state = self.lock();
         state.areas.iter().map(|area| state.report(area, detail)).collect()
+    }
+
+    /// At most `count` areas from the one that holds `start` or comes next after it: a report of many areas is made in steps, so
+    /// that the space is not locked for long.
+    #[must_use]
+    pub fn areas_from(&self, start: VirtualAddress, count: usize, detail: Detail) -> Vec<AreaReport> {
+        let range = VirtualRange { start, end: <crate::arch::Current as crate::arch::Mmu>::USER_END };
+        let state = self.lock();
+        state.areas.overlapping(range).take(count).map(|area| state.report(area, detail)).collect()
     }
 
     /// The most pages that were resident at a time.

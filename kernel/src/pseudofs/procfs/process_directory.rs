@@ -3,6 +3,7 @@
 //! Who may look: files that show another's secrets (`environ`, `fd`, `maps`, the links) ask [`may_inspect`], Linux's
 //! `ptrace_may_access`: the same user on all three of real, effective and saved IDs, or `CAP_SYS_PTRACE`.
 
+use super::area_listing::{AreaListing, Form};
 use super::descriptors;
 use super::process_report::{self as report, Strings, Subject};
 use super::system_report;
@@ -14,7 +15,7 @@ use crate::fs::io::{IoDestination, IoSource};
 use crate::fs::mount::Location;
 use crate::fs::pseudo::{self, Attributes, Changes, Listed, PseudoDirectory, PseudoFile, PseudoLink};
 use crate::fs::types::{DeviceNumber, FileType, OpenFlags};
-use crate::memory::address_space::{AddressSpace, ForeignAccess};
+use crate::memory::address_space::{AddressSpace, Detail, ForeignAccess};
 use crate::process::{Process, Thread, current_thread, table};
 use crate::pseudofs::append;
 use crate::security::Capability;
@@ -314,22 +315,13 @@ impl PseudoFile for ReportFile {
             Report::Limits => text.extend_from_slice(report::limits(process).as_bytes()),
             // No audit: nobody has logged in.
             Report::LoginUser => text.extend_from_slice(b"4294967295"),
-            Report::Maps => {
-                if let Some(space) = self.space()? {
-                    text.extend_from_slice(&report::maps(&space));
-                }
-            }
-            Report::Memory => return Err(Errno::EIO),
+            // These have operations of their own; see `open`.
+            Report::Maps | Report::Memory | Report::Smaps => return Err(Errno::EIO),
             Report::MountInformation => self.write_mounts(text, system_report::mountinfo)?,
             Report::Mounts => self.write_mounts(text, system_report::mounts)?,
             Report::OutOfMemoryScore => append!(text, "{}\n", out_of_memory_score(process)),
             Report::OutOfMemoryAdjustment => text.extend_from_slice(b"0\n"),
             Report::Personality => append!(text, "{:08x}\n", process.personality()),
-            Report::Smaps => {
-                if let Some(space) = self.space()? {
-                    text.extend_from_slice(&report::smaps(&space));
-                }
-            }
             Report::SmapsRollup => {
                 if let Some(space) = self.space()? {
                     text.extend_from_slice(&report::smaps_rollup(&space));
@@ -359,7 +351,14 @@ impl PseudoFile for ReportFile {
     fn open(&self, _flags: OpenFlags) -> Result<Option<Arc<dyn FileOperations>>> {
         match self.report {
             Report::Memory => Ok(Some(Arc::new(ForeignMemory { space: self.space()? }))),
-            Report::Environment | Report::AuxiliaryVector | Report::Maps | Report::Smaps | Report::SmapsRollup => {
+            Report::Maps => {
+                AreaListing::open(&self.owner, Form { detail: Detail::Plain, write: report::write_area }).map(Some)
+            }
+            Report::Smaps => {
+                let form = Form { detail: Detail::Usage, write: report::write_area_with_usage };
+                AreaListing::open(&self.owner, form).map(Some)
+            }
+            Report::Environment | Report::AuxiliaryVector | Report::SmapsRollup => {
                 may_inspect(self.owner.process()).map(|()| None)
             }
             _ => Ok(None),

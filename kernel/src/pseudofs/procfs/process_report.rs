@@ -1,8 +1,8 @@
 //! What `/proc/PID` says of a process, in Linux's formats (proc(5)).
 
-use crate::base::{Nanoseconds, PAGE_SHIFT, VirtualRange};
+use crate::base::{Nanoseconds, PAGE_SHIFT, VirtualAddress, VirtualRange};
 use crate::device::terminal::Terminal;
-use crate::memory::address_space::{AddressSpace, AreaReport, Detail, ForeignAccess, Statistics};
+use crate::memory::address_space::{AddressSpace, AreaReport, AreaUsage, Detail, ForeignAccess, Statistics};
 use crate::memory::area::AreaFlags;
 use crate::process::resource_limits::Resource;
 use crate::process::thread::NAME_LENGTH;
@@ -340,17 +340,8 @@ impl core::fmt::Display for CpuList {
     }
 }
 
-/// `/proc/PID/maps`.
-#[must_use]
-pub fn maps(space: &AddressSpace) -> Vec<u8> {
-    let mut text = Vec::new();
-    for area in space.areas(Detail::Plain) {
-        write_area(&mut text, &area);
-    }
-    text
-}
-
-fn write_area(text: &mut Vec<u8>, area: &AreaReport) {
+/// An area's line in `/proc/PID/maps`.
+pub fn write_area(text: &mut Vec<u8>, area: &AreaReport) {
     let flag = |bit: AreaFlags, letter: char| if area.flags.contains(bit) { letter } else { '-' };
     let device = area.details.device;
     let (major, minor) = (device >> 8 & 0xfff, device & 0xff | device >> 12 & 0xf_ff00);
@@ -379,17 +370,12 @@ fn write_area(text: &mut Vec<u8>, area: &AreaReport) {
     text.push(b'\n');
 }
 
-/// `/proc/PID/smaps`: the areas with their resident pages.
-#[must_use]
-pub fn smaps(space: &AddressSpace) -> Vec<u8> {
-    let mut text = Vec::new();
-    for area in space.areas(Detail::Usage) {
-        write_area(&mut text, &area);
-        write_usage(&mut text, area.range.length() >> 10, &[&area]);
-        text.extend_from_slice(b"THPeligible:    0\n");
-        write_area_flags(&mut text, area.flags);
-    }
-    text
+/// An area's lines in `/proc/PID/smaps`: with its resident pages.
+pub fn write_area_with_usage(text: &mut Vec<u8>, area: &AreaReport) {
+    write_area(text, area);
+    write_usage(text, area.range.length() >> 10, area.usage);
+    text.extend_from_slice(b"THPeligible:    0\n");
+    write_area_flags(text, area.flags);
 }
 
 /// The line `VmFlags`, in Linux's order.
@@ -429,23 +415,28 @@ fn write_area_flags(text: &mut Vec<u8>, flags: AreaFlags) {
 /// `/proc/PID/smaps_rollup`: the sum over all areas.
 #[must_use]
 pub fn smaps_rollup(space: &AddressSpace) -> Vec<u8> {
-    let areas = space.areas(Detail::Usage);
-    let (start, end) = match (areas.first(), areas.last()) {
-        (Some(first), Some(last)) => (first.range.start.value(), last.range.end.value()),
-        _ => (0, 0),
-    };
+    let mut start = None;
+    let mut end = VirtualAddress::new(0);
+    let mut sum = AreaUsage::default();
+    loop {
+        let areas = space.areas_from(end, super::area_listing::STEP, Detail::Usage);
+        let Some(last) = areas.last() else { break };
+        start = start.or_else(|| areas.first().map(|first| first.range.start));
+        end = last.range.end;
+        areas.iter().for_each(|area| sum += area.usage);
+    }
+    let (start, end) = (start.map_or(0, VirtualAddress::value), end.value());
     let mut text = alloc::format!("{start:08x}-{end:08x} ---p 00000000 00:00 0 ").into_bytes();
     text.resize(73, b' ');
     text.extend_from_slice(b"[rollup]\n");
-    write_usage(&mut text, 0, &areas.iter().collect::<Vec<_>>());
+    write_usage(&mut text, 0, sum);
     text
 }
 
-fn write_usage(text: &mut Vec<u8>, size: u64, areas: &[&AreaReport]) {
-    let sum = |count: fn(&AreaReport) -> u64| kibibytes(areas.iter().map(|area| count(area)).sum());
-    let resident = sum(|area| area.usage.resident);
-    let unshared = sum(|area| area.usage.unshared);
-    let dirty = sum(|area| area.usage.dirty);
+fn write_usage(text: &mut Vec<u8>, size: u64, usage: AreaUsage) {
+    let resident = kibibytes(usage.resident);
+    let unshared = kibibytes(usage.unshared);
+    let dirty = kibibytes(usage.dirty);
     let unshared_dirty = unshared.min(dirty);
     let mut lines = String::new();
     let mut line = |name: &str, value: u64| {
@@ -463,7 +454,7 @@ fn write_usage(text: &mut Vec<u8>, size: u64, areas: &[&AreaReport]) {
     line("Private_Clean", unshared - unshared_dirty);
     line("Private_Dirty", unshared_dirty);
     line("Referenced", resident);
-    line("Anonymous", sum(|area| area.usage.anonymous));
+    line("Anonymous", kibibytes(usage.anonymous));
     for name in [
         "LazyFree",
         "AnonHugePages",
