@@ -55,6 +55,8 @@ pub mod request {
     pub const TIOCGPTLCK: u32 = 0x8004_5439;
     pub const TIOCGEXCL: u32 = 0x8004_5440;
     pub const TIOCGPTPEER: u32 = 0x5441;
+    pub const TIOCGLCKTRMIOS: u32 = 0x5456;
+    pub const TIOCSLCKTRMIOS: u32 = 0x5457;
 }
 
 /// `struct serial_struct`, as much of it as is told: the first port, a 16550A.
@@ -168,6 +170,14 @@ pub fn ioctl(terminal: &Arc<Terminal>, side: Side, request: u32, argument: u64) 
         TIOCSTI => return Err(Errno::EIO),
         TIOCMGET if !terminal.is_pty() => return put(argument, 0x1a6),
         TIOCGSERIAL if !terminal.is_pty() => pointer(argument).write(&SERIAL_PORT)?,
+        TIOCGLCKTRMIOS => pointer(argument).write(&terminal.with_state(|state| state.locks))?,
+        TIOCSLCKTRMIOS => {
+            if !job_control::job_control().is_some_and(|control| control.is_administrator()) {
+                return Err(Errno::EPERM);
+            }
+            let locks = pointer::<UserTermios>(argument).read()?;
+            terminal.with_state(|state| state.locks = locks);
+        }
         TIOCVHANGUP => {
             if !job_control::job_control().is_some_and(|control| control.is_administrator()) {
                 return Err(Errno::EPERM);
@@ -207,7 +217,7 @@ fn set(terminal: &Arc<Terminal>, when: When, change: impl FnOnce(Termios) -> Ter
     }
     terminal.with_state(|state| {
         let old = *state.discipline.termios();
-        let new = change(old);
+        let new = change(old).keeping(&old, &state.locks);
         if state.discipline.set_termios(new) {
             terminal.flow_changed(state);
         }

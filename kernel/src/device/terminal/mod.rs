@@ -26,8 +26,9 @@ use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use job_control::signal;
 use line_discipline::{KeySignal, LineDiscipline, Room};
-use termios::{Termios, WindowSize};
+use termios::{Termios, UserTermios, WindowSize};
 use turn::Turn;
+use zerocopy::FromZeros;
 
 /// A counted reference to a terminal.
 pub type TerminalReference = Arc<Terminal>;
@@ -99,6 +100,8 @@ pub struct State {
     pub slave_was_open: bool,
     /// Packet mode.
     pub packet: PacketMode,
+    /// `TIOCSLCKTRMIOS`: a set bit or a character that is not 0 keeps that setting from being changed.
+    pub locks: UserTermios,
     /// `TIOCEXCL`.
     pub exclusive: bool,
     /// `TIOCSPTLCK`.
@@ -159,6 +162,7 @@ impl Terminal {
                     slaves: 0,
                     slave_was_open: false,
                     packet: PacketMode::default(),
+                    locks: UserTermios::new_zeroed(),
                     exclusive: false,
                     locked: false,
                 },

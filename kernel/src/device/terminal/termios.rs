@@ -302,6 +302,26 @@ impl Termios {
         new
     }
 
+    /// These settings, but `old`'s where `locks` has a bit or a character (`TIOCSLCKTRMIOS`).
+    #[must_use]
+    pub fn keeping(mut self, old: &Self, locks: &UserTermios) -> Self {
+        let kept = |new: u32, old: u32, lock: u32| new & !lock | old & lock;
+        let [input, output, control, local] = locks.flags;
+        self.input = InputFlags::from_bits_retain(kept(self.input.bits(), old.input.bits(), input));
+        self.output = OutputFlags::from_bits_retain(kept(self.output.bits(), old.output.bits(), output));
+        self.control = kept(self.control, old.control, control);
+        self.local = LocalFlags::from_bits_retain(kept(self.local.bits(), old.local.bits(), local));
+        if locks.line != 0 {
+            self.line = old.line;
+        }
+        for ((new, old), lock) in self.special.iter_mut().zip(old.special).zip(locks.special) {
+            if lock != 0 {
+                *new = old;
+            }
+        }
+        self
+    }
+
     /// As `TCGETA` stores it: the historic short form.
     #[must_use]
     pub fn to_termio(&self) -> UserTermio {
@@ -402,6 +422,18 @@ const _: () =
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn locked_settings_stay() {
+        let old = Termios::serial(9600);
+        let raw = Termios { local: LocalFlags::empty(), special: [7; SPECIAL_CHARACTERS], ..old };
+        let mut locks = Termios { special: [0; SPECIAL_CHARACTERS], ..old }.to_user();
+        locks.flags = [0, 0, 0, LocalFlags::ECHO.bits()];
+        locks.special[0] = 1;
+        let new = raw.keeping(&old, &locks);
+        assert_eq!(new.local, old.local & LocalFlags::ECHO);
+        assert_eq!((new.special[0], new.special[1]), (old.special[0], 7));
+    }
 
     #[test]
     fn settings_survive_the_way_to_user_space_and_back() {
