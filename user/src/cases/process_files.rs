@@ -1,7 +1,8 @@
 //! A process's directory in `/proc`: what may be changed of it, and that it can stand for the process.
 
 use crate::runner::Case;
-use crate::{c, call, raw, worked};
+use crate::system::{self, Must, c};
+use crate::{raw, worked};
 
 pub(super) const CASES: &[Case] = &[
     ("process_files/changing-attributes", changing_attributes),
@@ -13,27 +14,26 @@ pub(super) const CASES: &[Case] = &[
 fn changing_attributes() {
     for name in ["", "/stat", "/fd", "/fdinfo/0", "/task", "/comm"] {
         let path = c(&format!("/proc/self{name}"));
-        print!("{name} {:?}", call!(chmod(path.as_ptr(), 0o444)));
-        print!(" {:?}", call!(chown(path.as_ptr(), 0, 0)));
-        print!(" {:?}", call!(chown(path.as_ptr(), u32::MAX, 5)));
-        let times = [libc::timeval { tv_sec: 1, tv_usec: 0 }; 2];
+        print!("{name} {:?}", system::chmod(&path, 0o444));
+        print!(" {:?}", system::chown(&path, 0, 0));
+        print!(" {:?}", system::chown(&path, u32::MAX, 5));
+        let times = [libc::timespec { tv_sec: 1, tv_nsec: 0 }; 2];
         println!(
             " {:?} {:?}",
-            call!(utimes(path.as_ptr(), times.as_ptr())),
-            call!(utimes(path.as_ptr(), std::ptr::null()))
+            system::utimensat(libc::AT_FDCWD, &path, &times, 0),
+            raw!(libc::SYS_utimensat, libc::AT_FDCWD, &path, 0)
         );
     }
     for path in ["/proc/sys/kernel/ostype", "/proc/sys/kernel"] {
         let name = c(path);
-        println!("{path} {:?} {:?}", call!(chmod(name.as_ptr(), 0o444)), call!(chown(name.as_ptr(), 0, 0)));
+        println!("{path} {:?} {:?}", system::chmod(&name, 0o444), system::chown(&name, 0, 0));
     }
 }
 
 fn signal_by_directory() {
-    let send = |descriptor: i32, signal: i32, flags: u32| {
-        raw!(libc::SYS_pidfd_send_signal, descriptor, signal, std::ptr::null::<u8>(), flags)
-    };
-    let open = |path: &str, flags: i32| call!(open(c(path).as_ptr(), flags)).unwrap_or(-1) as i32;
+    let send =
+        |descriptor: i32, signal: i32, flags: u32| raw!(libc::SYS_pidfd_send_signal, descriptor, signal, 0, flags);
+    let open = |path: &str, flags: i32| system::open(&c(path), flags, 0).unwrap_or(-1);
     for path in ["/proc/self", "/proc/self/stat", "/proc/self/task", "/proc/thread-self", "/proc", "/tmp"] {
         println!("{path} {:?}", send(open(path, libc::O_RDONLY), 0, 0));
     }
@@ -43,19 +43,16 @@ fn signal_by_directory() {
         send(open("/proc/self", libc::O_RDONLY), 0, 8),
         send(open("/proc/self", libc::O_RDONLY), 99, 0)
     );
-    let child = call!(fork()).unwrap_or(-1) as i32;
-    if child == 0 {
-        let _ = call!(pause());
-    }
+    let child = system::fork_idle();
     let directory = open(&format!("/proc/{child}"), libc::O_RDONLY | libc::O_DIRECTORY);
     println!("{:?}", send(directory, libc::SIGTERM, 0));
-    let mut status = 0;
-    println!("{:?} {}", worked(call!(waitpid(child, &raw mut status, 0))), crate::runner::describe(status));
+    let (ended, status) = system::wait().must();
+    println!("{:?} {}", if ended == child { Ok(()) } else { Err(ended) }, crate::runner::describe(status));
     println!("{:?}", send(directory, 0, 0));
 }
 
 fn pidfd_flags() {
-    let own = unsafe { libc::getpid() };
+    let own = system::getpid();
     for flags in [0, libc::O_NONBLOCK, 1, libc::O_CLOEXEC, 1 << 31] {
         println!("{flags:#x} {:?}", worked(raw!(libc::SYS_pidfd_open, own, flags)));
     }
