@@ -37,8 +37,11 @@ fn wait_statuses(checks: &mut Checks) {
         let (_, status) = wait_for(child, 0);
         checks.equal("death by signal", (libc::WIFSIGNALED(status), libc::WTERMSIG(status)), (true, signal));
     }
+    let [waits, goes_on] = system::pipe();
     let child = system::fork(|| {
         let _ = system::raise(libc::SIGSTOP);
+        // Or its end might come before the parent has looked, and hide that it was continued.
+        let _ = system::read(waits, &mut [0]);
         7
     });
     let (_, status) = wait_for(child, libc::WUNTRACED);
@@ -46,6 +49,7 @@ fn wait_statuses(checks: &mut Checks) {
     let _ = system::kill(child, libc::SIGCONT);
     let (_, status) = wait_for(child, libc::WCONTINUED);
     checks.that("continued", libc::WIFCONTINUED(status));
+    let _ = system::write(goes_on, b"!");
     let (_, status) = wait_for(child, 0);
     checks.equal("exit after being continued", libc::WEXITSTATUS(status), 7);
 }
