@@ -8,7 +8,7 @@
 use super::{Process, exit, table};
 use crate::arch::{Current, TimerHardware};
 use crate::base::Nanoseconds;
-use crate::memory::address_space::{OutOfMemoryKiller, Statistics, Victim, set_out_of_memory_killer};
+use crate::memory::address_space::{AddressSpace, OutOfMemoryKiller, Statistics, Victim, set_out_of_memory_killer};
 use crate::memory::frame_allocator;
 use crate::sync::{Interruptible, Mutex, parking};
 use alloc::sync::Arc;
@@ -33,21 +33,45 @@ fn badness(statistics: &Statistics) -> u64 {
     statistics.resident() + statistics.tables
 }
 
-/// The process that is to go: the one with the most memory, PID 1 and those that are leaving already excepted. It allocates nothing.
+/// Whether a process has been told to end. It may not have heard of it: it sleeps for something that another thread holds which itself wants
+/// memory. So one that was chosen once and has had its time is not chosen again, and the next one goes (Linux: `MMF_OOM_SKIP`).
+fn is_dying(process: &Process) -> bool {
+    process.is_exiting() || process.signals.fatal_signal().is_some()
+}
+
+/// The process that is to go: the one with the most memory, PID 1 and those that are dying already excepted. It allocates nothing.
 fn choose() -> Option<(Arc<Process>, Statistics)> {
     let mut best: Option<(Arc<Process>, Statistics)> = None;
-    let mut next = 2;
-    loop {
-        let found = table::lock().process_from(next).cloned();
-        let Some(process) = found else { return best };
-        next = process.pid().saturating_add(1);
-        if process.is_exiting() {
-            continue;
+    for_each_process(|process| {
+        if is_dying(&process) {
+            return;
         }
-        let Some(statistics) = process.address_space().map(|space| space.statistics()) else { continue };
+        let Some(statistics) = process.address_space().map(|space| space.statistics()) else { return };
         if best.as_ref().is_none_or(|(_, most)| badness(&statistics) > badness(most)) {
             best = Some((process, statistics));
         }
+    });
+    best
+}
+
+/// Ends the other processes that have the same address space (`vfork`, `CLONE_VM`): it is not freed before they all have left it.
+fn kill_sharers(space: &Arc<AddressSpace>) {
+    for_each_process(|process| {
+        if !is_dying(&process) && process.address_space().is_some_and(|other| Arc::ptr_eq(&other, space)) {
+            log::error!("Out of memory: Killed process {} for sharing the victim's memory", process.pid());
+            exit::kill_process(&process);
+        }
+    });
+}
+
+/// Calls `each` with every process but PID 1. It allocates nothing, and no lock is held meanwhile.
+fn for_each_process(mut each: impl FnMut(Arc<Process>)) {
+    let mut next = 2;
+    loop {
+        let found = table::lock().process_from(next).cloned();
+        let Some(process) = found else { return };
+        next = process.pid().saturating_add(1);
+        each(process);
     }
 }
 
@@ -59,11 +83,17 @@ fn wait_for_memory() {
     }
 }
 
+/// The system calls of this thread or another have driven the kernel's own heap into the reserve: one victim goes, as for a page of a
+/// program's. So what a single call takes is all that the reserve is used for. Thread context, on the way to user mode.
+pub fn relieve() {
+    let _ = Killer.choose_and_kill();
+}
+
 impl OutOfMemoryKiller for Killer {
     fn choose_and_kill(&self) -> Victim {
         let Some(caller) = super::thread::try_current_thread() else { return Victim::Caller };
         let _turn = TURN.lock();
-        if caller.process().is_exiting() {
+        if is_dying(caller.process()) {
             return Victim::Caller;
         }
         if frame_allocator::has_room_for_users() {
@@ -85,11 +115,32 @@ impl OutOfMemoryKiller for Killer {
             statistics.shared * 4,
             statistics.tables * 4
         );
+        let space = victim.address_space();
         exit::kill_process(&victim);
-        if Arc::ptr_eq(&victim, caller.process()) {
+        if let Some(space) = space {
+            kill_sharers(&space);
+        }
+        if is_dying(caller.process()) {
             return Victim::Caller;
         }
         wait_for_memory();
         Victim::Other
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::family::create_process;
+    use crate::process::signal::{SignalSet, ThreadSignals};
+
+    #[test]
+    fn a_victim_that_has_not_heard_of_its_end_is_not_chosen_again() {
+        let process = create_process(None).unwrap();
+        let thread = ThreadSignals::new(process.pid(), SignalSet::EMPTY);
+        process.signals.attach(thread.clone());
+        assert!(!is_dying(&process));
+        exit::kill_process(&process);
+        assert!(is_dying(&process) && !process.is_exiting());
     }
 }

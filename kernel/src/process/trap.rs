@@ -11,6 +11,7 @@ use super::{ExitStatus, Process, Thread};
 use crate::arch::{Cpu, Current, Exception, PageFault, Registers, TimerHardware, TrapFrame, TrapHandler};
 use crate::base::Nanoseconds;
 use crate::memory::address_space::{FaultError, FaultKind};
+use crate::memory::frame_allocator;
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering::Relaxed;
 use spin::Once;
@@ -104,6 +105,11 @@ impl TrapHandler for Traps {
         local.clear_work();
         if local.need_reschedule() {
             dispatch::reschedule();
+        }
+        if frame_allocator::take_shortage() {
+            Current::enable_interrupts();
+            super::out_of_memory::relieve();
+            Current::disable_interrupts();
         }
         let thread = current_thread();
         let child_tid = thread.set_child_tid.load(Relaxed);

@@ -8,6 +8,7 @@
 
 use super::parking::{self, Interruptible, ThreadReference, WakeReason};
 use super::{InterruptsDisabled, LockRank, SpinLock};
+use crate::arch::{Current, TimerHardware};
 use crate::base::{Errno, Nanoseconds};
 use alloc::collections::VecDeque;
 use core::sync::atomic::{AtomicU32, Ordering, fence};
@@ -28,6 +29,29 @@ impl From<WaitError> for Errno {
             WaitError::TimedOut => Self::ETIMEDOUT,
             WaitError::Interrupted => Self::ERESTARTSYS,
         }
+    }
+}
+
+/// Whether a thread found a place on a queue.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// It is on the queue.
+    Queued,
+    /// There was no memory for a place: nobody will wake it.
+    None,
+}
+
+/// How soon a thread that has no place looks again.
+const LOOK_AGAIN: Nanoseconds = Nanoseconds::from_milliseconds(10);
+
+/// Sleeps for a while instead of being woken.
+#[cold]
+fn look_again_soon(deadline: Option<Nanoseconds>, interruptible: Interruptible) -> WakeReason {
+    let soon = Current::now().saturating_add(LOOK_AGAIN);
+    let end = deadline.map_or(soon, |deadline| deadline.min(soon));
+    match parking::park(Some(end), interruptible) {
+        WakeReason::TimedOut if deadline.is_none_or(|deadline| Current::now() < deadline) => WakeReason::Woken,
+        reason => reason,
     }
 }
 
@@ -56,7 +80,11 @@ impl WaitQueue {
         interruptible: Interruptible,
         condition: impl FnMut() -> Option<T>,
     ) -> Result<T, WaitError> {
-        self.wait_parked(parking::current_thread, || parking::park(deadline, interruptible), condition)
+        let park = |place| match place {
+            Place::Queued => parking::park(deadline, interruptible),
+            Place::None => look_again_soon(deadline, interruptible),
+        };
+        self.wait_parked(parking::current_thread, park, condition)
     }
 
     /// As [`WaitQueue::wait_until`], for the thread that `current` gives, sleeping by `park`.
@@ -65,7 +93,7 @@ impl WaitQueue {
     fn wait_parked<T>(
         &self,
         current: impl FnOnce() -> Option<ThreadReference>,
-        mut park: impl FnMut() -> WakeReason,
+        mut park: impl FnMut(Place) -> WakeReason,
         mut condition: impl FnMut() -> Option<T>,
     ) -> Result<T, WaitError> {
         if let Some(value) = condition() {
@@ -73,13 +101,11 @@ impl WaitQueue {
         }
         let thread = current();
         let result = loop {
-            if let Some(thread) = &thread {
-                self.add(thread);
-            }
+            let place = thread.as_ref().map_or(Place::Queued, |thread| self.add(thread));
             if let Some(value) = condition() {
                 break Ok(value);
             }
-            let reason = park();
+            let reason = park(place);
             if let Some(value) = condition() {
                 break Ok(value);
             }
@@ -103,23 +129,21 @@ impl WaitQueue {
         self.wait_until(None, Interruptible::BySignal, condition)
     }
 
-    /// Puts the running thread on the queue, once, without sleeping; for waits on several queues (`poll`).
-    /// Gives the reference to hand to [`WaitQueue::remove`].
-    pub fn add_current(&self) -> Option<ThreadReference> {
-        let thread = parking::current_thread()?;
-        self.add(&thread);
-        Some(thread)
-    }
-
-    /// Puts `thread` on the queue unless it is there.
-    pub fn add(&self, thread: &ThreadReference) {
+    /// Puts `thread` on the queue unless it is there. When memory is out there may be no place for it.
+    pub fn add(&self, thread: &ThreadReference) -> Place {
         let mut waiters = self.waiters.lock();
+        let mut place = Place::Queued;
         if !waiters.iter().any(|waiter| waiter.identity() == thread.identity()) {
-            waiters.push_back(thread.clone());
-            self.count.fetch_add(1, Ordering::Relaxed);
+            if waiters.try_reserve(1).is_ok() {
+                waiters.push_back(thread.clone());
+                self.count.fetch_add(1, Ordering::Relaxed);
+            } else {
+                place = Place::None;
+            }
         }
         drop(waiters);
         fence(Ordering::SeqCst);
+        place
     }
 
     /// Takes `thread` off the queue if it is there.

@@ -22,8 +22,9 @@ pub mod region;
 use super::frame_descriptor::{FrameDescriptor, FrameKind};
 use super::numa::NodeId;
 use super::physmap;
+use crate::arch::{Cpu, Current};
 use crate::base::FrameNumber;
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicBool, Ordering};
 use region::GROUP_ORDER;
 
 pub use crate::base::FrameRange;
@@ -125,9 +126,25 @@ pub(super) fn allocate_descriptor() -> Option<&'static FrameDescriptor> {
     Some(frame)
 }
 
-/// As [`allocate_descriptor`], for the kernel heap, which may take the frames that are kept from everybody else.
+/// As [`allocate_descriptor`], for the kernel heap, which may take the frames that are kept from everybody else. The thread for which
+/// it does has to see to it that there are more before it goes back to user mode; see [`take_shortage`].
 pub(super) fn allocate_reserved_descriptor() -> Option<&'static FrameDescriptor> {
-    allocate_descriptor().or_else(|| FRAMES.allocate_from_reserve())
+    let frame = allocate_descriptor().or_else(|| FRAMES.allocate_from_reserve());
+    if !has_room_for_users() {
+        SHORTAGE.store(true, Ordering::Relaxed);
+        Current::local().request_work();
+    }
+    frame
+}
+
+/// The heap has taken frames of the reserve.
+static SHORTAGE: AtomicBool = AtomicBool::new(false);
+
+/// Whether the heap has taken frames that are kept from user space, and nobody has answered for it yet. One load where not.
+#[inline]
+#[must_use]
+pub fn take_shortage() -> bool {
+    SHORTAGE.load(Ordering::Relaxed) && SHORTAGE.swap(false, Ordering::Relaxed)
 }
 
 /// The first of `count` contiguous frames, one reference each: out of a block, whose rest is given back, or a run of whole groups.

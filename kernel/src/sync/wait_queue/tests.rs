@@ -48,7 +48,7 @@ impl parking::Unpark for HostThread {
 impl WaitQueue {
     fn wait_on_host<T>(&self, condition: impl FnMut() -> Option<T>) -> Result<T, WaitError> {
         let thread = HostThread::new();
-        self.wait_parked(|| Some(thread.reference()), || thread.park(), condition)
+        self.wait_parked(|| Some(thread.reference()), |_| thread.park(), condition)
     }
 }
 
@@ -146,9 +146,9 @@ fn the_condition_wins_over_the_reason() {
             checks += 1;
             (checks == 3).then_some(checks)
         };
-        assert_eq!(queue.wait_parked(|| Some(thread.reference()), || reason, &mut third), Ok(3));
+        assert_eq!(queue.wait_parked(|| Some(thread.reference()), |_| reason, &mut third), Ok(3));
     }
-    let timed_out = queue.wait_parked(|| Some(thread.reference()), || WakeReason::TimedOut, || None::<()>);
+    let timed_out = queue.wait_parked(|| Some(thread.reference()), |_| WakeReason::TimedOut, || None::<()>);
     assert_eq!(timed_out, Err(WaitError::TimedOut));
     assert!(queue.is_empty());
 }
