@@ -38,8 +38,8 @@ const MACHINE_WORDS: &[(&str, &[&str])] = &[
     // One walker for both formats: the machine names its own.
     ("TableFormat", &["kernel/src/memory/paging/mod.rs"]),
     // The indexes of both machines are checked wherever one is compiled.
-    ("LinuxInterface::X86_64", &["kernel/src/syscall/dispatch.rs"]),
-    ("LinuxInterface::AARCH64", &["kernel/src/syscall/dispatch.rs"]),
+    ("LinuxInterface::X86_64", &["kernel/src/syscall/lookup.rs"]),
+    ("LinuxInterface::AARCH64", &["kernel/src/syscall/lookup.rs"]),
 ];
 
 /// Rooms in which no two modules import each other, directly or around corners. The others are told of theirs.

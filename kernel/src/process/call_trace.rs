@@ -1,5 +1,7 @@
 //! Whose system calls are traced. The tracer itself is in the system-call layer; what chooses (the command line, `/proc/sys`) stands below it.
 
+use alloc::format;
+use alloc::string::String;
 use core::sync::atomic::{AtomicI32, Ordering::Relaxed};
 
 /// Whom to trace.
@@ -44,6 +46,31 @@ pub fn target() -> TraceTarget {
 #[inline]
 pub fn is_on() -> bool {
     TARGET.load(Relaxed) != NOBODY
+}
+
+/// Whether process `pid` is traced.
+#[must_use]
+#[inline]
+pub fn includes(pid: i32) -> bool {
+    match target() {
+        TraceTarget::Nobody => false,
+        TraceTarget::Everybody => true,
+        TraceTarget::Process(chosen) => chosen == pid,
+    }
+}
+
+/// How a line about thread `tid` begins.
+#[must_use]
+pub fn prefix(tid: i32) -> String {
+    format!("[pid {tid:5}] ")
+}
+
+/// Logs an event of thread `tid` of process `pid` that is no call, between the signs that surround it, when it is traced.
+#[cold]
+pub fn event(pid: i32, tid: i32, signs: &str, event: core::fmt::Arguments<'_>) {
+    if includes(pid) {
+        log::debug!(target: "trace", "{}{signs} {event} {signs}", prefix(tid));
+    }
 }
 
 /// Reads the value of `ashlar.trace=`: `all`, `off` or a PID.

@@ -10,12 +10,12 @@
 
 #![allow(unsafe_code, reason = "replaces the address space of a process whose last thread it runs on")]
 
-use super::dispatch;
 use super::outcome::KIBIBYTES_PER_PAGE;
 use super::signal::{ActionFlags, Ending, Signal, SignalInformation, Target, job_control};
 use super::table::{self, TableGuard};
 use super::thread::current_thread;
 use super::{ExitStatus, Lifecycle, Process, ProcessGroup, Thread};
+use super::{call_trace, dispatch};
 use crate::arch::{Cpu, Current, Power};
 use crate::base::VirtualAddress;
 use crate::fs::FileTable;
@@ -70,11 +70,28 @@ pub fn release_files(table: Arc<FileTable>) {
     }
 }
 
+/// An end as strace writes it.
+struct Ended(ExitStatus);
+
+impl core::fmt::Display for Ended {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let Some(signal) = self.0.signal().and_then(Signal::new) else {
+            return write!(formatter, "exited with {}", self.0.code());
+        };
+        let core = if self.0.0 & 0x80 == 0 { "" } else { " (core dumped)" };
+        write!(formatter, "killed by {signal}{core}")
+    }
+}
+
 /// Ends the running thread, and with `status` its process if it is the last. `exit(2)`.
 pub fn end_current(status: ExitStatus) -> ! {
     {
         let thread = current_thread();
         let process = thread.process().clone();
+        if call_trace::is_on() {
+            let status = process.group_exit().unwrap_or(status);
+            call_trace::event(process.pid(), thread.tid(), "+++", format_args!("{}", Ended(status)));
+        }
         give_up_resources(&thread);
         let mut table = table::lock();
         // One decision for all: whoever finds itself alone ends the process. Others are out of every list, and have let go of the

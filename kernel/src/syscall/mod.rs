@@ -23,6 +23,7 @@ pub mod call;
 pub mod dispatch;
 pub mod futex;
 pub mod limits;
+pub mod lookup;
 pub mod memory;
 pub mod prctl;
 pub mod process;

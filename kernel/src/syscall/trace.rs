@@ -5,7 +5,7 @@
 
 use super::argument::ArgumentKind;
 use super::call::Call;
-use super::dispatch;
+use super::lookup;
 use crate::arch::{Current, Registers, UserAccess};
 use crate::base::{Result, VirtualAddress};
 use crate::process::call_trace::{TraceTarget, target};
@@ -35,7 +35,7 @@ pub(super) fn traced(number: u64, call: &mut Call<'_>, run: fn(u64, &mut Call<'_
 /// Writes `name(arguments)`.
 fn format_call(line: &mut String, number: u64, call: &Call<'_>) {
     let registers = call.frame.arguments();
-    let Some(row) = dispatch::row(number) else {
+    let Some(row) = lookup::row(number) else {
         let _ = write!(line, "syscall_{number:#x}({registers:#x?})");
         return;
     };

@@ -5,6 +5,7 @@
 //! the first handler, or when there turns out to be none.
 
 use super::action::{ActionFlags, SignalAction};
+use super::description::Described;
 use super::information::SignalInformation;
 use super::number::{DefaultAction, Signal, SignalSet};
 use super::state::SignalState;
@@ -12,6 +13,7 @@ use super::taken;
 use super::thread::{AlternateStack, SignalWork, ThreadSignals};
 use crate::arch::{Current, Destination, Machine, Registers, SignalDelivery, SignalFrame, SignalStack, TrapFrame};
 use crate::base::{Errno, VirtualAddress};
+use crate::process::{call_trace, current_thread};
 
 /// What is to happen to the thread.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,6 +58,9 @@ pub(super) fn next_step(frame: &mut TrapFrame, thread: &ThreadSignals, state: &S
         while let Some((mut information, action)) = state.take(thread, thread.blocked().complement()) {
             let Some(signal) = information.signal() else { continue };
             taken::run_hook(&mut information);
+            if call_trace::is_on() {
+                trace(&information);
+            }
             if action.is_ignore() {
                 continue;
             }
@@ -89,6 +94,13 @@ pub(super) fn next_step(frame: &mut TrapFrame, thread: &ThreadSignals, state: &S
         }
     }
     Step::Done
+}
+
+/// Tells the call tracer of a signal that the running thread has taken.
+#[cold]
+fn trace(information: &SignalInformation) {
+    let thread = current_thread();
+    call_trace::event(thread.process().pid(), thread.tid(), "---", format_args!("{}", Described(information)));
 }
 
 /// More came while one was seen to.

@@ -15,6 +15,7 @@
 pub mod action;
 pub mod alternate_stack;
 pub mod deliver;
+pub mod description;
 pub mod descriptor;
 pub mod information;
 pub mod job_control;

@@ -140,6 +140,17 @@ impl Signal {
     }
 }
 
+/// As strace writes it: `SIGINT`, `SIGRTMIN`, `SIGRT_8`.
+impl fmt::Display for Signal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::SIGRTMIN => formatter.write_str("SIGRTMIN"),
+            signal if signal.is_real_time() => write!(formatter, "SIGRT_{}", signal.0 - Self::SIGRTMIN.0),
+            signal => formatter.write_str(signal.name()),
+        }
+    }
+}
+
 impl fmt::Debug for Signal {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}({})", self.name(), self.0)
