@@ -3,29 +3,119 @@
 //! Decoding is total: as on Linux, a 32-bit argument is the register's low half, whatever the high half holds. Checking a value and choosing
 //! its errno belong to the handler.
 
+use super::names::{BitNames, ValueNames};
 use crate::base::VirtualAddress;
 
-/// How the tracer and the reference show an argument.
+/// What an argument is, so that the tracer can write it. A type has the kind that needs no table; a row names a better one behind `as`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ArgumentKind {
     /// A signed number.
     Signed,
     /// An unsigned number, in decimal.
     Unsigned,
-    /// Bits, in hexadecimal.
+    /// Bits without names, or an offset in memory: in hexadecimal.
     Flags,
     /// A mode, in octal.
     Mode,
+    /// The mode of a file that `open` makes: there only if the flags before it ask for one.
+    CreationMode,
     /// An address.
     Address,
     /// The address of a NUL-terminated path.
     Path,
+    /// The address of a NUL-terminated text.
+    Text,
     /// A file descriptor; `AT_FDCWD` by name.
     FileDescriptor,
     /// A signal number.
     Signal,
     /// A process or thread identifier.
     ProcessId,
+    /// A user or group identifier, of which -1 is "leave as it is".
+    UserId,
+    /// Bits with names.
+    Bits(&'static BitNames),
+    /// One value of several.
+    Value(&'static ValueNames),
+    /// Bytes that the call reads; the next argument is their number.
+    Bytes,
+    /// Bytes that the call has filled; its result is their number.
+    FilledBytes,
+    /// The same, of which none is text.
+    FilledNoise,
+    /// Directory entries that the call has filled.
+    Entries,
+    /// A structure that the call reads.
+    Given(Structure),
+    /// A structure that the call has filled.
+    Filled(Structure),
+    /// Buffers that the call reads (`writev`); the next argument is their number.
+    Vectors,
+    /// Buffers that the call has filled (`readv`); the next argument is their number.
+    FilledVectors,
+    /// Descriptors to poll; the next argument is their number.
+    Polled,
+    /// Events of an epoll file that the call has filled; its result is their number.
+    EpollEvents,
+    /// The arguments of a program.
+    Strings,
+    /// The environment of a program.
+    Environment,
+    /// The third argument of `fcntl`.
+    FileControl,
+    /// The request of `ioctl`.
+    Request,
+    /// The third argument of `ioctl`.
+    RequestArgument,
+    /// The operation of `futex`.
+    FutexOperation,
+    /// The fourth argument of `futex`, and the two behind it.
+    FutexRest,
+    /// The second argument of `prctl`, and those behind it.
+    OptionArgument,
+    /// The new address of `mremap`: there only if the flags before it ask for it.
+    FixedAddress,
+}
+
+/// Structures whose content the tracer writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Structure {
+    /// `struct stat`.
+    Status,
+    /// `struct statx`.
+    ExtendedStatus,
+    /// `struct timespec`.
+    TimeSpecification,
+    /// Two of them.
+    TwoTimeSpecifications,
+    /// `struct timeval`.
+    TimeValue,
+    /// `struct itimerval`.
+    IntervalValue,
+    /// `struct itimerspec`.
+    IntervalSpecification,
+    /// `struct rlimit64`.
+    Limit,
+    /// The kernel's `struct sigaction`.
+    SignalAction,
+    /// The kernel's `sigset_t`, 8 bytes.
+    SignalSet,
+    /// Two descriptors, of a pipe.
+    Descriptors,
+    /// A status as `wait4` stores it.
+    WaitStatus,
+    /// `struct utsname`.
+    SystemName,
+    /// `struct sysinfo`.
+    SystemInformation,
+    /// `struct rusage`.
+    Usage,
+    /// `struct epoll_event`.
+    EpollEvent,
+    /// An `int`.
+    Integer,
+    /// A `long`.
+    Offset,
 }
 
 /// A type that a register decodes to.

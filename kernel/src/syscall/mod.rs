@@ -30,6 +30,7 @@ pub mod process;
 pub mod descriptor;
 pub mod extended_attribute;
 pub mod mount;
+pub mod names;
 pub mod directory;
 pub mod file;
 pub mod lock;

@@ -4,7 +4,8 @@
 //! rows! {
 //!     /// Reads up to `count` bytes from an open file.
 //!     /// EBADF: `fd` is not open for reading. EFAULT: `buffer` is outside the address space.
-//!     read { x86_64: 0, aarch64: 63, needs: Nothing, support: Full } = file::read(fd: FileDescriptor, buffer: VirtualAddress, count: usize);
+//!     read { x86_64: 0, aarch64: 63, needs: Nothing, support: Full } = file::read,
+//!         (descriptor: Descriptor, buffer: VirtualAddress as FilledBytes, count: usize);
 //!     /// Makes a directory. (x86_64 only: arm64 has `mkdirat` alone.)
 //!     mkdir { x86_64: 83, aarch64: none, needs: Nothing, support: Full } = path::mkdir(path: PathPointer, mode: u32);
 //!     /// Sets the host's name.
@@ -14,7 +15,7 @@
 //! }
 //! ```
 //! `support` is `Full`, `Partial("what is missing")` or `Absent`; an absent row has no handler. The name before the braces becomes the call's
-//! name; the documentation becomes its entry in `docs/SYSCALLS.md`.
+//! name; an argument is written by the tracer as its type says, or as the kind behind `as` does ([`ArgumentKind`]). The documentation becomes its entry in `docs/SYSCALLS.md`.
 
 use super::argument::ArgumentKind;
 use super::call::Call;
@@ -80,7 +81,7 @@ pub struct SystemCall {
 #[macro_export]
 macro_rules! system_call_rows {
     ($($(#[doc = $doc:literal])* $name:ident { x86_64: $x86:tt, aarch64: $arm:tt, needs: $needs:expr, support: $support:expr }
-        $(= $handler:path $(, ($($argument:ident: $kind:ty),*))?)?;)*) => {
+        $(= $handler:path $(, ($($argument:ident: $kind:ty $(as $shown:ident $(($detail:expr))?)?),*))?)?;)*) => {
         /// This subject's rows.
         pub const ROWS: &[$crate::syscall::SystemCall] = {
             #[allow(unused_imports, reason = "a subject need not use every form")]
@@ -93,13 +94,16 @@ macro_rules! system_call_rows {
                 support: $support,
                 arguments: &[$($($($crate::syscall::ArgumentDescription {
                     name: stringify!($argument),
-                    kind: <$kind as $crate::syscall::Argument>::KIND,
+                    kind: $crate::system_call_rows!(@kind $kind $(, $shown $(($detail))?)?),
                 }),*)?)?],
                 handler: $crate::system_call_rows!(@handler $($handler $(, $($kind),*)?)?),
                 documentation: concat!($($doc, "\n"),*),
             }),*]
         };
     };
+    (@kind $kind:ty) => { <$kind as $crate::syscall::Argument>::KIND };
+    (@kind $kind:ty, $shown:ident) => { $crate::syscall::ArgumentKind::$shown };
+    (@kind $kind:ty, $shown:ident ($detail:expr)) => { $crate::syscall::ArgumentKind::$shown($detail) };
     (@number none) => { None };
     (@number $number:literal) => { Some($number) };
     (@handler) => { None };

@@ -20,16 +20,16 @@ crate::system_call_rows! {
     setgid { x86_64: 106, aarch64: 144, needs: Conditional(&[Capability::Setgid]), support: Full } = credential::setgid, (gid: u32);
     /// Sets real and effective user ID. EPERM.
     setreuid { x86_64: 113, aarch64: 145, needs: Conditional(&[Capability::Setuid]), support: Full } = credential::setreuid,
-        (uid: u32, euid: u32);
+        (uid: u32 as UserId, euid: u32 as UserId);
     /// Sets real and effective group ID. EPERM.
     setregid { x86_64: 114, aarch64: 143, needs: Conditional(&[Capability::Setgid]), support: Full } = credential::setregid,
-        (gid: u32, egid: u32);
+        (gid: u32 as UserId, egid: u32 as UserId);
     /// Sets real, effective and saved user ID. EPERM.
     setresuid { x86_64: 117, aarch64: 147, needs: Conditional(&[Capability::Setuid]), support: Full } = credential::setresuid,
-        (uid: u32, euid: u32, suid: u32);
+        (uid: u32 as UserId, euid: u32 as UserId, suid: u32 as UserId);
     /// Sets real, effective and saved group ID. EPERM.
     setresgid { x86_64: 119, aarch64: 149, needs: Conditional(&[Capability::Setgid]), support: Full } = credential::setresgid,
-        (gid: u32, egid: u32, sgid: u32);
+        (gid: u32 as UserId, egid: u32 as UserId, sgid: u32 as UserId);
     /// Shows real, effective and saved user ID. EFAULT: memory.
     getresuid { x86_64: 118, aarch64: 148, needs: Nothing, support: Full } = credential::getresuid,
         (real: UserPointer<u32>, effective: UserPointer<u32>, saved: UserPointer<u32>);

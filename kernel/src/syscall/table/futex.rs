@@ -11,7 +11,7 @@ crate::system_call_rows! {
     /// EAGAIN: the word does not hold `value`. ETIMEDOUT: the time is over. EINTR: a signal. EINVAL: unaligned, an empty set, a time out of
     /// range, a negative count. EDEADLK, EPERM, ESRCH: the owner of a lock. ENOSYS: unknown operation. EFAULT: memory.
     futex { x86_64: 202, aarch64: 98, needs: Nothing, support: Partial("no FUTEX_WAIT_REQUEUE_PI; owners do not inherit priority") } = futex::futex,
-        (address: UserPointer<u32>, operation: Flags, value: u32, timeout: VirtualAddress, second: UserPointer<u32>, third: u32);
+        (address: UserPointer<u32>, operation: Flags as FutexOperation, value: u32, timeout: VirtualAddress as FutexRest, second: UserPointer<u32>, third: u32);
     /// Sleeps on several words at once and gives the index of one that was woken. Errors as `futex`.
     futex_waitv { x86_64: 449, aarch64: 449, needs: Nothing, support: Full } = futex::futex_waitv,
         (waiters: UserPointer<WaitArgument>, count: u32, flags: Flags, timeout: VirtualAddress, clock: i32);

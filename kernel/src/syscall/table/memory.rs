@@ -5,6 +5,7 @@ use crate::memory::user::UserPointer;
 use crate::security::Capability;
 use crate::syscall::argument::{Descriptor, Flags, LongFlags, PathPointer, ProcessIdentifier};
 use crate::syscall::memory;
+use crate::syscall::names::memory as memory_names;
 
 crate::system_call_rows! {
     /// Maps a file or anonymous memory.
@@ -14,33 +15,33 @@ crate::system_call_rows! {
     /// unknown flag. ENOMEM: no room, a limit, or more than the machine has. EAGAIN: too much locked memory.
     mmap { x86_64: 9, aarch64: 222, needs: Conditional(&[Capability::IpcLock, Capability::SysRawio]),
            support: Partial("MAP_HUGETLB finds no pool: ENOMEM") }
-        = memory::mmap, (address: VirtualAddress, length: u64, protection: LongFlags, flags: LongFlags, fd: Descriptor, offset: u64);
+        = memory::mmap, (address: VirtualAddress, length: u64, protection: LongFlags as Bits(&memory_names::PROTECTION), flags: LongFlags as Bits(&memory_names::MAP), fd: Descriptor, offset: u64 as Flags);
     /// Takes mappings away.
     /// EINVAL: not page-aligned, length 0, or outside user space. ENOMEM: too many areas.
     munmap { x86_64: 11, aarch64: 215, needs: Nothing, support: Full } = memory::munmap, (address: VirtualAddress, length: u64);
     /// Changes what is allowed on pages.
     /// EINVAL: not page-aligned, unknown bits. ENOMEM: a part is not mapped. EACCES: the file was not opened so.
     mprotect { x86_64: 10, aarch64: 226, needs: Nothing, support: Full }
-        = memory::mprotect, (address: VirtualAddress, length: u64, protection: LongFlags);
+        = memory::mprotect, (address: VirtualAddress, length: u64, protection: LongFlags as Bits(&memory_names::PROTECTION));
     /// Resizes or moves a mapping.
     /// EINVAL: unknown or contradicting flags, not page-aligned, new length 0, overlap. EFAULT: the old range is not one mapping.
     /// ENOMEM: no room. EAGAIN: too much locked memory.
     mremap { x86_64: 25, aarch64: 216, needs: Conditional(&[Capability::IpcLock]), support: Full }
-        = memory::mremap, (old_address: VirtualAddress, old_length: u64, new_length: u64, flags: LongFlags, new_address: VirtualAddress);
+        = memory::mremap, (old_address: VirtualAddress, old_length: u64, new_length: u64, flags: LongFlags as Bits(&memory_names::REMAP), new_address: VirtualAddress as FixedAddress);
     /// Moves the end of the heap; answers where it is then.
     brk { x86_64: 12, aarch64: 214, needs: Nothing, support: Full } = memory::brk, (address: VirtualAddress);
     /// Gives advice about the use of memory.
     /// EINVAL: not page-aligned, unknown advice, or not for this kind of area. ENOMEM: a part is not mapped.
     madvise { x86_64: 28, aarch64: 233, needs: Nothing,
               support: Partial("MADV_REMOVE, MADV_COLLAPSE and the memory-error tests are refused; MADV_FREE drops at once") }
-        = memory::madvise, (address: VirtualAddress, length: u64, advice: i32);
+        = memory::madvise, (address: VirtualAddress, length: u64, advice: i32 as Value(&memory_names::ADVICE));
     /// Tells which pages are in memory.
     /// EINVAL: not page-aligned. ENOMEM: a part is not mapped. EFAULT: the vector.
     mincore { x86_64: 27, aarch64: 232, needs: Nothing, support: Full }
         = memory::mincore, (address: VirtualAddress, length: usize, vector: UserPointer<u8>);
     /// Writes shared mappings back.
     /// EINVAL: not page-aligned, unknown or contradicting flags. ENOMEM: a part is not mapped. EBUSY: MS_INVALIDATE on locked memory.
-    msync { x86_64: 26, aarch64: 227, needs: Nothing, support: Full } = memory::msync, (address: VirtualAddress, length: u64, flags: i32);
+    msync { x86_64: 26, aarch64: 227, needs: Nothing, support: Full } = memory::msync, (address: VirtualAddress, length: u64, flags: i32 as Bits(&memory_names::SYNCHRONISE));
     /// Keeps pages in memory.
     /// EPERM: the limit is 0. ENOMEM: over the limit, or a part is not mapped. EINVAL: past the end of the address space.
     mlock { x86_64: 149, aarch64: 228, needs: Conditional(&[Capability::IpcLock]), support: Full }
@@ -48,19 +49,19 @@ crate::system_call_rows! {
     /// As mlock, at once or when touched (MLOCK_ONFAULT).
     /// As mlock; EINVAL: unknown flags.
     mlock2 { x86_64: 325, aarch64: 284, needs: Conditional(&[Capability::IpcLock]), support: Full }
-        = memory::mlock2, (address: VirtualAddress, length: u64, flags: i32);
+        = memory::mlock2, (address: VirtualAddress, length: u64, flags: i32 as Bits(&memory_names::LOCK));
     /// Lets pages go out of memory again.
     /// ENOMEM: a part is not mapped. EINVAL: past the end of the address space.
     munlock { x86_64: 150, aarch64: 229, needs: Nothing, support: Full } = memory::munlock, (address: VirtualAddress, length: u64);
     /// Keeps all pages in memory, present and future ones.
     /// EINVAL: no or unknown flags. EPERM: the limit is 0. ENOMEM: over the limit.
-    mlockall { x86_64: 151, aarch64: 230, needs: Conditional(&[Capability::IpcLock]), support: Full } = memory::mlockall, (flags: i32);
+    mlockall { x86_64: 151, aarch64: 230, needs: Conditional(&[Capability::IpcLock]), support: Full } = memory::mlockall, (flags: i32 as Bits(&memory_names::LOCK_ALL));
     /// Undoes mlockall.
     munlockall { x86_64: 152, aarch64: 231, needs: Nothing, support: Full } = memory::munlockall;
     /// Makes a file that lives in memory alone.
     /// EINVAL: unknown flags, or the name is too long. EFAULT: the name. EMFILE: too many descriptors.
     memfd_create { x86_64: 319, aarch64: 279, needs: Nothing, support: Partial("no MFD_HUGETLB") }
-        = memory::memfd_create, (name: PathPointer, flags: Flags);
+        = memory::memfd_create, (name: PathPointer as Text, flags: Flags as Bits(&memory_names::MEMORY_FILE));
     /// Reads another process's memory.
     /// EINVAL: flags, too many buffers or a negative length. ESRCH: no such process. EPERM: not allowed to trace it. EFAULT: an address.
     process_vm_readv { x86_64: 310, aarch64: 270, needs: Conditional(&[Capability::SysPtrace]), support: Full }

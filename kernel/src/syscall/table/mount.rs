@@ -4,6 +4,7 @@ use crate::base::VirtualAddress;
 use crate::security::Capability;
 use crate::syscall::argument::{Flags, LongFlags, PathPointer};
 use crate::syscall::mount;
+use crate::syscall::names::file as file_names;
 
 crate::system_call_rows! {
     /// Moves the root to another mount. EINVAL: not a mount, or not below it. EBUSY: it is the root. ENOTDIR.
@@ -11,10 +12,10 @@ crate::system_call_rows! {
         (new_root: PathPointer, put_old: PathPointer);
     /// Mounts, binds, moves or changes a file system. ENODEV: no such type. EINVAL: bad options, or no mount to change. EBUSY: mounted there already, or open for writing. ENOTDIR, ENOENT, ELOOP.
     mount { x86_64: 165, aarch64: 40, needs: Always(Capability::SysAdmin), support: Partial("every mount is private; no MS_MANDLOCK") } = mount::mount,
-        (source: PathPointer, target: PathPointer, kind: VirtualAddress, flags: LongFlags, data: VirtualAddress);
+        (source: PathPointer, target: PathPointer, kind: VirtualAddress as Text, flags: LongFlags as Bits(&file_names::MOUNT), data: VirtualAddress as Text);
     /// Unmounts. EINVAL: not a mount, or unknown flags. EBUSY: it is used. EAGAIN: marked by MNT_EXPIRE.
     umount2 { x86_64: 166, aarch64: 39, needs: Always(Capability::SysAdmin), support: Full } = mount::umount2,
-        (target: PathPointer, flags: Flags);
+        (target: PathPointer, flags: Flags as Bits(&file_names::UNMOUNT));
     /// Watches files.
     inotify_init { x86_64: 253, aarch64: none, needs: Nothing, support: Absent };
     /// Watches files.

@@ -3,6 +3,7 @@
 use crate::base::VirtualAddress;
 use crate::security::Capability;
 use crate::syscall::argument::Flags;
+use crate::syscall::names::process as process_names;
 use crate::syscall::prctl;
 
 crate::system_call_rows! {
@@ -10,11 +11,11 @@ crate::system_call_rows! {
     /// NO_NEW_PRIVS TID_ADDRESS CAP_AMBIENT; GET_SECCOMP.
     /// EINVAL: unknown option or argument. EPERM: not without the capability, or locked. EFAULT: memory.
     prctl { x86_64: 157, aarch64: 167, needs: Conditional(&[Capability::Setpcap, Capability::SysResource]), support: Partial("the options named; others EINVAL") } = prctl::prctl,
-        (option: i32, second: u64, third: u64, fourth: u64, fifth: u64);
+        (option: i32 as Value(&process_names::PROCESS_OPTION), second: u64 as OptionArgument, third: u64, fourth: u64, fifth: u64);
     /// Sets and shows the bases of fs, the thread pointer, and gs (ARCH_SET_FS, ARCH_GET_FS, ARCH_SET_GS, ARCH_GET_GS); ARCH_GET_CPUID.
     /// EINVAL: another code. EPERM: an address outside user space. ENODEV: CPUID cannot be made to fault. EFAULT: memory.
     arch_prctl { x86_64: 158, aarch64: none, needs: Nothing, support: Partial("no shadow stacks") } = prctl::arch_prctl,
-        (code: i32, address: VirtualAddress);
+        (code: i32 as Value(&process_names::MACHINE_STATE), address: VirtualAddress);
     /// Asks for memory barriers on other CPUs. EINVAL: any command but the query, which offers none.
     membarrier { x86_64: 324, aarch64: 283, needs: Nothing, support: Partial("the query alone") } = prctl::membarrier,
         (command: i32, flags: Flags, cpu: i32);

@@ -3,8 +3,11 @@
 use crate::base::VirtualAddress;
 use crate::memory::user::UserPointer;
 use crate::security::Capability;
+use crate::syscall::argument::Structure;
 use crate::syscall::argument::{Descriptor, Flags, LongFlags, PathPointer, ProcessIdentifier};
 use crate::syscall::limits::UsageArgument;
+use crate::syscall::names::file as file_names;
+use crate::syscall::names::process as process_names;
 use crate::syscall::process;
 
 crate::system_call_rows! {
@@ -30,20 +33,20 @@ crate::system_call_rows! {
     /// Becomes another program. ENOENT, ENOTDIR, ELOOP, ENAMETOOLONG, EACCES: the path. ENOEXEC: no program. ELIBBAD: a bad
     /// interpreter. ETXTBSY: somebody may write it. E2BIG: too many or too long arguments. EFAULT, ENOMEM, EAGAIN.
     execve { x86_64: 59, aarch64: 221, needs: Nothing, support: Full } = process::execve,
-        (path: PathPointer, arguments: VirtualAddress, environment: VirtualAddress);
+        (path: PathPointer, arguments: VirtualAddress as Strings, environment: VirtualAddress as Environment);
     /// As `execve`, from a directory, or the very file behind a descriptor. EBADF: no descriptor. EINVAL: flags.
     execveat { x86_64: 322, aarch64: 281, needs: Nothing, support: Full } = process::execveat,
-        (directory: Descriptor, path: PathPointer, arguments: VirtualAddress, environment: VirtualAddress, flags: Flags);
+        (directory: Descriptor, path: PathPointer, arguments: VirtualAddress as Strings, environment: VirtualAddress as Environment, flags: Flags as Bits(&file_names::AT));
     /// Ends the thread.
     exit { x86_64: 60, aarch64: 93, needs: Nothing, support: Full } = process::exit, (status: i32);
     /// Ends the process.
     exit_group { x86_64: 231, aarch64: 94, needs: Nothing, support: Full } = process::exit_group, (status: i32);
     /// Waits for a child. ECHILD: there is none. EINVAL: options. ERESTARTSYS, seen as EINTR: a signal. EFAULT: memory.
     wait4 { x86_64: 61, aarch64: 260, needs: Nothing, support: Full } = process::wait4,
-        (pid: ProcessIdentifier, status: UserPointer<u32>, options: Flags, usage: UserPointer<UsageArgument>);
+        (pid: ProcessIdentifier, status: UserPointer<u32> as Filled(Structure::WaitStatus), options: Flags as Bits(&process_names::WAIT), usage: UserPointer<UsageArgument> as Filled(Structure::Usage));
     /// Waits for a child chosen by number, group or pidfd. Errors as `wait4`; EAGAIN: a non-blocking pidfd. EBADF: no pidfd.
     waitid { x86_64: 247, aarch64: 95, needs: Nothing, support: Full } = process::waitid,
-        (kind: u32, id: ProcessIdentifier, information: UserPointer<[u8; 128]>, options: Flags, usage: UserPointer<UsageArgument>);
+        (kind: u32 as Value(&process_names::WAIT_KIND), id: ProcessIdentifier, information: UserPointer<[u8; 128]>, options: Flags as Bits(&process_names::WAIT), usage: UserPointer<UsageArgument> as Filled(Structure::Usage));
     /// Opens a descriptor that stands for a process. ESRCH: no such process. EINVAL: a thread's number, flags. EMFILE.
     pidfd_open { x86_64: 434, aarch64: 434, needs: Nothing, support: Full } = process::pidfd_open, (pid: ProcessIdentifier, flags: Flags);
 }

@@ -3,7 +3,9 @@
 use crate::base::VirtualAddress;
 use crate::memory::user::UserPointer;
 use crate::security::Capability;
+use crate::syscall::argument::Structure;
 use crate::syscall::argument::{Flags, ProcessIdentifier};
+use crate::syscall::names::process as process_names;
 use crate::syscall::scheduling;
 use crate::syscall::time_values::TimeSpecification;
 
@@ -17,7 +19,7 @@ crate::system_call_rows! {
         (tid: ProcessIdentifier, parameter: UserPointer<i32>);
     /// Sets a thread's policy and real-time priority. EPERM, ESRCH, EINVAL: policy or priority. EFAULT: memory.
     sched_setscheduler { x86_64: 144, aarch64: 119, needs: Conditional(&[Capability::SysNice]), support: Partial("no SCHED_DEADLINE") }
-        = scheduling::sched_setscheduler, (tid: ProcessIdentifier, policy: i32, parameter: UserPointer<i32>);
+        = scheduling::sched_setscheduler, (tid: ProcessIdentifier, policy: i32 as Value(&process_names::POLICY), parameter: UserPointer<i32>);
     /// Sets a thread's real-time priority. Errors as `sched_setscheduler`.
     sched_setparam { x86_64: 142, aarch64: 118, needs: Conditional(&[Capability::SysNice]), support: Full }
         = scheduling::sched_setparam, (tid: ProcessIdentifier, parameter: UserPointer<i32>);
@@ -28,12 +30,12 @@ crate::system_call_rows! {
     sched_getattr { x86_64: 315, aarch64: 275, needs: Nothing, support: Full }
         = scheduling::sched_getattr, (tid: ProcessIdentifier, attributes: VirtualAddress, size: u32, flags: Flags);
     /// Gives a policy's highest real-time priority. EINVAL: no such policy.
-    sched_get_priority_max { x86_64: 146, aarch64: 125, needs: Nothing, support: Full } = scheduling::sched_get_priority_max, (policy: u32);
+    sched_get_priority_max { x86_64: 146, aarch64: 125, needs: Nothing, support: Full } = scheduling::sched_get_priority_max, (policy: u32 as Value(&process_names::POLICY));
     /// Gives a policy's lowest real-time priority. EINVAL: no such policy.
-    sched_get_priority_min { x86_64: 147, aarch64: 126, needs: Nothing, support: Full } = scheduling::sched_get_priority_min, (policy: u32);
+    sched_get_priority_min { x86_64: 147, aarch64: 126, needs: Nothing, support: Full } = scheduling::sched_get_priority_min, (policy: u32 as Value(&process_names::POLICY));
     /// Shows a thread's time slice. ESRCH, EINVAL, EFAULT.
     sched_rr_get_interval { x86_64: 148, aarch64: 127, needs: Nothing, support: Full }
-        = scheduling::sched_rr_get_interval, (tid: ProcessIdentifier, interval: UserPointer<TimeSpecification>);
+        = scheduling::sched_rr_get_interval, (tid: ProcessIdentifier, interval: UserPointer<TimeSpecification> as Filled(Structure::TimeSpecification));
     /// Says on which CPUs a thread may run. EINVAL: none that exists. EPERM, ESRCH, EFAULT.
     sched_setaffinity { x86_64: 203, aarch64: 122, needs: Conditional(&[Capability::SysNice]), support: Full }
         = scheduling::sched_setaffinity, (tid: ProcessIdentifier, size: u32, mask: VirtualAddress);
@@ -41,10 +43,10 @@ crate::system_call_rows! {
     sched_getaffinity { x86_64: 204, aarch64: 123, needs: Nothing, support: Full }
         = scheduling::sched_getaffinity, (tid: ProcessIdentifier, size: u32, mask: VirtualAddress);
     /// Gives 20 less the niceness of a thread, or the best of a group or user. ESRCH, EINVAL.
-    getpriority { x86_64: 140, aarch64: 141, needs: Nothing, support: Full } = scheduling::getpriority, (which: i32, who: i32);
+    getpriority { x86_64: 140, aarch64: 141, needs: Nothing, support: Full } = scheduling::getpriority, (which: i32 as Value(&process_names::PRIORITY_WHICH), who: i32);
     /// Sets the niceness of a thread, group or user. ESRCH, EINVAL, EPERM: another user's. EACCES: less nice without privilege.
     setpriority { x86_64: 141, aarch64: 140, needs: Conditional(&[Capability::SysNice]), support: Full }
-        = scheduling::setpriority, (which: i32, who: i32, niceness: i32);
+        = scheduling::setpriority, (which: i32 as Value(&process_names::PRIORITY_WHICH), who: i32, niceness: i32);
     /// Shows on which CPU and node the thread runs. EFAULT: memory.
     getcpu { x86_64: 309, aarch64: 168, needs: Nothing, support: Full }
         = scheduling::getcpu, (cpu: UserPointer<u32>, node: UserPointer<u32>, cache: VirtualAddress);
