@@ -19,7 +19,7 @@ mod results;
 mod strings;
 mod structures;
 
-use super::argument::{ArgumentKind, low_half};
+use super::argument::{ArgumentKind, Structure, low_half};
 use super::call::Call;
 use super::lookup;
 use super::names::process::CLONE;
@@ -28,6 +28,7 @@ use crate::arch::linux_interface::CloneOrder;
 use crate::arch::{Current, Machine, Registers};
 use crate::base::Result;
 use crate::process::call_trace;
+use crate::process::signal::SignalWork;
 use alloc::string::String;
 use arguments::{Arguments, Next, is_filled};
 use core::fmt::Write;
@@ -53,15 +54,17 @@ pub(super) fn traced(number: u64, call: &mut Call<'_>, run: fn(u64, &mut Call<'_
         log::debug!(target: "trace", "{line}");
         return run(number, call);
     }
-    let result = run(number, call);
+    let returned = run(number, call);
     if row.is_some_and(|row| row.name == "rt_sigreturn") {
         line.push_str("{mask=");
         flags::mask(&mut line, call.thread.signals.blocked());
         line.push('}');
     }
+    // A call that ended its own process, `kill` say, has no result that anybody will see.
+    let result = if call.thread.signals.work().contains(SignalWork::KILL) { None } else { Some(returned) };
     after(&mut line, row, registers, written, result, &UserMemory);
     log::debug!(target: "trace", "{line}");
-    result
+    returned
 }
 
 /// Writes the name and the arguments that are there before the call; gives how many, or `None` when that is all of them.
@@ -105,10 +108,10 @@ fn after(
     row: Option<&SystemCall>,
     registers: [u64; 6],
     written: Option<usize>,
-    result: Result<u64>,
+    result: Option<Result<u64>>,
     memory: &dyn Memory,
 ) {
-    let arguments = Arguments { registers, memory, value: result.ok() };
+    let arguments = Arguments { registers, memory, value: result.and_then(Result::ok) };
     let rows = row.map_or(&[][..], |row| row.arguments);
     for (position, argument) in rows.iter().enumerate().skip(written.unwrap_or(rows.len())) {
         if arguments.write(line, argument.kind, position) == Next::End {
@@ -118,16 +121,21 @@ fn after(
     let mut text = String::new();
     let name = row.map_or("", |row| row.name);
     match result {
-        Ok(value) => {
+        None => text.push('?'),
+        Some(Ok(value)) => {
             results::value(&mut text, name, &registers, value);
-            let [descriptors, count, ..] = registers;
+            let [descriptors, count, timeout, ..] = registers;
             if matches!(name, "poll" | "ppoll") && value > 0 {
                 text.push_str(" (");
                 arrays::poll_found(&mut text, memory, descriptors, count);
+                if name == "ppoll" && timeout != 0 {
+                    text.push_str(", left ");
+                    structures::structure(&mut text, memory, Structure::TimeSpecification, timeout);
+                }
                 text.push(')');
             }
         }
-        Err(error) => results::error(&mut text, error),
+        Some(Err(error)) => results::error(&mut text, error),
     }
     finish(line, &text);
 }
