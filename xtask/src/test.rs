@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::booted::{
-    self, Setup, applets, conformance, endurance, examples, faults, machines, sessions, usage, user_programs,
+    self, Setup, applets, conformance, endurance, examples, faults, machines, sessions, traces, usage, user_programs,
 };
 use crate::census::{self, CensusOptions};
 use crate::docs::{self, DocsOptions};
@@ -112,6 +112,9 @@ pub fn record(options: &RecordOptions) -> Result<u8> {
     if options.filter.as_deref().is_none_or(|word| word.contains("conformance")) {
         count += conformance::record(&setup)?;
     }
+    if options.filter.as_deref().is_none_or(|word| word.contains("trace")) {
+        count += traces::record(options.arch)?;
+    }
     println!("{count} cases recorded");
     Ok(0)
 }
@@ -144,6 +147,7 @@ fn jobs(options: &TestOptions, architecture: Architecture, filter: Option<&str>)
     let mut jobs = applets::jobs(filter)?;
     jobs.extend(conformance::jobs(architecture, filter)?);
     jobs.extend(user_programs::jobs(architecture, filter)?);
+    jobs.extend(traces::jobs(architecture, filter)?);
     let endurance = [endurance::hostile(architecture, options.hostile_calls)?, endurance::boots(options.boots)];
     let single = endurance
         .into_iter()

@@ -5,6 +5,7 @@
 //! Linux's recording ([`applets`]), as the conformance cases ([`conformance`]), our own programs against the host's Linux ([`user_programs`]); *sessions* type
 //! at a shell ([`sessions`]); *machines* boot every board with every way to end ([`machines`]);
 //! mistakes in what the tool is asked for need none ([`usage`]);
+//! *traces* compare the call tracer's lines with strace's ([`traces`]);
 //! *examples* run what the documents show ([`examples`]); *endurance* boots again and again, and makes hundreds of thousands of bad calls ([`endurance`]).
 //!
 //! Every job also runs on Debian's Linux in the same QEMU ([`Setup::system`]), which shows that the test itself is right.
@@ -19,6 +20,7 @@ pub mod examples;
 pub mod faults;
 pub mod machines;
 pub mod sessions;
+pub mod traces;
 pub mod usage;
 pub mod user_programs;
 

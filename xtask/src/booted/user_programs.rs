@@ -12,7 +12,7 @@ use crate::target::Architecture;
 use crate::user_build;
 
 /// Programs that measure or that must not run on the host.
-const NOT_TESTS: &[&str] = &["at_init", "bench", "conformance", "hostile", "leave"];
+const NOT_TESTS: &[&str] = &["at_init", "bench", "conformance", "hostile", "leave", "traced"];
 
 /// One of them: for the machine, and for this host.
 struct Program {
