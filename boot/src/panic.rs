@@ -1,4 +1,5 @@
-//! The last words: registers, backtrace, the end of the log; then what `panic=` says.
+//! The last words: what it is about, in Linux's form; the running thread and the registers with which it came into the kernel; a
+//! backtrace; the end of the log. Then what `panic=` says.
 //!
 //! A panic in a thread's context, under no lock, ends that thread's process only.
 
@@ -14,8 +15,8 @@ use core::sync::atomic::{AtomicI64, AtomicU32, Ordering::Relaxed};
 static DEPTH: AtomicU32 = AtomicU32::new(0);
 /// `panic=` in seconds.
 static ACTION: AtomicI64 = AtomicI64::new(0);
-/// Messages repeated at the end.
-const LAST_MESSAGES: u64 = 16;
+/// Messages from before the panic that are repeated at the end: more than the report of a fault, which may stand there.
+const LAST_MESSAGES: u64 = 48;
 
 /// Says what to do after a panic.
 pub fn set_action(action: PanicAction) {
@@ -57,10 +58,15 @@ fn panic(information: &core::panic::PanicInfo<'_>) -> ! {
     // SAFETY: as above.
     unsafe { kernel_log::force_unlock() };
     kernel_log::set_console_level(kernel_log::DEFAULT_CONSOLE_LEVEL);
-    log::error!("Kernel panic - not syncing: {information}");
+    let (_, next) = kernel_log::bounds();
+    log::error!("Kernel panic - not syncing: {}", information.message());
+    if let Some(location) = information.location() {
+        log::error!("at {location}");
+    }
+    process::trap::report_running_thread();
     kernel_log::backtrace::show(here, frame);
     Current::write_console(b"last messages:\r\n");
-    kernel_log::show_last(LAST_MESSAGES);
+    kernel_log::show_last(LAST_MESSAGES, next);
     log::error!("---[ end Kernel panic ]---");
     end()
 }

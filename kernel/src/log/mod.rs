@@ -164,12 +164,12 @@ pub fn bounds() -> (u64, u64) {
     RING.lock().bounds()
 }
 
-/// Writes the newest `count` messages to the console again: the last words of a panic.
-pub fn show_last(count: u64) {
+/// Writes the last `count` messages before the one numbered `end` to the console again: the last words of a panic.
+pub fn show_last(count: u64, end: u64) {
     let Some(ring) = RING.try_lock() else { return };
-    let (first, next) = ring.bounds();
-    let mut sequence = next.saturating_sub(count).max(first);
-    while let Some(record) = ring.read(sequence) {
+    let (first, _) = ring.bounds();
+    let mut sequence = end.saturating_sub(count).max(first);
+    while let Some(record) = ring.read(sequence).filter(|record| record.sequence < end) {
         show(record.time, record.message);
         sequence = record.sequence + 1;
     }

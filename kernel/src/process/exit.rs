@@ -387,6 +387,8 @@ fn end_information(process: &Arc<Process>, status: ExitStatus, signal: Signal) -
 }
 
 /// The end of PID 1 is the end of the machine.
+#[cold]
+#[inline(never)]
 #[expect(clippy::panic, reason = "Linux panics too: there is nobody left to run the system")]
 fn end_of_init(status: ExitStatus) {
     if POWER_OFF_WITH_INIT.load(Relaxed) {

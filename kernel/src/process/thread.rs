@@ -213,6 +213,15 @@ impl Thread {
         // thread became a user thread.
         Some(unsafe { &*self.frame_pointer() }.clone())
     }
+    /// The registers with which the running thread came from user mode, as they stand now, for the last words of a panic.
+    #[must_use]
+    pub(super) fn entry_registers(&self) -> Option<TrapFrame> {
+        if self.stack.is_none() || !self.is_user() {
+            return None;
+        }
+        // SAFETY: as above; plain numbers, which only this thread writes, and it is here.
+        Some(unsafe { self.frame_pointer().read_volatile() })
+    }
     /// Where a system call leaves the user registers: at the top of the kernel stack. What the kernel pushes lies below.
     pub(super) fn frame_address(&self) -> VirtualAddress {
         VirtualAddress::new((self.stack_top.value() - size_of::<TrapFrame>() as u64) & !15)

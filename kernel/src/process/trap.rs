@@ -174,6 +174,15 @@ pub fn end_process_after_bug() {
     }
 }
 
+/// Logs who is running, and the registers with which it came from user mode, for the last words of a panic. Takes no lock.
+pub fn report_running_thread() {
+    let Some(thread) = try_current_thread() else { return };
+    match thread.entry_registers() {
+        Some(frame) => log::error!("running: {thread:?}, from user mode with\n{frame}"),
+        None => log::error!("running: {thread:?}, of the kernel"),
+    }
+}
+
 /// A kernel bug: the running thread's process ends, if the kernel can go on without it; else everything does.
 #[expect(clippy::panic, reason = "a bug under a lock or in interrupt context cannot be survived")]
 fn die(frame: &TrapFrame, description: &str) -> ! {

@@ -9,6 +9,7 @@ use super::console::Console;
 use super::{Job, Setup};
 use crate::initramfs::{self, Job as Task, Kernel};
 use crate::qemu::{Outcome, TemporaryFile};
+use crate::target::Architecture;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -39,6 +40,17 @@ pub fn jobs() -> Vec<Job> {
         ensure!(ended == Outcome::Panicked, "the machine ended otherwise: {ended:?}\n{said}");
         Ok(())
     }));
+    jobs.push(Job::single("faults/last-words-of-a-bug-under-a-lock", |setup| {
+        let script = "sh -c 'echo locked-panic > /proc/sys/kernel/ashlar_provoke'";
+        last_words(setup, script, "provoked under a spinlock\n", &["provoke::commit", DISPATCH])
+    }));
+    jobs.push(Job::single("faults/last-words-of-a-fault-in-init", |setup| {
+        let script = "echo wild-read > /proc/sys/kernel/ashlar_provoke";
+        last_words(setup, script, "kernel bug: kernel page fault: read", &["provoke::commit", DISPATCH])
+    }));
+    jobs.push(Job::single("faults/last-words-of-the-end-of-init", |setup| {
+        last_words(setup, "exit 3", "Attempted to kill init! exitcode=0x00000300\n", &["exit::end_of_init", DISPATCH])
+    }));
     jobs
 }
 
@@ -53,6 +65,36 @@ fn boot(setup: &Setup, script: &str, text: &str) -> Result<(String, Outcome)> {
     let mut console = Console::start(&setup.machine(initrd.path().to_path_buf()))?;
     let said = console.expect(text, PATIENCE)?;
     Ok((said, console.finish(PATIENCE)?))
+}
+
+/// Lets process 1 run `script`, which ends in a panic that says `reason`: who ran, the registers, the functions `named` in the backtrace, and
+/// the end of the log are told before the machine ends.
+fn last_words(setup: &Setup, script: &str, reason: &str, named: &[&str]) -> Result<()> {
+    if setup.system == Kernel::Linux {
+        return Ok(()); // Has no such bugs, and tells them in its own way.
+    }
+    let script = initramfs::init_script(setup.architecture, Kernel::Ashlar, script, &Setup::terminal());
+    let mut archive = initramfs::base(setup.architecture)?;
+    archive.file("init", 0o755, script.as_bytes());
+    let initrd = TemporaryFile::new("last-words.cpio", &archive.finish())?;
+    let mut configuration = setup.machine(initrd.path().to_path_buf());
+    // As on a machine without an emulator's way to be told: the end of process 1 is a panic, and a panic reboots.
+    configuration.append = configuration.append.replace("ashlar.exit=qemu", "panic=-1");
+    let mut console = Console::start(&configuration)?;
+    console.expect("Kernel panic - not syncing: ", PATIENCE)?;
+    let said = console.expect("---[ end Kernel panic ]---", PATIENCE)?;
+    let ended = console.finish(PATIENCE)?;
+    ensure!(ended == Outcome::PoweredOff, "the machine ended otherwise: {ended:?}\n{said}");
+    ensure!(said.starts_with(reason), "the reason is another:\n{said}");
+    let register = match setup.architecture {
+        Architecture::X86_64 => "  rip ",
+        Architecture::Aarch64 => "  pc ",
+    };
+    let parts = ["at ", "running: Thread(", register, "backtrace:", "last messages:", "Run /init as init process"];
+    for part in parts.iter().chain(named) {
+        ensure!(said.contains(part), "nothing is said of {part:?}:\n{said}");
+    }
+    Ok(())
 }
 
 fn one_ends(setup: &Setup, word: &str, says: &str, shows: &str) -> Result<()> {
