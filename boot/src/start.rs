@@ -3,7 +3,6 @@
 #![allow(unsafe_code, reason = "vouches for the memory map that the boot protocol gave")]
 
 use crate::panic;
-use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -13,7 +12,7 @@ use ashlar_kernel::arch::{
     ControllerChoice, Current, Machine, Mmu, Power, SerialConsole, SharedObject, Startup, boot_information,
 };
 use ashlar_kernel::base::command_line::{CommandLine, ExitReport, TraceSelection};
-use ashlar_kernel::base::{FrameNumber, PAGE_SHIFT, PAGE_SIZE};
+use ashlar_kernel::base::{Errno, FrameNumber, PAGE_SHIFT, PAGE_SIZE};
 use ashlar_kernel::fs::{self, FileTable, FsContext};
 use ashlar_kernel::memory::frame::Frame;
 use ashlar_kernel::memory::frame_allocator::{self, FrameRange, MemoryMap};
@@ -38,7 +37,11 @@ pub fn start() -> ! {
     start_memory(information);
     apply_command_line();
     log::info!("Ashlar {} {}", env!("CARGO_PKG_VERSION"), <Current as ashlar_kernel::arch::Machine>::NAME);
-    log::info!("Command line: {}", information.command_line);
+    log::info!("Kernel command line: {}", information.command_line);
+    if !command_line().unknown.is_empty() {
+        let unknown = command_line().unknown.join(" ");
+        log::info!("Unknown kernel command line parameters \"{unknown}\", will be passed to user space.");
+    }
     let memory = frame_allocator::statistics();
     log::info!("Memory: {} KiB of {} KiB free", memory.free * 4, memory.total * 4);
     let choice = if command_line().legacy_interrupts { ControllerChoice::Legacy } else { ControllerChoice::Best };
@@ -123,13 +126,15 @@ fn start_memory(information: &BootInformation) {
     }
     let reserved: ArrayVec<FrameRange, 8> =
         information.reserved.iter().map(|range| frames(*range, Touched::Partly)).collect();
+    // `mem=` is an amount: the first memory is at 0 on one machine, at 1 GiB on another.
+    let first = usable.iter().map(|range| range.start.value()).min().unwrap_or(0);
     let limit = ashlar_kernel::base::command_line::memory_limit(&information.command_line);
     numa::initialize(read_topology());
     let nodes: ArrayVec<_, 64> = numa::topology().memory().take(64).collect();
     let map = MemoryMap {
         usable: &usable,
         reserved: &reserved,
-        limit: limit.map(|bytes| FrameNumber::new(bytes >> PAGE_SHIFT)),
+        limit: limit.map(|bytes| FrameNumber::new(first.saturating_add(bytes >> PAGE_SHIFT))),
         nodes: &nodes,
     };
     // SAFETY: the boot protocol says that the usable ranges are memory; all that is in use of it is reserved, and physmap maps it.
@@ -147,6 +152,11 @@ fn apply_command_line() {
         ashlar_kernel::log::set_console_level(level);
     }
     panic::set_action(line.panic_action);
+    for console in &line.consoles {
+        if device::console::configure(console) == device::console::Configured::NoSuchDevice {
+            log::warn!("console={console}: no such device here; the console is {}", Current::DEVICE_NAME);
+        }
+    }
     let traced = match line.trace {
         TraceSelection::None => None,
         TraceSelection::Process(pid) => i32::try_from(pid).ok().map(TraceTarget::Process),
@@ -168,7 +178,7 @@ fn apply_command_line() {
 fn init() {
     let context = match fs::root::mount_root() {
         Ok(context) => context,
-        Err(error) => fail("no root file system", &error),
+        Err(error) => fail(&format!("no root file system: {error}")),
     };
     if let Err(error) = fs::initramfs::make_defaults(&context) {
         log::error!("the root file system's defaults: {error}");
@@ -182,20 +192,13 @@ fn init() {
     run_first_program();
 }
 
-/// Linux's `PATH` is the shell's affair; these two are its default environment for the first process.
-const DEFAULT_ENVIRONMENT: [&str; 2] = ["HOME=/", "TERM=linux"];
-
 /// Becomes the first program that can be executed, tried in Linux's order.
 fn run_first_program() {
     let line = command_line();
-    let mut environment: Vec<&[u8]> = Vec::new();
-    let name_of = |variable: &str| variable.split_once('=').map(|(name, _)| name.to_owned());
-    for default in DEFAULT_ENVIRONMENT {
-        if !line.environment.iter().any(|given| name_of(given) == name_of(default)) {
-            environment.push(default.as_bytes());
-        }
+    if let Some(excess) = &line.too_many {
+        fail(&format!("Too many boot {} vars at `{}'", excess.kind, excess.word));
     }
-    environment.extend(line.environment.iter().map(|variable| variable.as_bytes()));
+    let environment: Vec<&[u8]> = line.environment.iter().map(|variable| variable.as_bytes()).collect();
     let run = |path: &str| {
         let mut arguments: Vec<&[u8]> = Vec::from([path.as_bytes()]);
         arguments.extend(line.arguments.iter().map(|argument| argument.as_bytes()));
@@ -205,24 +208,31 @@ fn run_first_program() {
     let given = line.initial_program.as_deref().unwrap_or("/init");
     match run(given) {
         Ok(()) => return,
-        Err(error) if line.initial_program.is_some() => log::error!("Failed to execute {given}: {error}"),
-        Err(_) => {}
+        // Without a word about it, as the programs below may be meant.
+        Err(Errno::ENOENT) if line.initial_program.is_none() => {}
+        Err(error) => log::error!("Failed to execute {given} (error -{})", error.number()),
     }
     if let Some(program) = line.program.as_deref() {
         match run(program) {
             Ok(()) => return,
-            Err(error) => fail(&format!("Requested init {program} failed"), &error),
+            Err(error) => fail(&format!("Requested init {program} failed (error -{}).", error.number())),
         }
     }
-    if ["/sbin/init", "/etc/init", "/bin/init", "/bin/sh"].into_iter().any(|path| run(path).is_ok()) {
-        return;
+    for path in ["/sbin/init", "/etc/init", "/bin/init", "/bin/sh"] {
+        match run(path) {
+            Ok(()) => return,
+            Err(Errno::ENOENT) => {}
+            Err(error) => {
+                log::error!("Starting init: {path} exists but couldn't execute it (error -{})", error.number())
+            }
+        }
     }
-    fail("No working init found", &"try passing init= or rdinit= on the command line");
+    fail("No working init found.  Try passing init= or rdinit= to the kernel; docs/COMMAND_LINE.md says what is tried.")
 }
 
 #[expect(clippy::panic, reason = "as on Linux: without a first process there is nothing to do")]
-fn fail(what: &str, why: &dyn core::fmt::Display) -> ! {
-    panic!("{what}: {why}")
+fn fail(what: &str) -> ! {
+    panic!("{what}")
 }
 
 /// Unpacks the initial RAM disk and gives its memory back.

@@ -7,7 +7,8 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::booted::{
-    self, Setup, applets, conformance, endurance, examples, faults, machines, sessions, traces, usage, user_programs,
+    self, Setup, applets, command_line, conformance, endurance, examples, faults, machines, sessions, traces, usage,
+    user_programs,
 };
 use crate::census::{self, CensusOptions};
 use crate::docs::{self, DocsOptions};
@@ -115,6 +116,9 @@ pub fn record(options: &RecordOptions) -> Result<u8> {
     if options.filter.as_deref().is_none_or(|word| word.contains("trace")) {
         count += traces::record(options.arch)?;
     }
+    if options.filter.as_deref().is_none_or(|word| word.contains("command-line")) {
+        count += command_line::record(&setup)?;
+    }
     println!("{count} cases recorded");
     Ok(0)
 }
@@ -154,6 +158,7 @@ fn jobs(options: &TestOptions, architecture: Architecture, filter: Option<&str>)
         .chain(sessions::jobs())
         .chain(faults::jobs())
         .chain(examples::jobs())
+        .chain(command_line::jobs())
         .chain(usage::jobs())
         .chain(machines::jobs(architecture));
     jobs.extend(single.filter(|job| filter.is_none_or(|word| job.name.contains(word))));

@@ -24,6 +24,11 @@ const INPUT_BUFFER: usize = 256;
 const FIRST_LOOK: Nanoseconds = Nanoseconds::from_milliseconds(50);
 const SELDOM: Nanoseconds = Nanoseconds::from_milliseconds(800);
 
+/// The line's settings at boot: the machine's, or what `console=` says.
+static SETTINGS: SpinLock<Termios, InterruptsDisabled> =
+    SpinLock::new(LockRank::Hardware, Termios::serial(Current::DEFAULT_SPEED));
+/// Whether a `console=` named it.
+static MENTIONED: AtomicBool = AtomicBool::new(false);
 static TERMINAL: spin::Once<TerminalReference> = spin::Once::new();
 static INPUT: SpinLock<ArrayVec<u8, INPUT_BUFFER>, InterruptsDisabled> =
     SpinLock::new(LockRank::Hardware, ArrayVec::new_const());
@@ -44,13 +49,34 @@ pub fn terminal() -> &'static TerminalReference {
     TERMINAL.call_once(|| {
         let (major, minor) = Current::DEVICE_NUMBER;
         let number = DeviceNumber::new(major, minor);
-        Terminal::new(
-            String::from(Current::DEVICE_NAME),
-            number,
-            Termios::serial(Current::DEFAULT_SPEED),
-            Backend::Serial(&ConsoleLine),
-        )
+        let settings = *SETTINGS.lock();
+        Terminal::new(String::from(Current::DEVICE_NAME), number, settings, Backend::Serial(&ConsoleLine))
     })
+}
+
+/// What came of a `console=`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Configured {
+    /// It names the console.
+    Done,
+    /// There is no such device.
+    NoSuchDevice,
+}
+
+/// Takes the value of a `console=`: a device, and after a comma the line's settings, as `ttyS0,115200n8`. There is one console, which
+/// serves whatever is asked for. Called before anybody opens it.
+pub fn configure(console: &str) -> Configured {
+    let (device, settings) = console.split_once(',').unwrap_or((console, ""));
+    if device != Current::DEVICE_NAME {
+        return Configured::NoSuchDevice;
+    }
+    // As on Linux, the settings that come with the first mention stay.
+    if !MENTIONED.swap(true, Relaxed)
+        && let Some(settings) = Termios::serial_line(settings)
+    {
+        *SETTINGS.lock() = settings;
+    }
+    Configured::Done
 }
 
 /// The machine's interrupt `line` fired; gives whether it was the console's. Interrupt context.

@@ -5,65 +5,18 @@
 //! `tests/conformance.aarch64.txt`, which holds only the cases that say something else there, and by a line
 //! `== group/name (absent)` those that do not exist there.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-
 use anyhow::{Context, Result, bail};
 
 use super::batch::{self, Answer, Case};
+use super::transcripts::{self, Recording, Transcripts, split};
 use super::{Job, RECORDED_IN_COMMON, Setup, Verdict, applets};
 use crate::target::Architecture;
 use crate::{user_build, workspace};
 
+/// `tests/conformance.txt` and what goes with it.
+const RECORDING: Recording = Recording("conformance");
 /// How many seconds a group may take.
 const LIMIT: u64 = 100;
-
-/// What follows the name of a case that does not exist on the architecture.
-const ABSENT: &str = " (absent)";
-
-/// The recording, or what is different on `architecture`.
-fn recording_file(architecture: Architecture) -> PathBuf {
-    let name = match architecture {
-        RECORDED_IN_COMMON => "conformance.txt".to_owned(),
-        other => format!("conformance.{}.txt", other.name()),
-    };
-    workspace::root().join("tests").join(name)
-}
-
-fn read(architecture: Architecture) -> Transcripts {
-    split(&std::fs::read_to_string(recording_file(architecture)).unwrap_or_default())
-}
-
-/// What Linux says on `architecture`.
-fn recorded(architecture: Architecture) -> Transcripts {
-    let mut transcripts = read(RECORDED_IN_COMMON);
-    if architecture != RECORDED_IN_COMMON {
-        overlay(&mut transcripts, read(architecture));
-    }
-    transcripts
-}
-
-/// Makes `transcripts` those of another architecture, which differ by `differences`.
-fn overlay(transcripts: &mut Transcripts, differences: Transcripts) {
-    for (name, transcript) in differences {
-        match name.strip_suffix(ABSENT) {
-            Some(gone) => drop(transcripts.remove(gone)),
-            None => drop(transcripts.insert(name, transcript)),
-        }
-    }
-}
-
-/// By what `found` differs from `common`, as a recording.
-fn difference(common: &Transcripts, found: &Transcripts) -> String {
-    let mut text = String::new();
-    for (name, transcript) in found.iter().filter(|(name, transcript)| common.get(*name) != Some(transcript)) {
-        text.push_str(&format!("== {name}\n{transcript}"));
-    }
-    for name in common.keys().filter(|name| !found.contains_key(*name)) {
-        text.push_str(&format!("== {name}{ABSENT}\n"));
-    }
-    text
-}
 
 /// A group is a file of cases.
 fn groups() -> Result<Vec<Case>> {
@@ -80,7 +33,7 @@ fn groups() -> Result<Vec<Case>> {
 
 /// The jobs, one for each group with a case that matches `filter`.
 pub fn jobs(architecture: Architecture, filter: Option<&str>) -> Result<Vec<Job>> {
-    let recorded = recorded(architecture);
+    let recorded = RECORDING.recorded(architecture);
     let matches = |group: &str| {
         let start = format!("{group}/");
         let mut names = recorded.keys().filter(|name| name.starts_with(&start));
@@ -145,28 +98,10 @@ pub fn record(setup: &Setup) -> Result<usize> {
     }
     let found = split(&text);
     if setup.architecture != RECORDED_IN_COMMON {
-        text = difference(&read(RECORDED_IN_COMMON), &found);
+        text = transcripts::difference(&RECORDING.read(RECORDED_IN_COMMON), &found);
     }
-    super::write_recording(&recording_file(setup.architecture), &text)?;
+    RECORDING.write(setup.architecture, &text)?;
     Ok(found.len())
-}
-
-/// Transcripts by case.
-type Transcripts = BTreeMap<String, String>;
-
-fn split(text: &str) -> Transcripts {
-    let mut transcripts = Transcripts::new();
-    let mut name = "";
-    for line in text.lines() {
-        if let Some(next) = line.strip_prefix("== ") {
-            name = next;
-            transcripts.insert(name.to_owned(), String::new());
-        } else if let Some(transcript) = transcripts.get_mut(name) {
-            transcript.push_str(line);
-            transcript.push('\n');
-        }
-    }
-    transcripts
 }
 
 #[cfg(test)]
@@ -174,27 +109,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn transcripts_are_split() {
-        let found = split("== a/b\none\ntwo\n== a/c\n== d/e\nthree\n");
-        assert_eq!(found["a/b"], "one\ntwo\n");
-        assert_eq!(found["a/c"], "");
-        assert_eq!(found.len(), 3);
-    }
-
-    #[test]
-    fn another_architecture_is_kept_as_a_difference() {
-        let common = split("== a/b\none\n== a/c\ntwo\n== d/e\nthree\n");
-        let found = split("== a/b\none\n== a/c\nother\n== f/g\nnew\n");
-        let text = difference(&common, &found);
-        assert_eq!(text, "== a/c\nother\n== f/g\nnew\n== d/e (absent)\n");
-        let mut restored = common;
-        overlay(&mut restored, split(&text));
-        assert_eq!(restored, found);
-    }
-
-    #[test]
     fn every_group_is_recorded() {
-        let recorded = read(RECORDED_IN_COMMON);
+        let recorded = RECORDING.read(RECORDED_IN_COMMON);
         for group in groups().unwrap() {
             let start = format!("{}/", group.name);
             assert!(recorded.keys().any(|name| name.starts_with(&start)), "{} is not recorded", group.name);

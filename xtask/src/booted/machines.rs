@@ -1,4 +1,4 @@
-//! Every board, every way to end, small memory, odd archives, command lines.
+//! Every board, every way to end, small memory, odd archives.
 
 use std::time::Duration;
 
@@ -136,7 +136,6 @@ pub fn jobs(architecture: Architecture) -> Vec<Job> {
     jobs.push(Job::single("machines/initramfs-gzip", gzip));
     jobs.push(Job::single("machines/initramfs-several", several));
     jobs.push(Job::single("machines/initramfs-damaged", damaged));
-    jobs.push(Job::single("machines/command-line", command_line));
     jobs.push(Job::single("machines/exit-statuses", exit_statuses));
     jobs
 }
@@ -248,30 +247,6 @@ fn damaged(setup: &Setup) -> Result<()> {
         ensure!(right, "with a damaged initramfs the machine ended so: {ended:?}");
     }
     Ok(())
-}
-
-/// Unknown words go to init as arguments or environment, as does everything after `--`.
-fn command_line(setup: &Setup) -> Result<()> {
-    let mut archive = initramfs::base(setup.architecture)?;
-    let end = match setup.system {
-        Kernel::Ashlar => "exit 0".to_owned(),
-        Kernel::Linux => {
-            let line = setup.architecture.linux_status_line();
-            format!("mount -t devtmpfs d /dev; printf '\\0' > /dev/{line}; poweroff -f")
-        }
-    };
-    let script = format!("#!/bin/sh\necho MARK\necho \"$0|$*|$colour|$unset\"\n{end}\n");
-    archive.file("other-init", 0o755, script.as_bytes());
-    expect_with(
-        setup,
-        &archive.finish(),
-        "/other-init|word -x --long y|green|\n",
-        Outcome::Exited(0),
-        |configuration| {
-            configuration.append = configuration.append.replace("rdinit=/init", "rdinit=/other-init");
-            configuration.append.push_str(" colour=green word -- -x --long y");
-        },
-    )
 }
 
 fn exit_statuses(setup: &Setup) -> Result<()> {

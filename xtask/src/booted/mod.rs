@@ -4,7 +4,7 @@
 //! *batches* run many small scripts in one machine and compare what they print ([`batch`]): the applet cases against
 //! Linux's recording ([`applets`]), as the conformance cases ([`conformance`]), our own programs against the host's Linux ([`user_programs`]); *sessions* type
 //! at a shell ([`sessions`]); *machines* boot every board with every way to end ([`machines`]);
-//! mistakes in what the tool is asked for need none ([`usage`]);
+//! the words of the command line have machines of their own ([`command_line`]); mistakes in what the tool is asked for need none ([`usage`]);
 //! *traces* compare the call tracer's lines with strace's ([`traces`]);
 //! *examples* run what the documents show ([`examples`]); *endurance* boots again and again, and makes hundreds of thousands of bad calls ([`endurance`]).
 //!
@@ -13,6 +13,7 @@
 pub mod applet_census;
 pub mod applets;
 pub mod batch;
+pub mod command_line;
 pub mod conformance;
 pub mod console;
 pub mod endurance;
@@ -21,6 +22,7 @@ pub mod faults;
 pub mod machines;
 pub mod sessions;
 pub mod traces;
+pub mod transcripts;
 pub mod usage;
 pub mod user_programs;
 

@@ -117,16 +117,22 @@ pub mod control {
     pub const BOTHER: u32 = 0o10000;
     /// Character size bits.
     pub const CSIZE: u32 = 0o60;
+    /// Seven bits.
+    pub const CS7: u32 = 0o40;
     /// Eight bits.
     pub const CS8: u32 = 0o60;
     /// Receive.
     pub const CREAD: u32 = 0o200;
     /// Parity.
     pub const PARENB: u32 = 0o400;
+    /// The parity is odd.
+    pub const PARODD: u32 = 0o1000;
     /// Hang up on the last close.
     pub const HUPCL: u32 = 0o2000;
     /// Ignore modem lines.
     pub const CLOCAL: u32 = 0o4000;
+    /// Flow control by the line's wires.
+    pub const CRTSCTS: u32 = 0o20_000_000_000;
 }
 
 /// The number of special characters.
@@ -224,6 +230,26 @@ impl Termios {
     pub const fn serial(speed: u32) -> Self {
         let code = if speed == 38_400 { control::B38400 } else { control::B9600 };
         Self::standard(code | control::CS8 | control::CREAD | control::HUPCL | control::CLOCAL, speed)
+    }
+
+    /// A serial line's settings as the command line gives them: speed, parity `n`, `o` or `e`, data bits, `r` for flow control by its
+    /// wires, as `115200n8`; what is left out is 8 bits without parity. `None` where it does not begin with a speed that lines have.
+    #[must_use]
+    pub fn serial_line(text: &str) -> Option<Self> {
+        let digits = text.len() - text.trim_start_matches(|character: char| character.is_ascii_digit()).len();
+        let (speed, rest) = text.split_at_checked(digits)?;
+        let speed = speed.parse().ok()?;
+        let code = code_of(speed)?;
+        let mut rest = rest.bytes();
+        let parity = match rest.next() {
+            Some(b'o') => control::PARENB | control::PARODD,
+            Some(b'e') => control::PARENB,
+            _ => 0,
+        };
+        let size = if rest.next() == Some(b'7') { control::CS7 } else { control::CS8 };
+        let flow = if rest.next() == Some(b'r') { control::CRTSCTS } else { 0 };
+        let always = control::CREAD | control::HUPCL | control::CLOCAL;
+        Some(Self::standard(code | size | parity | flow | always, speed))
     }
 
     /// A pseudo terminal's slave side.
@@ -355,14 +381,27 @@ impl Termios {
 
 /// The speed in baud that control flags name; `None` for `BOTHER`.
 fn speed_of(flags: u32) -> Option<u32> {
-    const LOW: [u32; 16] = [0, 50, 75, 110, 134, 150, 200, 300, 600, 1200, 1800, 2400, 4800, 9600, 19200, 38400];
-    const HIGH: [u32; 15] = [
-        57600, 115_200, 230_400, 460_800, 500_000, 576_000, 921_600, 1_000_000, 1_152_000, 1_500_000, 2_000_000,
-        2_500_000, 3_000_000, 3_500_000, 4_000_000,
-    ];
     let index = (flags & 0o17) as usize;
     if flags & control::BOTHER == 0 { LOW.get(index).copied() } else { HIGH.get(index.checked_sub(1)?).copied() }
 }
+
+/// The control flags of a speed, if it has some of its own.
+fn code_of(speed: u32) -> Option<u32> {
+    let index =
+        |speeds: &[u32]| speeds.iter().position(|other| *other == speed).and_then(|index| u32::try_from(index).ok());
+    match index(&LOW) {
+        Some(0) => None,
+        Some(index) => Some(index),
+        None => index(&HIGH).map(|index| control::BOTHER | (index + 1)),
+    }
+}
+
+/// The speeds by the low bits of the control flags, without and with [`control::BOTHER`].
+const LOW: [u32; 16] = [0, 50, 75, 110, 134, 150, 200, 300, 600, 1200, 1800, 2400, 4800, 9600, 19200, 38400];
+const HIGH: [u32; 15] = [
+    57600, 115_200, 230_400, 460_800, 500_000, 576_000, 921_600, 1_000_000, 1_152_000, 1_500_000, 2_000_000, 2_500_000,
+    3_000_000, 3_500_000, 4_000_000,
+];
 
 /// `struct termios` as the kernel and libc's wrappers exchange it.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Debug)]
@@ -452,6 +491,19 @@ mod tests {
         user.base.flags[2] = control::BOTHER;
         user.output_speed = 12345;
         assert_eq!(Termios::serial(9600).with_user2(&user).output_speed, 12345);
+    }
+
+    #[test]
+    fn a_line_is_set_as_the_command_line_says() {
+        assert_eq!(Termios::serial_line("9600n8"), Some(Termios::serial(9600)));
+        let line = Termios::serial_line("115200").unwrap();
+        assert_eq!((line.output_speed, line.control & control::CBAUD), (115_200, control::B115200));
+        let line = Termios::serial_line("1200e7r").unwrap();
+        assert_eq!(line.control & (control::CSIZE | control::PARENB | control::PARODD), control::CS7 | control::PARENB);
+        assert_ne!(line.control & control::CRTSCTS, 0);
+        for none in ["", "n8", "0", "12345", "99999999999999"] {
+            assert_eq!(Termios::serial_line(none), None, "{none}");
+        }
     }
 
     #[test]
