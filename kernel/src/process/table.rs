@@ -1,8 +1,9 @@
 //! The process table: who exists, by number.
 //!
 //! Processes, threads, process groups and sessions draw their numbers from one space, as on Linux; a number is free again when
-//! none of the four uses it. [`ProcessTable`] is a two-level array that grows by chunks of 128 numbers, so that every look-up
-//! is two loads and a new number is the next free one after the last given (O(1) until the numbers wrap at [`PID_MAX`]).
+//! none of the four uses it. [`ProcessTable`] is a two-level array that grows and shrinks by chunks of 128 numbers, so that every look-up
+//! is two loads and a new number is the next free one after the last given (O(1) until the numbers wrap at [`PID_MAX`]). A chunk
+//! without a used number is there only while numbers are given from it.
 //! [`ThreadTable`] is its view by thread number.
 //!
 //! One lock, [`lock`] ([`LockRank::ProcessTable`], interrupts masked, the first of all spinlocks), guards the table and all
@@ -47,10 +48,18 @@ impl Entry {
     }
 }
 
+/// The entries of neighbouring numbers.
+#[derive(Debug)]
+struct Chunk {
+    entries: [Entry; CHUNK],
+    /// How many of them are not free.
+    used: usize,
+}
+
 /// All processes, threads, groups and sessions.
 #[derive(Debug)]
 pub struct ProcessTable {
-    chunks: Vec<Option<Box<[Entry; CHUNK]>>>,
+    chunks: Vec<Option<Box<Chunk>>>,
     last: Pid,
     processes: u32,
     threads: u32,
@@ -68,17 +77,29 @@ impl ProcessTable {
     #[inline]
     fn entry(&self, number: Pid) -> Option<&Entry> {
         let number = usize::try_from(number).ok()?;
-        self.chunks.get(number / CHUNK)?.as_ref()?.get(number % CHUNK)
+        self.chunks.get(number / CHUNK)?.as_ref()?.entries.get(number % CHUNK)
     }
 
-    #[inline]
-    fn entry_mut(&mut self, number: Pid) -> Option<&mut Entry> {
+    /// Changes the entry of a number, if its chunk is there, and lets go of a chunk that is not used any more.
+    fn update<T>(&mut self, number: Pid, change: impl FnOnce(&mut Entry) -> T) -> Option<T> {
         let number = usize::try_from(number).ok()?;
-        self.chunks.get_mut(number / CHUNK)?.as_mut()?.get_mut(number % CHUNK)
+        let chunk = self.chunks.get_mut(number / CHUNK)?.as_mut()?;
+        let entry = chunk.entries.get_mut(number % CHUNK)?;
+        let before = entry.is_free();
+        let result = change(entry);
+        match (before, entry.is_free()) {
+            (true, false) => chunk.used += 1,
+            (false, true) => {
+                chunk.used -= 1;
+                self.release_chunk(number / CHUNK);
+            }
+            _ => {}
+        }
+        Some(result)
     }
 
-    /// The entry of a number, in a chunk that is made if need be. `None` when memory is out.
-    fn entry_or_grow(&mut self, number: Pid) -> Option<&mut Entry> {
+    /// As [`Self::update`], with a chunk that is made if need be. `None` when memory is out.
+    fn update_or_grow<T>(&mut self, number: Pid, change: impl FnOnce(&mut Entry) -> T) -> Option<T> {
         let index = usize::try_from(number).ok()? / CHUNK;
         if self.chunks.len() <= index {
             self.chunks.try_reserve(index + 1 - self.chunks.len()).ok()?;
@@ -86,11 +107,25 @@ impl ProcessTable {
         }
         let chunk = self.chunks.get_mut(index)?;
         if chunk.is_none() {
-            *chunk = Some(Box::new(
-                [const { Entry { thread: None, process: None, group: None, session: None, reserved: false } }; CHUNK],
-            ));
+            const FREE: Entry = Entry { thread: None, process: None, group: None, session: None, reserved: false };
+            *chunk = Some(Box::new(Chunk { entries: [FREE; CHUNK], used: 0 }));
         }
-        self.entry_mut(number)
+        self.update(number, change)
+    }
+
+    /// Frees a chunk without used numbers, unless the next numbers will come from it.
+    fn release_chunk(&mut self, index: usize) {
+        if index != self.current_chunk()
+            && let Some(chunk) = self.chunks.get_mut(index)
+            && chunk.as_ref().is_some_and(|chunk| chunk.used == 0)
+        {
+            *chunk = None;
+        }
+    }
+
+    /// The chunk of the number given out last.
+    fn current_chunk(&self) -> usize {
+        usize::try_from(self.last).unwrap_or(0) / CHUNK
     }
 
     /// Gives out a free number. `None` when all are in use or memory is out.
@@ -103,8 +138,10 @@ impl ProcessTable {
                 number = AFTER_WRAP;
             }
             if self.entry(number).is_none_or(Entry::is_free) {
-                self.entry_or_grow(number)?.reserved = true;
+                let left = self.current_chunk();
+                self.update_or_grow(number, |entry| entry.reserved = true)?;
                 self.last = number;
+                self.release_chunk(left);
                 return Some(number);
             }
             if number == start || (start == 0 && number == PID_MAX - 1) {
@@ -115,9 +152,7 @@ impl ProcessTable {
 
     /// Gives a number back that was reserved and not used.
     pub fn release_number(&mut self, number: Pid) {
-        if let Some(entry) = self.entry_mut(number) {
-            entry.reserved = false;
-        }
+        self.update(number, |entry| entry.reserved = false);
     }
 
     /// The process numbered `pid`, zombies included.
@@ -147,54 +182,51 @@ impl ProcessTable {
 
     /// Enters a process under its number. Says whether that worked (memory).
     pub fn insert_process(&mut self, pid: Pid, process: Arc<Process>) -> bool {
-        let Some(entry) = self.entry_or_grow(pid) else { return false };
-        entry.reserved = false;
-        entry.process = Some(process);
-        self.processes += 1;
-        self.forks += 1;
-        true
+        let entered = self.update_or_grow(pid, |entry| {
+            entry.reserved = false;
+            entry.process = Some(process);
+        });
+        self.processes += u32::from(entered.is_some());
+        self.forks += u64::from(entered.is_some());
+        entered.is_some()
     }
     /// Enters a thread under its number.
     pub fn insert_thread(&mut self, tid: Pid, thread: Arc<Thread>) -> bool {
-        let Some(entry) = self.entry_or_grow(tid) else { return false };
-        entry.reserved = false;
-        if entry.thread.replace(thread).is_none() {
-            self.threads += 1;
-        }
-        true
+        let replaced = self.update_or_grow(tid, |entry| {
+            entry.reserved = false;
+            entry.thread.replace(thread)
+        });
+        self.threads += u32::from(matches!(replaced, Some(None)));
+        replaced.is_some()
     }
     /// Enters a process group under its number.
     pub fn insert_group(&mut self, pgid: Pid, group: Arc<ProcessGroup>) -> bool {
-        let Some(entry) = self.entry_or_grow(pgid) else { return false };
-        entry.group = Some(group);
-        true
+        self.update_or_grow(pgid, |entry| entry.group = Some(group)).is_some()
     }
     /// Enters a session under its number.
     pub fn insert_session(&mut self, sid: Pid, session: Arc<Session>) -> bool {
-        let Some(entry) = self.entry_or_grow(sid) else { return false };
-        entry.session = Some(session);
-        true
+        self.update_or_grow(sid, |entry| entry.session = Some(session)).is_some()
     }
 
     /// Takes a process out; the caller drops it after it has let the lock go.
     pub fn remove_process(&mut self, pid: Pid) -> Option<Arc<Process>> {
-        let removed = self.entry_mut(pid)?.process.take();
+        let removed = self.update(pid, |entry| entry.process.take())?;
         self.processes -= u32::from(removed.is_some());
         removed
     }
     /// Takes a thread out; the caller drops it after it has let the lock go.
     pub fn remove_thread(&mut self, tid: Pid) -> Option<Arc<Thread>> {
-        let removed = self.entry_mut(tid)?.thread.take();
+        let removed = self.update(tid, |entry| entry.thread.take())?;
         self.threads -= u32::from(removed.is_some());
         removed
     }
     /// Takes a group out.
     pub fn remove_group(&mut self, pgid: Pid) -> Option<Arc<ProcessGroup>> {
-        self.entry_mut(pgid)?.group.take()
+        self.update(pgid, |entry| entry.group.take())?
     }
     /// Takes a session out.
     pub fn remove_session(&mut self, sid: Pid) -> Option<Arc<Session>> {
-        self.entry_mut(sid)?.session.take()
+        self.update(sid, |entry| entry.session.take())?
     }
 
     /// How many processes there are, zombies included.
@@ -220,7 +252,7 @@ impl ProcessTable {
 
     /// All processes, by rising number: linear in the numbers given, for `kill(-1)` and `/proc`.
     pub fn processes(&self) -> impl Iterator<Item = &Arc<Process>> {
-        self.chunks.iter().flatten().flat_map(|chunk| chunk.iter()).filter_map(|entry| entry.process.as_ref())
+        self.chunks.iter().flatten().flat_map(|chunk| &chunk.entries).filter_map(|entry| entry.process.as_ref())
     }
 
     /// The first process whose number is at least `pid`: for `readdir` of `/proc`.
@@ -232,7 +264,9 @@ impl ProcessTable {
             .enumerate()
             .skip(first / CHUNK)
             .filter_map(|(index, chunk)| Some((index, chunk.as_ref()?)))
-            .flat_map(|(index, chunk)| chunk.iter().enumerate().map(move |(at, entry)| (index * CHUNK + at, entry)))
+            .flat_map(|(index, chunk)| {
+                chunk.entries.iter().enumerate().map(move |(at, entry)| (index * CHUNK + at, entry))
+            })
             .filter(|(number, _)| *number >= first)
             .find_map(|(_, entry)| entry.process.as_ref())
     }
@@ -338,5 +372,23 @@ mod tests {
             table.reserve_number();
         }
         assert_eq!(table.chunks.len(), 2);
+    }
+
+    #[test]
+    fn the_table_keeps_no_chunk_without_used_numbers() {
+        let mut table = ProcessTable::new();
+        let kept = |table: &ProcessTable| table.chunks.iter().flatten().count();
+        let first = table.reserve_number().unwrap();
+        for _ in 0..40 * CHUNK {
+            let number = table.reserve_number().unwrap();
+            table.release_number(number);
+        }
+        // That of the first number, and that of the last.
+        assert_eq!(kept(&table), 2);
+        table.release_number(first);
+        assert_eq!(kept(&table), 1);
+        let all: Vec<Pid> = (0..10 * CHUNK).map(|_| table.reserve_number().unwrap()).collect();
+        all.into_iter().for_each(|number| table.release_number(number));
+        assert_eq!(kept(&table), 1);
     }
 }
