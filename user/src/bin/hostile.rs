@@ -11,6 +11,18 @@ use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 /// One past the highest number tried.
 const NUMBERS: i64 = 470;
 
+/// The most children that share the calls of one number, where the calls end them.
+const MOST_CHILDREN: u64 = 12;
+
+/// How a child ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// By itself, or by a call of its own.
+    Ended,
+    /// It was killed when its time was up.
+    TookTooLong,
+}
+
 /// A small generator, so that a seed gives the same calls everywhere.
 struct Random(u64);
 
@@ -76,28 +88,40 @@ fn main() {
     let before = free_pages();
     let calls = round(count, seed + 1000);
     let after = free_pages();
-    println!("hostile: {calls} calls");
+    for (number, made) in calls.iter().enumerate() {
+        println!("hostile: number {number} calls {made}");
+    }
+    println!("hostile: {} calls", calls.iter().sum::<u64>());
     println!("hostile: free pages before {before} after {after}");
     let sane = healthy();
     println!("hostile: {}", if sane { "done" } else { "the system is not healthy" });
     std::process::exit(i32::from(!sane));
 }
 
-/// One pass over all numbers, as another user and as root. Gives the number of calls made.
-fn round(count: u64, seed: u64) -> u64 {
-    let mut calls = 0;
+/// One pass over all numbers, as another user and as root. Gives how many calls were made of each.
+fn round(count: u64, seed: u64) -> Vec<u64> {
+    let mut calls = vec![0; NUMBERS as usize];
     for root in [false, true] {
         for number in (0..NUMBERS).filter(|number| !is_left_out(*number, root)) {
-            calls += in_child(
-                number,
-                count,
-                seed.wrapping_mul(0x9e37_79b9).wrapping_add(number as u64 * 2 + u64::from(root) + 1),
-                root,
-            );
+            let seed = seed.wrapping_mul(0x9e37_79b9).wrapping_add(number as u64 * 2 + u64::from(root) + 1);
+            calls[number as usize] += persist(number, count, seed, root);
         }
     }
     sweep();
     calls
+}
+
+/// Makes `count` calls, by several children where the calls end them; one that takes too long is not followed by another.
+fn persist(number: i64, count: u64, seed: u64, root: bool) -> u64 {
+    let mut total = 0;
+    for attempt in 0..MOST_CHILDREN {
+        let (made, fate) = in_child(number, count - total, seed.wrapping_add(attempt << 32), root);
+        total += made;
+        if total >= count || fate == Fate::TookTooLong {
+            break;
+        }
+    }
+    total
 }
 
 /// A page that both processes see: the child counts its calls there.
@@ -106,7 +130,7 @@ fn counter() -> &'static AtomicU32 {
     PAGE.get_or_init(|| Mapping::shared(1).leak()).word(0)
 }
 
-fn in_child(number: i64, count: u64, seed: u64, root: bool) -> u64 {
+fn in_child(number: i64, count: u64, seed: u64, root: bool) -> (u64, Fate) {
     let made = counter();
     made.store(0, SeqCst);
     let child = system::fork(|| {
@@ -119,12 +143,12 @@ fn in_child(number: i64, count: u64, seed: u64, root: bool) -> u64 {
     for _ in 0..400 {
         match system::waitpid(child, &mut status, libc::WNOHANG) {
             Ok(0) => _ = system::usleep(5000),
-            _ => return u64::from(made.load(SeqCst)),
+            _ => return (u64::from(made.load(SeqCst)), Fate::Ended),
         };
     }
     let _ = system::kill(child, libc::SIGKILL);
     let _ = system::waitpid(child, &mut status, 0);
-    u64::from(made.load(SeqCst))
+    (u64::from(made.load(SeqCst)), Fate::TookTooLong)
 }
 
 /// Makes the child what the calls are made in: descriptors to hit, no way to harm, and an alarm that comes again and again.
@@ -244,7 +268,7 @@ fn attack(number: i64, count: u64, mut random: Random, made: &AtomicU32) {
     }
 }
 
-/// Ends what the children left behind: everything of the other user, and orphans of this process.
+/// Ends what the children left behind: everything of the other user, orphans of this process, and files.
 fn sweep() {
     let child = system::fork(|| {
         let _ = system::setresuid(65534, 65534, 65534);
@@ -255,6 +279,14 @@ fn sweep() {
     let _ = system::waitpid(child, &mut status, 0);
     let _ = system::usleep(300_000);
     while system::waitpid(-1, &mut status, libc::WNOHANG).is_ok_and(|child| child > 0) {}
+    remove_files();
+}
+
+/// Removes what the calls made in their working directory, which holds memory.
+fn remove_files() {
+    for entry in std::fs::read_dir("/tmp").into_iter().flatten().flatten() {
+        let _ = std::fs::remove_dir_all(entry.path()).or_else(|_| std::fs::remove_file(entry.path()));
+    }
 }
 
 fn free_pages() -> u64 {

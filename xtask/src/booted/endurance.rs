@@ -1,5 +1,6 @@
 //! The kernel under fire: bad arguments to every system call, and boot after boot with a load in each.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -9,7 +10,7 @@ use super::{Job, Setup, Verdict};
 use crate::initramfs::{self, Job as Task, Kernel};
 use crate::qemu::{Outcome, TemporaryFile};
 use crate::target::Architecture;
-use crate::user_build;
+use crate::{user_build, workspace};
 
 /// How long the hostile program may take.
 const HOSTILE_LIMIT: Duration = Duration::from_secs(900);
@@ -35,8 +36,64 @@ pub fn hostile(architecture: Architecture, calls: u32) -> Result<Job> {
         for word in ["panicked", "kernel bug"] {
             ensure!(!said.contains(word), "the kernel complained:\n{said}");
         }
-        Ok(())
+        judge_hostile(setup.architecture, calls, &said)
     }))
+}
+
+/// Calls that are left out: they end or replace the caller as they should.
+const LEFT_OUT: &[&str] = &["exit", "exit_group", "rt_sigreturn"];
+
+/// Every row of the table was called, `calls` times on average at least, and memory in use is what it was: as `said`.
+fn judge_hostile(architecture: Architecture, calls: u32, said: &str) -> Result<()> {
+    let made = read_counts(said);
+    let rows = rows(architecture, &std::fs::read_to_string(workspace::root().join("docs/SYSCALLS.md"))?);
+    ensure!(rows.len() > 200, "docs/SYSCALLS.md names {} rows only", rows.len());
+    let of_rows = || rows.iter().filter(|(name, _)| !LEFT_OUT.contains(&name.as_str()));
+    for (name, number) in of_rows() {
+        ensure!(made.get(number).is_some_and(|count| *count > 0), "{name} ({number}) was not called");
+    }
+    let total: u64 = made.values().sum();
+    let in_rows: u64 = of_rows().filter_map(|(_, number)| made.get(number)).sum();
+    let (count, numbers) = (of_rows().count(), made.len());
+    ensure!(in_rows >= u64::from(calls) * count as u64, "{in_rows} calls of {count} rows: fewer than {calls} of each");
+    let free: Vec<u64> = said
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("hostile: free pages before "))
+        .context("no count of free pages")?
+        .split(" after ")
+        .filter_map(|word| word.parse().ok())
+        .collect();
+    let &[before, after] = free.as_slice() else { bail!("the free pages are not told") };
+    ensure!(after + FRAMES_OF_CACHES >= before, "{before} free frames became {after}");
+    println!(
+        "hostile: {total} calls of {numbers} numbers, {in_rows} of them of {count} rows; free frames {before} before, {after} after"
+    );
+    Ok(())
+}
+
+/// Frames by which caches may have grown since the warm-up round.
+const FRAMES_OF_CACHES: u64 = 64;
+
+/// How many calls of each number the program says it made.
+fn read_counts(said: &str) -> BTreeMap<u32, u64> {
+    let count = |line: &str| {
+        let (number, calls) = line.trim().strip_prefix("hostile: number ")?.split_once(" calls ")?;
+        Some((number.parse().ok()?, calls.parse().ok()?))
+    };
+    said.lines().filter_map(count).collect()
+}
+
+/// The names and numbers of the system-call table, as its reference tells them.
+fn rows(architecture: Architecture, reference: &str) -> Vec<(String, u32)> {
+    let word = format!(" {} ", architecture.name());
+    let row = |line: &str| {
+        let (name, rest) = line.strip_prefix('`')?.split_once('(')?;
+        let (_, numbers) = rest.split_once("`:")?;
+        let (_, number) = numbers.split_once(&word)?;
+        let digits: String = number.chars().take_while(char::is_ascii_digit).collect();
+        Some((name.to_owned(), digits.parse().ok()?))
+    };
+    reference.lines().filter_map(row).collect()
 }
 
 /// `count` boots one after the other, each with a load.
@@ -65,5 +122,18 @@ fn boot(setup: &Setup) -> Result<()> {
     match console.finish(BOOT_LIMIT)? {
         Outcome::Exited(7) => Ok(()),
         other => bail!("the machine ended otherwise: {other:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reference_gives_rows() {
+        let text = "### read\n`read(fd, buffer)`: x86_64 0, aarch64 63. Supported.\n`fork()`: x86_64 57. Supported.\n";
+        assert_eq!(rows(Architecture::X86_64, text), [("read".to_owned(), 0), ("fork".to_owned(), 57)]);
+        assert_eq!(rows(Architecture::Aarch64, text), [("read".to_owned(), 63)]);
+        assert_eq!(read_counts("x\nhostile: number 7 calls 400\r\nhostile: 9 calls\n"), [(7, 400)].into());
     }
 }
