@@ -9,7 +9,8 @@
 //! Blocks lie in address order without gaps, and boundary tags lead to both neighbours, so a freed block coalesces with them at
 //! once; two free blocks are never adjacent. Free blocks are also on lists by size class (powers of two), with a bit
 //! per class that is not empty. A request takes the first block that fits in its own class, else the first of a higher class: no
-//! search over the whole heap. An arena ends with a block of size 0 that is in use.
+//! search over the whole heap. An arena's first block says that it is, and the arena ends with a block of size 0 that is in use: a free
+//! block between the two is an arena that its owner can have back.
 //!
 //! No lock: [`super::KernelHeap`] has one around it.
 
@@ -20,6 +21,10 @@ use core::ptr::{NonNull, null_mut};
 
 const IN_USE: usize = 1;
 const PREVIOUS_IN_USE: usize = 2;
+/// The first block of an arena.
+const FIRST: usize = 4;
+/// What a block keeps of its place when it is taken or freed.
+const PLACE: usize = PREVIOUS_IN_USE | FIRST;
 const FLAGS: usize = 15;
 const HEADER: usize = 8;
 const SMALLEST: usize = 32;
@@ -37,6 +42,18 @@ pub struct FreeList {
     filled: u32,
     total: usize,
     free: usize,
+    empty_arenas: usize,
+}
+
+/// What became of memory that was given back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Freed {
+    /// It was free already: nothing was done.
+    Twice,
+    /// It is free, and something else in its arena is in use.
+    Part,
+    /// Nothing in its arena is in use; this is the arena's first block, for [`FreeList::take_arena`].
+    LastOfArena(NonNull<u8>),
 }
 
 // SAFETY: the pointers lead into arenas that belong to the list, whichever thread uses it.
@@ -61,6 +78,10 @@ impl Block {
     }
     fn is_in_use(self) -> bool {
         self.header() & IN_USE != 0
+    }
+    /// Whether it is all of its arena.
+    fn is_whole_arena(self) -> bool {
+        self.header() & FIRST != 0 && self.offset(self.size()).size() == 0
     }
     fn payload(self) -> *mut u8 {
         // SAFETY: see above.
@@ -110,7 +131,7 @@ impl FreeList {
     /// A list without memory.
     #[must_use]
     pub const fn new() -> Self {
-        Self { heads: [null_mut(); CLASSES], filled: 0, total: 0, free: 0 }
+        Self { heads: [null_mut(); CLASSES], filled: 0, total: 0, free: 0, empty_arenas: 0 }
     }
 
     /// Bytes in all arenas.
@@ -123,11 +144,16 @@ impl FreeList {
     pub const fn free(&self) -> usize {
         self.free
     }
+    /// Arenas of which nothing is in use.
+    #[must_use]
+    pub const fn empty_arenas(&self) -> usize {
+        self.empty_arenas
+    }
 
     /// Adds the `length` bytes at `start`.
     ///
     /// # Safety
-    /// They are memory that nobody else uses, for as long as the list is used.
+    /// They are memory that nobody else uses, until [`FreeList::take_arena`] takes it away or for as long as the list is used.
     pub unsafe fn add_arena(&mut self, start: *mut u8, length: usize) {
         let skip = (start.addr().wrapping_neg() + ALIGNMENT - HEADER) % ALIGNMENT;
         let usable = length.saturating_sub(skip + HEADER) & !(ALIGNMENT - 1);
@@ -136,11 +162,25 @@ impl FreeList {
         }
         // SAFETY: inside the arena.
         let Some(block) = Block::at(unsafe { start.add(skip) }) else { return };
-        block.set_header(usable | PREVIOUS_IN_USE);
+        block.set_header(usable | PREVIOUS_IN_USE | FIRST);
         block.offset(usable).set_header(IN_USE);
         self.total += usable;
         self.free += usable;
+        self.empty_arenas += 1;
         self.insert(block, usable);
+    }
+
+    /// Takes an arena of which nothing is in use away, by its first block as [`Freed::LastOfArena`] gave it.
+    ///
+    /// # Safety
+    /// Nothing was allocated since.
+    pub unsafe fn take_arena(&mut self, first: NonNull<u8>) {
+        let block = Block(first.cast());
+        let size = block.size();
+        self.remove(block);
+        self.total -= size;
+        self.free -= size;
+        self.empty_arenas -= 1;
     }
 
     fn insert(&mut self, block: Block, size: usize) {
@@ -209,7 +249,8 @@ impl FreeList {
         let Some((block, lead)) = self.find(size, alignment) else { return null_mut() };
         self.remove(block);
         let whole = block.size();
-        let before = block.header() & PREVIOUS_IN_USE;
+        self.empty_arenas -= usize::from(block.is_whole_arena());
+        let before = block.header() & PLACE;
         let (block, before) = if lead > 0 {
             block.set_header(lead | before);
             self.insert(block, lead);
@@ -233,14 +274,14 @@ impl FreeList {
         block.payload()
     }
 
-    /// Gives `payload` back. Returns `false`, and does nothing, for a block that is free already.
+    /// Gives `payload` back.
     ///
     /// # Safety
     /// `payload` came from this list.
-    pub unsafe fn deallocate(&mut self, payload: NonNull<u8>) -> bool {
+    pub unsafe fn deallocate(&mut self, payload: NonNull<u8>) -> Freed {
         let mut block = Block::of_payload(payload);
         if !block.is_in_use() {
-            return false;
+            return Freed::Twice;
         }
         let mut size = block.size();
         self.free += size;
@@ -249,18 +290,20 @@ impl FreeList {
             self.remove(after);
             size += after.size();
         }
-        let mut before = block.header() & PREVIOUS_IN_USE;
-        if before == 0 {
+        if block.header() & PREVIOUS_IN_USE == 0 {
             block = block.before();
             self.remove(block);
             size += block.size();
-            before = block.header() & PREVIOUS_IN_USE;
         }
-        block.set_header(size | before);
+        block.set_header(size | block.header() & PLACE);
         let after = block.offset(size);
         after.set_header(after.header() & !PREVIOUS_IN_USE);
         self.insert(block, size);
-        true
+        if block.is_whole_arena() {
+            self.empty_arenas += 1;
+            return Freed::LastOfArena(block.0.cast());
+        }
+        Freed::Part
     }
 
     /// How many bytes can be used at `payload`.
@@ -334,7 +377,7 @@ mod tests {
             let blocks: Vec<_> = (0..3).map(|_| NonNull::new(list.allocate(layout(100, 8))).unwrap()).collect();
             for index in order {
                 // SAFETY: handed out above, freed once.
-                assert!(unsafe { list.deallocate(blocks[index]) });
+                assert_ne!(unsafe { list.deallocate(blocks[index]) }, Freed::Twice);
                 list.validate().unwrap();
             }
             assert_eq!(list.validate(), Some(whole));
@@ -351,9 +394,39 @@ mod tests {
         // SAFETY: handed out above.
         unsafe {
             assert!(list.usable_size(block) >= 64);
-            assert!(list.deallocate(block));
-            assert!(!list.deallocate(block));
+            assert!(matches!(list.deallocate(block), Freed::LastOfArena(_)));
+            assert_eq!(list.deallocate(block), Freed::Twice);
         }
+    }
+
+    #[test]
+    fn an_arena_can_be_had_back_when_its_last_block_is_free() {
+        let mut list = list(4096);
+        let mut second = vec![0u64; 512];
+        // SAFETY: the vector outlives the list.
+        unsafe { list.add_arena(second.as_mut_ptr().cast(), 4096) };
+        assert_eq!(list.empty_arenas(), 2);
+        let total = list.total();
+        let blocks: Vec<_> = (0..6).map(|_| NonNull::new(list.allocate(layout(1200, 8))).unwrap()).collect();
+        assert_eq!(list.empty_arenas(), 0);
+        assert!(list.allocate(layout(1200, 8)).is_null());
+        let mut arenas = Vec::new();
+        for (index, block) in blocks.into_iter().enumerate() {
+            // SAFETY: handed out above, freed once.
+            match unsafe { list.deallocate(block) } {
+                Freed::Twice => panic!("freed once"),
+                Freed::Part => assert_ne!(index % 3, 2),
+                Freed::LastOfArena(first) => arenas.push(first),
+            }
+            list.validate().unwrap();
+        }
+        assert_eq!((list.empty_arenas(), arenas.len()), (2, 2));
+        // SAFETY: nothing was allocated since.
+        unsafe { list.take_arena(arenas[0]) };
+        assert_eq!((list.empty_arenas(), list.total(), list.validate()), (1, total / 2, Some(total / 2)));
+        assert!(!list.allocate(layout(total / 2 - HEADER, 8)).is_null());
+        assert_eq!((list.empty_arenas(), list.validate()), (0, Some(0)));
+        assert!(list.allocate(layout(8, 8)).is_null());
     }
 
     proptest! {
@@ -378,7 +451,7 @@ mod tests {
                     // SAFETY: handed out above, freed once.
                     unsafe {
                         prop_assert!(core::slice::from_raw_parts(block.as_ptr(), size).iter().all(|byte| *byte == tag));
-                        prop_assert!(list.deallocate(block));
+                        prop_assert_ne!(list.deallocate(block), Freed::Twice);
                     }
                 }
                 prop_assert!(list.validate().is_some());
@@ -386,7 +459,7 @@ mod tests {
             for (block, _, _) in live {
                 // SAFETY: handed out above, freed once.
                 let freed = unsafe { list.deallocate(block) };
-                prop_assert!(freed);
+                prop_assert_ne!(freed, Freed::Twice);
             }
             prop_assert_eq!(list.validate(), Some(whole));
         }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! size <= 2 KiB    magazine (per CPU, per size class)  ── batches ──  slab  ──  frame
-//! 2 to 3 KiB       first-fit list, grown by frames
+//! 2 to 3 KiB       first-fit list, grown by frames, which go back when empty but for one lot
 //! more             frames: contiguous, exactly as many as it takes
 //! before frames    first-fit list over the heap's own 100 KB
 //! ```
@@ -33,7 +33,7 @@ use core::alloc::{GlobalAlloc, Layout};
 use core::cell::UnsafeCell;
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use free_list::FreeList;
+use free_list::{FreeList, Freed};
 use redzone::{REDZONE, check, mark, with_redzone};
 use slab::{CLASS_SIZES, CLASSES, Chain, LARGEST, Object, SlabCache, class_of, frame_of};
 
@@ -265,8 +265,8 @@ impl<const SIZE: usize> KernelHeap<SIZE> {
         }
         // What the list got from frames is not told from a slab's object by its address: small ones must not come from there.
         if let Some(found) = NonNull::new(found) {
-            // SAFETY: just handed out by this list.
-            unsafe { guard.list.deallocate(found) };
+            // SAFETY: just handed out by this list. An arena that is empty now was so before.
+            let _ = unsafe { guard.list.deallocate(found) };
         }
         null_mut()
     }
@@ -346,12 +346,32 @@ impl<const SIZE: usize> KernelHeap<SIZE> {
     #[cold]
     fn free_listed(&self, address: *mut u8) {
         if let Some(address) = NonNull::new(address) {
+            let mut guard = self.list.lock();
             // SAFETY: the route of the layout, and the caller's promise, say that the list handed it out.
-            let freed = unsafe { self.list.lock().list.deallocate(address) };
-            if !freed {
-                log::error!("heap: {address:?} was freed twice");
+            match unsafe { guard.list.deallocate(address) } {
+                Freed::Part => {}
+                Freed::LastOfArena(first) => {
+                    // One empty arena stays, so that an object that comes and goes does not move frames each time.
+                    if guard.list.empty_arenas() > 1 && !self.is_own(first.as_ptr()) {
+                        // SAFETY: under the lock since.
+                        unsafe { guard.list.take_arena(first) };
+                        drop(guard);
+                        self.free_arena(first);
+                    }
+                }
+                Freed::Twice => {
+                    drop(guard);
+                    log::error!("heap: {address:?} was freed twice");
+                }
             }
         }
+    }
+
+    /// Gives the frames of an arena, which is not the list's any more, back.
+    fn free_arena(&self, first: NonNull<u8>) {
+        self.list_frames.fetch_sub(1 << LIST_GROWTH_ORDER, Ordering::Relaxed);
+        // SAFETY: the list grew by this block, whose one reference it kept; the first of its frames holds the arena's first block.
+        drop(unsafe { Frame::from_raw(frame_of(first.as_ptr())) });
     }
 
     /// Gives this CPU's free objects back to the slabs, and slabs that are empty back to the frame allocator.

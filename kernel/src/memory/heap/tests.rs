@@ -72,6 +72,23 @@ fn objects_of_many_megabytes_are_contiguous_and_come_back() {
 }
 
 #[test]
+fn what_the_list_grew_by_goes_back_when_it_is_empty() {
+    let heap = heap();
+    let grown = 1 << super::LIST_GROWTH_ORDER;
+    for _ in 0..3 {
+        let objects: Vec<_> = (0..1000).map(|_| Live::new(heap, layout(2500, 8), 5).unwrap()).collect();
+        assert!(heap.statistics().frames >= 1000 * 2500 / 4096);
+        // Every other one first: holes of one object each.
+        let (even, odd): (Vec<_>, Vec<_>) = objects.into_iter().enumerate().partition(|(index, _)| index % 2 == 0);
+        even.into_iter().chain(odd).for_each(|(_, object)| object.free(heap));
+        heap.drain();
+        let statistics = heap.statistics();
+        assert_eq!(statistics.list_bytes, 0);
+        assert!(statistics.frames <= grown, "{statistics:?}");
+    }
+}
+
+#[test]
 fn reallocation_keeps_the_content() {
     let heap = heap();
     let mut object = Live::new(heap, layout(1, 8), 3).unwrap();
