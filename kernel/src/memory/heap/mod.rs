@@ -39,6 +39,7 @@ use slab::{CLASS_SIZES, CLASSES, Chain, LARGEST, Object, SlabCache, class_of, fr
 
 pub use fallible::{try_arc, try_box};
 pub use redzone::POISON;
+pub use slab::ClassUsage;
 
 /// The bytes that a heap has of its own, unless it is configured otherwise: 100 KB.
 pub const DEFAULT_SIZE: usize = 100 * 1024;
@@ -454,11 +455,15 @@ unsafe impl<const SIZE: usize> GlobalAlloc for KernelHeap<SIZE> {
 /// A heap whose numbers can be asked for.
 trait Reporting: Sync {
     fn report(&self) -> HeapStatistics;
+    fn report_classes(&self) -> [ClassUsage; CLASSES];
 }
 
 impl<const SIZE: usize> Reporting for KernelHeap<SIZE> {
     fn report(&self) -> HeapStatistics {
         self.statistics()
+    }
+    fn report_classes(&self) -> [ClassUsage; CLASSES] {
+        self.slabs.class_usage()
     }
 }
 
@@ -473,6 +478,12 @@ pub fn register<const SIZE: usize>(heap: &'static KernelHeap<SIZE>) {
 #[must_use]
 pub fn statistics() -> HeapStatistics {
     REGISTERED.get().map_or(HeapStatistics::default(), |heap| heap.report())
+}
+
+/// What the registered heap's size classes use; zeros on the hosted machine.
+#[must_use]
+pub fn class_usage() -> [ClassUsage; CLASSES] {
+    REGISTERED.get().map_or([ClassUsage::default(); CLASSES], |heap| heap.report_classes())
 }
 
 #[cfg(test)]

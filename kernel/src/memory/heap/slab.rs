@@ -108,6 +108,19 @@ struct Slabs {
     objects: u32,
 }
 
+/// What one class uses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ClassUsage {
+    /// Bytes of an object.
+    pub object_size: usize,
+    /// Objects that a slab, one frame, holds.
+    pub objects_per_slab: u16,
+    /// Slabs.
+    pub slabs: u32,
+    /// Objects out, those in magazines included.
+    pub objects: u32,
+}
+
 /// All classes.
 #[derive(Debug)]
 pub struct SlabCache {
@@ -284,6 +297,17 @@ impl SlabCache {
             }
             slabs.put(class, object);
         }
+    }
+    /// What each class uses, in the order of [`CLASS_SIZES`].
+    pub fn class_usage(&self) -> [ClassUsage; CLASSES] {
+        core::array::from_fn(|class| {
+            let (slabs, objects) = self.classes.get(class).map_or((0, 0), |slabs| {
+                let slabs = slabs.lock();
+                (slabs.frames, slabs.objects)
+            });
+            let object_size = CLASS_SIZES.get(class).copied().unwrap_or(LARGEST);
+            ClassUsage { object_size, objects_per_slab: objects_per_slab(class), slabs, objects }
+        })
     }
     /// Frames that are slabs, and bytes in objects that are out.
     pub fn usage(&self) -> (u64, u64) {

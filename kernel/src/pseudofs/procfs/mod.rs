@@ -99,25 +99,26 @@ fn fixed_entries(device: DeviceNumber) -> FixedDirectory {
         .with("thread-self", link("thread-self", SelfLink::Thread))
         .with("mounts", link("mounts", SelfLink::Mounts))
         .with("sys", settings::directory(device, attributes("sys", 0o555)));
-    let reports: [(&str, Report); 11] = [
-        ("devices", system_report::devices),
-        ("cpuinfo", system_report::cpuinfo),
-        ("filesystems", system_report::filesystems),
-        ("loadavg", system_report::loadavg),
-        ("meminfo", system_report::meminfo),
-        ("stat", system_report::stat),
-        ("uptime", system_report::uptime),
-        ("version", system_report::version),
-        ("vmstat", system_report::vmstat),
-        ("cmdline", system_report::command_line),
-        ("interrupts", system_report::interrupts),
+    let reports: [(&str, u32, Report); 12] = [
+        ("devices", 0o444, system_report::devices),
+        ("slabinfo", 0o400, system_report::slabinfo),
+        ("cpuinfo", 0o444, system_report::cpuinfo),
+        ("filesystems", 0o444, system_report::filesystems),
+        ("loadavg", 0o444, system_report::loadavg),
+        ("meminfo", 0o444, system_report::meminfo),
+        ("stat", 0o444, system_report::stat),
+        ("uptime", 0o444, system_report::uptime),
+        ("version", 0o444, system_report::version),
+        ("vmstat", 0o444, system_report::vmstat),
+        ("cmdline", 0o444, system_report::command_line),
+        ("interrupts", 0o444, system_report::interrupts),
     ];
-    for (name, report) in reports {
+    for (name, permissions, report) in reports {
         let text = Text(move |text: &mut Vec<u8>| {
             report(text);
             Ok(())
         });
-        directory = directory.with(name, pseudo::file(attributes(name, 0o444), text));
+        directory = directory.with(name, pseudo::file(attributes(name, permissions), text));
     }
     let texts = [
         ("swaps", system_report::SWAPS),

@@ -4,6 +4,7 @@ use crate::arch::{Cpu, Current, SerialConsole};
 use crate::base::{CpuId, Nanoseconds, PAGE_SHIFT};
 use crate::fs::mount::{Location, Mount, MountFlags};
 use crate::memory::frame_allocator;
+use crate::memory::heap::{self, ClassUsage};
 use crate::process::dispatch;
 use crate::process::{ThreadState, table};
 use crate::pseudofs::append;
@@ -60,7 +61,7 @@ pub fn meminfo(text: &mut Vec<u8>) {
     line("Shmem", kibibytes(shared));
     // None of the heap can be given back on demand. Programs take the two lines together with MemAvailable as the sign of a
     // kernel that knows what is available.
-    let slab = kibibytes(crate::memory::heap::statistics().frames);
+    let slab = kibibytes(heap::statistics().frames);
     line("KReclaimable", 0);
     line("Slab", slab);
     line("SReclaimable", 0);
@@ -70,6 +71,31 @@ pub fn meminfo(text: &mut Vec<u8>) {
     line("VmallocTotal", 1 << 29);
     line("VmallocUsed", 0);
     append!(text, "HugePages_Total:       0\nHugePages_Free:        0\nHugepagesize:       2048 kB\n");
+}
+
+/// `/proc/slabinfo`: the heap's size classes, the largest first.
+pub fn slabinfo(text: &mut Vec<u8>) {
+    text.extend_from_slice(SLABINFO_HEAD);
+    for class in heap::class_usage().iter().rev() {
+        write_class(text, class);
+    }
+}
+
+/// The head of version 2.1.
+const SLABINFO_HEAD: &[u8] = b"slabinfo - version: 2.1\n\
+    # name            <active_objs> <num_objs> <objsize> <objperslab> <pagesperslab> \
+    : tunables <limit> <batchcount> <sharedfactor> : slabdata <active_slabs> <num_slabs> <sharedavail>\n";
+
+/// A class's line, under the name of Linux's cache of that size. Every slab counts as active, as in SLUB.
+fn write_class(text: &mut Vec<u8>, class: &ClassUsage) {
+    let name = match class.object_size {
+        size if size >= 1024 => alloc::format!("kmalloc-{}k", size / 1024),
+        size => alloc::format!("kmalloc-{size}"),
+    };
+    let ClassUsage { object_size, objects_per_slab, slabs, objects } = class;
+    let capacity = slabs * u32::from(*objects_per_slab);
+    append!(text, "{name:<17} {objects:>6} {capacity:>6} {object_size:>6} {objects_per_slab:>4} {:>4}", 1);
+    append!(text, " : tunables    0    0    0 : slabdata {slabs:>6} {slabs:>6}      0\n");
 }
 
 /// `/proc/stat`.
@@ -266,6 +292,19 @@ pub const PARTITIONS: &str = "major minor  #blocks  name\n\n";
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_class_of_the_heap_is_told_as_linux_tells_a_cache() {
+        let mut text = Vec::new();
+        for (object_size, objects_per_slab, slabs, objects) in [(2048, 2, 21, 40), (192, 21, 477, 10_017)] {
+            write_class(&mut text, &ClassUsage { object_size, objects_per_slab, slabs, objects });
+        }
+        let expected = "\
+kmalloc-2k            40     42   2048    2    1 : tunables    0    0    0 : slabdata     21     21      0
+kmalloc-192        10017  10017    192   21    1 : tunables    0    0    0 : slabdata    477    477      0
+";
+        assert_eq!(core::str::from_utf8(&text), Ok(expected));
+    }
 
     #[test]
     fn white_space_in_paths_is_written_in_octal() {
