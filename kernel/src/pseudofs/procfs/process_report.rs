@@ -438,10 +438,7 @@ fn write_usage(text: &mut Vec<u8>, size: u64, usage: AreaUsage) {
     let unshared = kibibytes(usage.unshared);
     let dirty = kibibytes(usage.dirty);
     let unshared_dirty = unshared.min(dirty);
-    let mut lines = String::new();
-    let mut line = |name: &str, value: u64| {
-        let _ = writeln!(lines, "{:<16}{value:8} kB", alloc::format!("{name}:"));
-    };
+    let mut line = |name: &str, value: u64| write_kibibytes(text, name, value);
     if size != 0 {
         line("Size", size);
         line("KernelPageSize", 4);
@@ -468,7 +465,28 @@ fn write_usage(text: &mut Vec<u8>, size: u64, usage: AreaUsage) {
     ] {
         line(name, 0);
     }
-    text.extend_from_slice(lines.as_bytes());
+}
+
+/// One line: the name in 16 columns, the amount in 8. By hand, for formatting took nearly all the time that `smaps` did.
+fn write_kibibytes(text: &mut Vec<u8>, name: &str, amount: u64) {
+    let mut digits = [b' '; 20];
+    let mut rest = amount;
+    let mut length = 0;
+    for place in digits.iter_mut().rev() {
+        *place = b"0123456789".get((rest % 10) as usize).copied().unwrap_or_default();
+        rest /= 10;
+        length += 1;
+        if rest == 0 {
+            break;
+        }
+    }
+    let (_, shown) = digits.split_at(digits.len() - length.max(8));
+    let end = text.len() + 16;
+    text.extend_from_slice(name.as_bytes());
+    text.push(b':');
+    text.resize(end.max(text.len()), b' ');
+    text.extend_from_slice(shown);
+    text.extend_from_slice(b" kB\n");
 }
 
 /// `/proc/PID/limits`.
@@ -563,6 +581,17 @@ mod tests {
         assert_eq!(line(locked), b"VmFlags: rd wr mr mw me lo ac dd \n");
         let sealed = AreaFlags::READ | AreaFlags::SHARED | AreaFlags::MAY_READ | AreaFlags::MAY_EXECUTE;
         assert_eq!(line(sealed), b"VmFlags: rd mr me ms \n");
+    }
+
+    #[test]
+    fn amounts_stand_in_their_columns() {
+        for amount in [0, 4, 10, 12_345_678, 123_456_789, u64::MAX] {
+            let mut text = Vec::new();
+            write_kibibytes(&mut text, "Private_Hugetlb", amount);
+            write_kibibytes(&mut text, "Rss", amount);
+            let expected = alloc::format!("Private_Hugetlb:{amount:8} kB\nRss:            {amount:8} kB\n");
+            assert_eq!(core::str::from_utf8(&text), Ok(expected.as_str()));
+        }
     }
 
     #[test]
