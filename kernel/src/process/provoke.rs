@@ -46,7 +46,8 @@ static mut DATA: [u8; 16] = [0xc3; 16];
 /// In P4 slot 300, where nothing ever is.
 const UNMAPPED: u64 = 0xffff_9600_0000_0000;
 
-/// Commits the bug. Returns only if the kernel failed to notice.
+/// Commits the bug. Returns only if the kernel failed to notice. Not inlined: the backtrace is to name it.
+#[inline(never)]
 #[expect(clippy::panic, reason = "that is what it is for")]
 pub fn commit(bug: Bug) {
     match bug {
