@@ -10,6 +10,7 @@
 //! |---|---|---|
 //! | [`Startup`] | `boot/` | once, interrupts disabled |
 //! | [`Cpu`] | `sync`, the scheduler | anything; each function is a few instructions |
+//! | [`InterProcessor`] | boot, the scheduler, `memory` | see [`inter_processor`] |
 //! | [`Mmu`] | `memory` | the address space's lock held; never from interrupt context |
 //! | [`UserAccess`] | `memory::user` | interrupts enabled, no spinlock held: the access may fault and sleep |
 //! | [`ContextSwitch`] | the scheduler | interrupts disabled, no other lock held |
@@ -31,6 +32,7 @@ pub mod boot_information;
 pub mod cpu_local;
 #[cfg(not(target_os = "none"))]
 pub mod hosted;
+pub mod inter_processor;
 pub mod linux_interface;
 pub mod shared_object;
 pub mod thread_head;
@@ -40,6 +42,7 @@ pub mod x86_64;
 
 pub use boot_information::{BootInformation, boot_information};
 pub use cpu_local::CpuLocal;
+pub use inter_processor::{InterProcessor, InterProcessorInterrupt};
 pub use linux_interface::LinuxInterface;
 pub use thread_head::ThreadHead;
 
@@ -60,7 +63,7 @@ pub type ExtendedState = <Current as Machine>::ExtendedState;
 
 /// What belongs to a machine as types.
 pub trait Machine:
-    Startup + Cpu + Mmu + UserAccess + ContextSwitch + TimerHardware + SerialConsole + SharedObject + Power
+    Startup + Cpu + InterProcessor + Mmu + UserAccess + ContextSwitch + TimerHardware + SerialConsole + SharedObject + Power
 {
     /// The numbers and structures that user programs see, where those of machines differ.
     const LINUX: LinuxInterface;

@@ -5,9 +5,11 @@
 
 pub mod address;
 pub mod command_line;
+pub mod cpu_mask;
 pub mod errno;
 pub mod units;
 
 pub use address::{FrameNumber, FrameRange, PAGE_SHIFT, PAGE_SIZE, PhysicalAddress, VirtualAddress, VirtualRange};
+pub use cpu_mask::{AtomicCpuMask, CpuMask, MAXIMUM_CPUS};
 pub use errno::{Errno, Result};
 pub use units::{CpuId, Nanoseconds, Ticks};

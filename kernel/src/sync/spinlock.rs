@@ -6,7 +6,7 @@
 #![allow(unsafe_code, reason = "a lock hands out exclusive references to its cell")]
 
 use super::rank::{self, LockContext, LockRank};
-use crate::arch::{Cpu, Current};
+use crate::arch::{Cpu, Current, inter_processor};
 use core::cell::UnsafeCell;
 use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
@@ -119,6 +119,8 @@ impl<T, Mode: InterruptMode> SpinLock<T, Mode> {
     fn spin(&self) {
         while self.locked.compare_exchange_weak(false, true, Ordering::Acquire, Ordering::Relaxed).is_err() {
             while self.locked.load(Ordering::Relaxed) {
+                // Whoever holds the lock may be waiting for this CPU to answer a call.
+                inter_processor::serve_calls_while_spinning();
                 Current::relax();
             }
         }

@@ -64,3 +64,6 @@ impl super::Machine for Aarch64 {
         entry::set_system_call_handler(handler);
     }
 }
+
+#[cfg(target_os = "none")]
+impl super::InterProcessor for Aarch64 {}

@@ -7,11 +7,11 @@
 #![allow(unsafe_code, reason = "reaches the emulated physical memory through raw pointers")]
 
 use super::{
-    AccessKind, ContextSwitch, Cpu, CpuLocal, Destination, ExtendedStateOperations, LinuxInterface, Machine, Mmu,
-    Power, Registers, SavedSignalContext, SerialConsole, SignalDelivery, SignalFrame, SignalStack, TimerHardware,
-    TrapFrame, UserAccess, UserFault,
+    AccessKind, ContextSwitch, Cpu, CpuLocal, Destination, ExtendedStateOperations,
+    InterProcessorInterrupt, LinuxInterface, Machine, Mmu, Power, Registers, SavedSignalContext, SerialConsole,
+    SignalDelivery, SignalFrame, SignalStack, TimerHardware, TrapFrame, UserAccess, UserFault,
 };
-use crate::base::{CpuId, Nanoseconds, PAGE_SIZE, PhysicalAddress, VirtualAddress};
+use crate::base::{CpuId, CpuMask, MAXIMUM_CPUS, Nanoseconds, PAGE_SIZE, PhysicalAddress, VirtualAddress};
 use std::cell::Cell;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -91,6 +91,27 @@ impl Machine for Hosted {
 
 impl super::Startup for Hosted {
     fn initialize_interrupts(_choice: super::ControllerChoice) {}
+}
+
+/// The interrupts that CPUs below 64 were sent and a test has not taken: a bit for each kind.
+static SENT: [AtomicU32; MAXIMUM_CPUS] = [const { AtomicU32::new(0) }; MAXIMUM_CPUS];
+
+/// Whether `cpu` was sent `interrupt` since this was asked last. Nothing arrives by itself on this machine: who plays the CPU looks.
+#[must_use]
+pub fn take_interrupt(cpu: CpuId, interrupt: InterProcessorInterrupt) -> bool {
+    let bit = 1 << interrupt as u32;
+    SENT.get(cpu.0 as usize).is_some_and(|sent| sent.fetch_and(!bit, Ordering::SeqCst) & bit != 0)
+}
+
+impl super::InterProcessor for Hosted {
+    fn listed_cpus() -> CpuMask {
+        CpuMask::ALL
+    }
+    fn interrupt(targets: CpuMask, interrupt: InterProcessorInterrupt) {
+        for sent in targets.iter().filter_map(|cpu| SENT.get(cpu.0 as usize)) {
+            sent.fetch_or(1 << interrupt as u32, Ordering::SeqCst);
+        }
+    }
 }
 
 impl Cpu for Hosted {

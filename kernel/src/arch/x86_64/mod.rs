@@ -103,6 +103,8 @@ impl super::Startup for X86_64 {
     fn initialize_interrupts(_choice: super::ControllerChoice) {}
 }
 
+impl super::InterProcessor for X86_64 {}
+
 impl SharedObject for X86_64 {
     fn shared_object() -> Option<Vec<u8>> {
         Some(vdso::image())

@@ -1,0 +1,388 @@
+//! Several CPUs: which there are, starting them, and what they tell one another.
+//!
+//! # inter_processor(9)
+//!
+//! CPUs are numbered densely by [`CpuId`]: 0 booted, the others in the order of the firmware's list. Three sets, each a part of the last:
+//!
+//! | set | what | changes |
+//! |---|---|---|
+//! | [`possible`] | what firmware lists and the command line allows | once, at boot |
+//! | present | as possible: no CPU is plugged in while the kernel runs | |
+//! | [`online`] | those that run threads and take interrupts | as each comes up or is taken off |
+//!
+//! **[`InterProcessor::start_secondary`]** asks for a CPU and does not wait: all are started side by side. The CPU enters on its own
+//! boot stack, sets itself up as the first did (descriptor tables, control registers, interrupt controller, timer), and calls the
+//! function it was given, interrupts masked, [`crate::arch::Cpu::id`] right. That function makes itself the CPU's idle thread and calls [`set_online`].
+//!
+//! **[`send_interrupt`]** may be called anywhere, with any lock held, interrupts enabled or not. It never waits for the target. What was
+//! stored before it is visible to the target's handler. Interrupts of one kind to one CPU may merge into one; a CPU that is not online is left out.
+//! A CPU may name itself.
+//!
+//! | interrupt | what the target does |
+//! |---|---|
+//! | `Reschedule` | [`crate::arch::CpuLocal::request_reschedule`] on itself, so it passes the scheduler (and looks for signals) before the code that it interrupted goes on. An idle CPU wakes |
+//! | `Call` | [`serve_calls`] |
+//! | `Stop` | masks interrupts and halts for good; not to be masked where the machine can do that |
+//!
+//! **[`call_on`]** runs a function on other CPUs and waits until all have. The function runs with interrupts masked, inside whatever the target
+//! was doing, *possibly while it holds or waits for any lock*: it takes no lock, allocates nothing, and reads only what is atomic or what its argument
+//! lends. The caller may hold spinlocks, because who waits for a spinlock serves calls meanwhile ([`serve_calls`] in `sync::spinlock`), and so does who waits
+//! for its own call; whoever waits otherwise for another CPU with interrupts masked must do the same. Two CPUs that call each other thus both go on.
+//!
+//! Nothing allocates: each CPU has one outgoing request, and a mask of the CPUs whose requests wait for it.
+
+use super::Current;
+use super::{Cpu, CpuLocal};
+use crate::base::{AtomicCpuMask, CpuId, CpuMask, MAXIMUM_CPUS};
+use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering, Ordering::Relaxed};
+
+/// What one CPU can tell another without memory between them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum InterProcessorInterrupt {
+    /// Look at the run queue, or for signals.
+    Reschedule = 0,
+    /// A request waits in [`call_on`]'s mailbox.
+    Call = 1,
+    /// Halt for good: the machine panics or is switched off.
+    Stop = 2,
+}
+
+/// Why a CPU could not be asked to start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StartError {
+    /// There is no such CPU.
+    Absent,
+    /// Memory is out.
+    Memory,
+    /// The firmware refused, with its own number.
+    Refused(i64),
+}
+
+/// The machine's part.
+pub trait InterProcessor {
+    /// What firmware lists, the booting CPU as 0. Called after [`crate::arch::Startup::initialize_interrupts`]; the same each time.
+    fn listed_cpus() -> CpuMask {
+        CpuMask::single(CpuId(0))
+    }
+    /// Asks for `cpu` and returns; on it, `entry` is called as the module's description says. Called once per CPU, by the booting one, when memory
+    /// and the heap work.
+    ///
+    /// # Errors
+    /// Why it cannot be asked. That it was asked does not mean that it answers.
+    fn start_secondary(cpu: CpuId, _entry: fn() -> !) -> Result<(), StartError> {
+        let _ = cpu;
+        Err(StartError::Absent)
+    }
+    /// Interrupts each of `targets`, all of which are online. See [`send_interrupt`].
+    fn interrupt(_targets: CpuMask, _interrupt: InterProcessorInterrupt) {}
+}
+
+static POSSIBLE: AtomicCpuMask = AtomicCpuMask::new(CpuMask::single(CpuId(0)));
+static ONLINE: AtomicCpuMask = AtomicCpuMask::new(CpuMask::single(CpuId(0)));
+
+/// The CPUs that there may be. CPU 0 alone until boot has looked.
+#[inline]
+#[must_use]
+pub fn possible() -> CpuMask {
+    POSSIBLE.load(Relaxed)
+}
+
+/// Says which there may be; boot's alone.
+pub fn set_possible(mask: CpuMask) {
+    POSSIBLE.store(mask.with(CpuId(0)), Relaxed);
+}
+
+/// The CPUs that run threads.
+#[inline]
+#[must_use]
+pub fn online() -> CpuMask {
+    ONLINE.load(Ordering::Acquire)
+}
+
+/// This CPU is ready: it takes interrupts from others and may be given threads. Interrupts are masked.
+pub fn set_online() {
+    ONLINE.insert(Current::id(), Ordering::SeqCst);
+}
+
+/// This CPU runs no more threads. It has served what was asked of it when the caller has called [`serve_calls`] afterwards.
+pub fn set_offline() {
+    ONLINE.remove(Current::id(), Ordering::SeqCst);
+}
+
+/// Interrupts those of `targets` that are online. Any context; never waits for them.
+#[inline]
+pub fn send_interrupt(targets: CpuMask, interrupt: InterProcessorInterrupt) {
+    let targets = targets.intersection(online());
+    if !targets.is_empty() {
+        Current::interrupt(targets, interrupt);
+    }
+}
+
+/// Runs `function` with `argument` on those of `targets` that are online, this CPU excepted, and returns when all have. The module's
+/// description says what `function` may do.
+pub fn call_on<T: Sync>(targets: CpuMask, function: fn(&T), argument: &T) {
+    let targets = targets.intersection(online());
+    if targets.without(Current::id()).is_empty() && targets.count() <= 1 {
+        return;
+    }
+    let interrupts = Current::save_and_disable_interrupts();
+    CALLS.call(Current::id(), targets, function, argument, |targets| {
+        send_interrupt(targets, InterProcessorInterrupt::Call);
+    });
+    if interrupts {
+        Current::enable_interrupts();
+    }
+}
+
+/// Does what other CPUs have asked of this one. Interrupts are masked. Called by the interrupt's handler and by everyone who waits for
+/// another CPU with interrupts masked; costs one load when there is nothing.
+#[inline]
+pub fn serve_calls() {
+    CALLS.serve(Current::id());
+}
+
+/// As [`serve_calls`], wherever interrupts stand.
+#[inline]
+pub fn serve_calls_while_spinning() {
+    // With interrupts enabled the interrupt itself does it.
+    if CALLS.is_asked(Current::id()) && !Current::interrupts_are_enabled() {
+        serve_calls();
+    }
+}
+
+static CALLS: CallTable<MAXIMUM_CPUS> = CallTable::new();
+
+/// The requests of each CPU: what [`call_on`] and [`serve_calls`] are made of.
+#[derive(Debug)]
+pub struct CallTable<const CPUS: usize> {
+    boxes: [Mailbox; CPUS],
+}
+
+/// One CPU's outgoing request, and who asks something of it. A line of its own: others spin on `waiting`.
+#[derive(Debug)]
+#[repr(align(64))]
+struct Mailbox {
+    /// The request: a `fn(&T)`, its `&T`, and what casts both back. Valid while `waiting` is not empty.
+    function: AtomicPtr<()>,
+    argument: AtomicPtr<()>,
+    trampoline: AtomicPtr<()>,
+    /// Who has not done it yet.
+    waiting: AtomicCpuMask,
+    /// Whose requests wait for this CPU.
+    asked_by: AtomicCpuMask,
+    /// How many requests it has served (`/proc/interrupts`).
+    served: AtomicU32,
+}
+
+#[allow(unsafe_code, reason = "carries a function and its argument as untyped pointers")]
+impl<const CPUS: usize> CallTable<CPUS> {
+    /// Nobody asks for anything.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            boxes: [const {
+                Mailbox {
+                    function: AtomicPtr::new(core::ptr::null_mut()),
+                    argument: AtomicPtr::new(core::ptr::null_mut()),
+                    trampoline: AtomicPtr::new(core::ptr::null_mut()),
+                    waiting: AtomicCpuMask::new(CpuMask::EMPTY),
+                    asked_by: AtomicCpuMask::new(CpuMask::EMPTY),
+                    served: AtomicU32::new(0),
+                }
+            }; CPUS],
+        }
+    }
+
+    /// CPU `me` has `function` run with `argument` on each of `targets` but itself, tells those that do not know yet through `interrupt`, and
+    /// returns when all have; it serves others meanwhile. `me` does nothing else until then: its interrupts are masked.
+    pub fn call<T: Sync>(
+        &self,
+        me: CpuId,
+        targets: CpuMask,
+        function: fn(&T),
+        argument: &T,
+        interrupt: impl FnOnce(CpuMask),
+    ) {
+        let targets = targets.without(me);
+        let Some(mine) = self.boxes.get(me.0 as usize).filter(|_| !targets.is_empty()) else { return };
+        mine.function.store(function as *mut (), Relaxed);
+        mine.argument.store(core::ptr::from_ref(argument).cast_mut().cast(), Relaxed);
+        let trampoline: unsafe fn(*const (), *const ()) = run::<T>;
+        mine.trampoline.store(trampoline as *mut (), Relaxed);
+        mine.waiting.store(targets, Relaxed);
+        let mut unaware = CpuMask::EMPTY;
+        for target in targets {
+            let Some(theirs) = self.boxes.get(target.0 as usize) else {
+                mine.waiting.remove(target, Relaxed);
+                continue;
+            };
+            // Sequentially consistent: the request is there before the target can see who asks, and an interrupt is on its way for each
+            // mask that is not empty.
+            if theirs.asked_by.insert(me, Ordering::SeqCst).is_empty() {
+                unaware.insert(target);
+            }
+        }
+        interrupt(unaware);
+        while !mine.waiting.load(Ordering::Acquire).is_empty() {
+            self.serve(me);
+            Current::relax();
+        }
+    }
+
+    /// Whether anybody asks something of `me`.
+    #[inline]
+    pub fn is_asked(&self, me: CpuId) -> bool {
+        self.boxes.get(me.0 as usize).is_some_and(|mine| !mine.asked_by.load(Relaxed).is_empty())
+    }
+
+    /// CPU `me` does what is asked of it.
+    #[inline]
+    pub fn serve(&self, me: CpuId) {
+        if self.is_asked(me) {
+            self.serve_all(me);
+        }
+    }
+
+    #[cold]
+    fn serve_all(&self, me: CpuId) {
+        let Some(mine) = self.boxes.get(me.0 as usize) else { return };
+        for sender in mine.asked_by.swap(CpuMask::EMPTY, Ordering::SeqCst) {
+            let Some(theirs) = self.boxes.get(sender.0 as usize) else { continue };
+            let trampoline = theirs.trampoline.load(Relaxed);
+            // SAFETY: the sender stored a `run::<T>` with the function and argument that belong to it before it added itself to `asked_by`, and
+            // leaves all three alone, and the argument borrowed, until this CPU has taken itself out of `waiting`.
+            unsafe {
+                let trampoline = core::mem::transmute::<*mut (), unsafe fn(*const (), *const ())>(trampoline);
+                trampoline(theirs.function.load(Relaxed), theirs.argument.load(Relaxed));
+            }
+            mine.served.fetch_add(1, Relaxed);
+            theirs.waiting.remove(me, Ordering::Release);
+        }
+    }
+
+    /// How many requests `cpu` has served.
+    #[must_use]
+    pub fn served(&self, cpu: CpuId) -> u32 {
+        self.boxes.get(cpu.0 as usize).map_or(0, |mailbox| mailbox.served.load(Relaxed))
+    }
+}
+
+impl<const CPUS: usize> Default for CallTable<CPUS> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Calls a `fn(&T)` that was made untyped with its `&T`.
+///
+/// # Safety
+/// `function` is a `fn(&T)` and `argument` a `&T` that is alive.
+#[allow(unsafe_code, reason = "casts back what `call` made untyped")]
+unsafe fn run<T>(function: *const (), argument: *const ()) {
+    // SAFETY: the caller's promise.
+    unsafe { core::mem::transmute::<*const (), fn(&T)>(function)(&*argument.cast::<T>()) };
+}
+
+/// How many calls of others `cpu` has served since boot (`CAL` of `/proc/interrupts`).
+#[must_use]
+pub fn calls_served(cpu: CpuId) -> u32 {
+    CALLS.served(cpu)
+}
+
+/// What a machine does when a reschedule interrupt arrives.
+#[inline]
+pub fn reschedule_arrived(local: &CpuLocal) {
+    local.request_reschedule();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::sync::atomic::{AtomicBool, AtomicU64};
+
+    /// CPUs as threads that poll in place of being interrupted.
+    #[test]
+    fn calls_that_cross_one_another_are_all_served_once() {
+        const CPUS: u32 = 4;
+        const ROUNDS: u64 = if cfg!(miri) { 5 } else { 500 };
+        static TABLE: CallTable<4> = CallTable::new();
+        static RUN: AtomicU64 = AtomicU64::new(0);
+        static DONE: AtomicU32 = AtomicU32::new(0);
+        fn count(argument: &AtomicU64) {
+            argument.fetch_add(1, Relaxed);
+            RUN.fetch_add(1, Relaxed);
+        }
+        let all = CpuMask::first_cpus(CPUS as usize);
+        std::thread::scope(|scope| {
+            for cpu in 0..CPUS {
+                scope.spawn(move || {
+                    for round in 0..ROUNDS {
+                        let argument = AtomicU64::new(round);
+                        TABLE.call(CpuId(cpu), all, count, &argument, |_| {});
+                        assert_eq!(argument.load(Relaxed), round + u64::from(CPUS) - 1);
+                    }
+                    DONE.fetch_add(1, Ordering::SeqCst);
+                    while DONE.load(Ordering::SeqCst) != CPUS {
+                        TABLE.serve(CpuId(cpu));
+                        std::thread::yield_now();
+                    }
+                });
+            }
+        });
+        assert_eq!(RUN.load(Relaxed), u64::from(CPUS) * u64::from(CPUS - 1) * ROUNDS);
+        assert_eq!((0..CPUS).map(|cpu| u64::from(TABLE.served(CpuId(cpu)))).sum::<u64>(), RUN.load(Relaxed));
+    }
+
+    #[test]
+    fn only_those_that_do_not_know_are_interrupted() {
+        static TABLE: CallTable<3> = CallTable::new();
+        static GO_ON: AtomicBool = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                TABLE.call(
+                    CpuId(0),
+                    CpuMask::single(CpuId(2)),
+                    |()| {},
+                    &(),
+                    |unaware| {
+                        assert_eq!(unaware, CpuMask::single(CpuId(2)));
+                        GO_ON.store(true, Ordering::SeqCst);
+                    },
+                );
+            });
+            while !GO_ON.load(Ordering::SeqCst) {
+                std::thread::yield_now();
+            }
+            scope.spawn(|| {
+                TABLE.call(
+                    CpuId(1),
+                    CpuMask::single(CpuId(2)),
+                    |()| {},
+                    &(),
+                    |unaware| {
+                        assert!(unaware.is_empty(), "CPU 2 has been told and not come yet");
+                    },
+                );
+            });
+            while TABLE.boxes[2].asked_by.load(Relaxed).count() < 2 {
+                std::thread::yield_now();
+            }
+            TABLE.serve(CpuId(2));
+        });
+        assert_eq!(TABLE.served(CpuId(2)), 2);
+    }
+
+    #[test]
+    fn a_call_to_nobody_returns() {
+        let table = CallTable::<2>::new();
+        table.call(CpuId(0), CpuMask::single(CpuId(0)), |()| unreachable!(), &(), |_| unreachable!());
+        table.call(
+            CpuId(0),
+            CpuMask::single(CpuId(9)),
+            |()| unreachable!(),
+            &(),
+            |unaware| assert!(unaware.is_empty()),
+        );
+    }
+}
