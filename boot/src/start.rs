@@ -56,6 +56,7 @@ pub fn start() -> ! {
     install_shared_object();
     Current::enable_console_interrupt();
     time::initialize();
+    process::secondary::start(command_line().maximum_cpus.map_or(usize::MAX, |count| count as usize));
     if process::start_init(init).is_err() {
         log::error!("no memory for the first process");
         Current::exit(1);

@@ -10,9 +10,10 @@
 //! | present | as possible: no CPU is plugged in while the kernel runs | |
 //! | [`online`] | those that run threads and take interrupts | as each comes up or is taken off |
 //!
-//! **[`InterProcessor::start_secondary`]** asks for a CPU and does not wait: all are started side by side. The CPU enters on its own
-//! boot stack, sets itself up as the first did (descriptor tables, control registers, interrupt controller, timer), and calls the
-//! function it was given, interrupts masked, [`crate::arch::Cpu::id`] right. That function makes itself the CPU's idle thread and calls [`set_online`].
+//! **[`InterProcessor::start_secondaries`]** starts CPUs side by side. Each enters on the stack that it was given, sets itself up as the
+//! first did (descriptor tables, control registers, interrupt controller, timer), and calls `entry`, interrupts masked, [`crate::arch::Cpu::id`]
+//! right. That function makes itself the CPU's idle thread and calls [`set_online`]. A CPU that does not answer in time is left out, and what
+//! was given to it is never used again, in case it wakes up late.
 //!
 //! **[`send_interrupt`]** may be called anywhere, with any lock held, interrupts enabled or not. It never waits for the target. What was
 //! stored before it is visible to the target's handler. Interrupts of one kind to one CPU may merge into one; a CPU that is not online is left out.
@@ -33,7 +34,7 @@
 
 use super::Current;
 use super::{Cpu, CpuLocal};
-use crate::base::{AtomicCpuMask, CpuId, CpuMask, MAXIMUM_CPUS};
+use crate::base::{AtomicCpuMask, CpuId, CpuMask, MAXIMUM_CPUS, VirtualAddress};
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering, Ordering::Relaxed};
 
 /// What one CPU can tell another without memory between them.
@@ -48,15 +49,13 @@ pub enum InterProcessorInterrupt {
     Stop = 2,
 }
 
-/// Why a CPU could not be asked to start.
+/// A CPU to start, and the top of the stack that it starts on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum StartError {
-    /// There is no such CPU.
-    Absent,
-    /// Memory is out.
-    Memory,
-    /// The firmware refused, with its own number.
-    Refused(i64),
+pub struct Secondary {
+    /// Its number.
+    pub cpu: CpuId,
+    /// One past the last byte of its stack, page-aligned.
+    pub stack: VirtualAddress,
 }
 
 /// The machine's part.
@@ -65,14 +64,11 @@ pub trait InterProcessor {
     fn listed_cpus() -> CpuMask {
         CpuMask::single(CpuId(0))
     }
-    /// Asks for `cpu` and returns; on it, `entry` is called as the module's description says. Called once per CPU, by the booting one, when memory
-    /// and the heap work.
-    ///
-    /// # Errors
-    /// Why it cannot be asked. That it was asked does not mean that it answers.
-    fn start_secondary(cpu: CpuId, _entry: fn() -> !) -> Result<(), StartError> {
-        let _ = cpu;
-        Err(StartError::Absent)
+    /// Starts `secondaries`, on each of which `entry` is called as the module's description says, and gives those that have answered: that
+    /// have set themselves up and are about to call it. Called when memory and the heap work, interrupts enabled or not; not twice at a time, and not
+    /// again for a CPU that has answered. What goes wrong is logged.
+    fn start_secondaries(_secondaries: &[Secondary], _entry: fn() -> !) -> CpuMask {
+        CpuMask::EMPTY
     }
     /// Interrupts each of `targets`, all of which are online. See [`send_interrupt`].
     fn interrupt(_targets: CpuMask, _interrupt: InterProcessorInterrupt) {}

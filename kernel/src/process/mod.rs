@@ -42,6 +42,7 @@ pub mod provoke;
 pub mod futex;
 pub mod resource_limits;
 pub mod scheduler;
+pub mod secondary;
 pub mod membership;
 pub mod session;
 pub mod signal;

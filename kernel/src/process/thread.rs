@@ -25,7 +25,7 @@ use super::signal::{SignalSet, ThreadSignals};
 use super::table::TableGuard;
 use super::{Pid, Process, table};
 use crate::arch::{Cpu, Current, ExtendedState, ThreadHead, TrapFrame};
-use crate::base::{Errno, Result, VirtualAddress};
+use crate::base::{CpuId, Errno, Result, VirtualAddress};
 use crate::fs::{FileTable, FsContext};
 use crate::memory::kernel_stack::KernelStack;
 use crate::security::Credentials;
@@ -461,6 +461,20 @@ impl Thread {
             Self::from_parts(kernel_parts(process, process.pid(), Start::Kernel(|| {})), None, VirtualAddress::new(0));
         thread.set_name(name);
         Arc::new(thread)
+    }
+
+    /// The idle thread of `cpu`, with a stack on which the CPU starts.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub(super) fn idle(process: &Arc<Process>, cpu: CpuId) -> Result<Arc<Self>> {
+        let thread = Self::assemble(kernel_parts(process, process.pid(), Start::Kernel(|| {})))?;
+        let mut name = arrayvec::ArrayString::<NAME_LENGTH>::new();
+        // It fits: there are fewer than a hundred CPUs.
+        let _ = core::fmt::Write::write_fmt(&mut name, format_args!("swapper/{}", cpu.0));
+        thread.set_name(name.as_bytes());
+        thread.cpu.store(cpu.0, Relaxed);
+        Ok(thread)
     }
 
     /// Gives the thread the number of its process: the one that is left after `execve`.

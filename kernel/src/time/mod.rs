@@ -10,13 +10,16 @@
 //! timer interrupt's work: it fires what is due, says how many accounting ticks (100 Hz) have passed and programs the next
 //! alarm: the earliest timer or, unless [`stop_tick`] was called, the next tick.
 //!
-//! Lock order: the queue's lock (rank Timer, interrupts off) is never held while a callback runs.
+//! Each CPU has its queue, its alarm and its tick. A timer is armed on the CPU that the caller runs on and fires there; it may be
+//! taken off from anywhere.
+//!
+//! Lock order: a queue's lock (rank Timer, interrupts off) is never held while a callback runs, nor two of them at a time.
 
 pub mod timer_queue;
 
-use crate::arch::{Current, TimerHardware};
-use crate::base::{Nanoseconds, Ticks};
-use crate::sync::{InterruptsDisabled, LockRank, SpinLock};
+use crate::arch::{Cpu, Current, TimerHardware};
+use crate::base::{CpuId, MAXIMUM_CPUS, Nanoseconds, Ticks};
+use crate::sync::{InterruptsDisabled, LockRank, SpinLock, SpinLockGuard};
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 pub use timer_queue::{TimerCallback, TimerHandle, TimerQueue};
@@ -85,7 +88,28 @@ impl State {
     }
 }
 
-static STATE: SpinLock<State, InterruptsDisabled> = SpinLock::new(LockRank::Timer, State::new());
+type StateLock = SpinLock<State, InterruptsDisabled>;
+
+static STATES: [StateLock; MAXIMUM_CPUS] = [const { SpinLock::new(LockRank::Timer, State::new()) }; MAXIMUM_CPUS];
+
+/// The state of CPU `cpu`.
+#[inline]
+fn state_of(cpu: u32) -> &'static StateLock {
+    &STATES[cpu as usize % MAXIMUM_CPUS]
+}
+
+/// This CPU's state, locked, and its number.
+#[inline]
+fn lock_mine() -> (SpinLockGuard<'static, State, InterruptsDisabled>, u32) {
+    loop {
+        let cpu = Current::id().0;
+        let state = state_of(cpu).lock();
+        // The caller may have been moved before the lock masked interrupts; now it stays.
+        if Current::id().0 == cpu {
+            return (state, cpu);
+        }
+    }
+}
 
 /// Time since boot. Never goes back.
 #[inline]
@@ -146,19 +170,19 @@ pub fn initialize() {
 /// Asks for ticks again after [`stop_tick`]: the CPU leaves its idle thread. The ticks that were missed are not made up for.
 #[inline]
 pub fn start_tick() {
-    STATE.lock().start_tick(monotonic());
+    lock_mine().0.start_tick(monotonic());
 }
 
 /// Says that nobody needs ticks: the CPU idles. Timers go on; an alarm that was set for a tick still comes, once.
 #[inline]
 pub fn stop_tick() {
-    STATE.lock().ticking = false;
+    lock_mine().0.ticking = false;
 }
 
 /// Calls `callback` in interrupt context soon after `deadline` (monotonic).
 pub fn arm(deadline: Nanoseconds, callback: Arc<dyn TimerCallback>) -> TimerHandle {
-    let mut state = STATE.lock();
-    let handle = state.queue.insert(deadline, callback);
+    let (mut state, cpu) = lock_mine();
+    let handle = state.queue.insert(deadline, callback, CpuId(cpu));
     if deadline < state.alarm {
         state.program();
     }
@@ -167,7 +191,7 @@ pub fn arm(deadline: Nanoseconds, callback: Arc<dyn TimerCallback>) -> TimerHand
 
 /// Takes a timer off. False when it has fired (its callback may still be running on another CPU) or was cancelled.
 pub fn cancel(handle: TimerHandle) -> bool {
-    let callback = STATE.lock().queue.remove(handle);
+    let callback = state_of(handle.cpu().0).lock().queue.remove(handle);
     // Dropped here, outside the lock.
     callback.is_some()
 }
@@ -175,13 +199,15 @@ pub fn cancel(handle: TimerHandle) -> bool {
 /// The timer interrupt: fires what is due and gives the number of accounting ticks that have passed. Interrupts are disabled.
 pub fn handle_interrupt() -> Ticks {
     let now = monotonic();
-    let passed = STATE.lock().take_ticks(now);
+    let (mut state, cpu) = lock_mine();
+    let passed = state.take_ticks(now);
+    drop(state);
     loop {
-        let Some(callback) = STATE.lock().queue.take_expired(now) else { break };
+        let Some(callback) = state_of(cpu).lock().queue.take_expired(now) else { break };
         callback.expired(now);
     }
-    STATE.lock().program();
-    if passed > 0 {
+    state_of(cpu).lock().program();
+    if passed > 0 && cpu == 0 {
         TICKS.fetch_add(passed, Relaxed);
     }
     Ticks(passed)

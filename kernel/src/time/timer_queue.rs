@@ -2,7 +2,7 @@
 //!
 //! Inserting, removing and taking the first cost O(log n).
 
-use crate::base::Nanoseconds;
+use crate::base::{CpuId, Nanoseconds};
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 
@@ -17,6 +17,14 @@ pub trait TimerCallback: Send + Sync {
 pub struct TimerHandle {
     deadline: Nanoseconds,
     sequence: u64,
+    cpu: CpuId,
+}
+
+impl TimerHandle {
+    /// Whose queue it is in.
+    pub(super) fn cpu(self) -> CpuId {
+        self.cpu
+    }
 }
 
 /// The queue.
@@ -32,9 +40,9 @@ impl TimerQueue {
         Self { timers: BTreeMap::new(), next_sequence: 0 }
     }
 
-    /// Arms a timer.
-    pub fn insert(&mut self, deadline: Nanoseconds, callback: Arc<dyn TimerCallback>) -> TimerHandle {
-        let handle = TimerHandle { deadline, sequence: self.next_sequence };
+    /// Arms a timer in this queue, which is that of `cpu`.
+    pub fn insert(&mut self, deadline: Nanoseconds, callback: Arc<dyn TimerCallback>, cpu: CpuId) -> TimerHandle {
+        let handle = TimerHandle { deadline, sequence: self.next_sequence, cpu };
         self.next_sequence += 1;
         self.timers.insert(handle, callback);
         handle
@@ -106,7 +114,7 @@ mod tests {
         let fired = Arc::new(Mutex::new(Vec::new()));
         let mut queue = TimerQueue::new();
         for (name, deadline) in [(1, 30), (2, 10), (3, 10), (4, 50)] {
-            queue.insert(Nanoseconds(deadline), Arc::new(Note(name, fired.clone())));
+            queue.insert(Nanoseconds(deadline), Arc::new(Note(name, fired.clone())), CpuId(0));
         }
         assert_eq!(queue.next_deadline(), Some(Nanoseconds(10)));
         fire(&mut queue, 9);
@@ -127,7 +135,7 @@ mod tests {
                 match action {
                     0 => {
                         let callback = Arc::new(Note(name, fired.clone()));
-                        model.push((time, name, queue.insert(Nanoseconds(time), callback)));
+                        model.push((time, name, queue.insert(Nanoseconds(time), callback, CpuId(0))));
                     }
                     1 if !model.is_empty() => {
                         let (_, _, handle) = model.remove(time as usize % model.len());

@@ -7,8 +7,9 @@
 use super::io_apic::{IoApic, Override, Wiring};
 use super::power::Ports;
 use crate::arch::boot_information::PhysicalReader;
-use crate::base::PhysicalAddress;
+use crate::base::{MAXIMUM_CPUS, PhysicalAddress};
 use alloc::vec::Vec;
+use arrayvec::ArrayVec;
 
 /// No table is longer than this.
 const MAXIMUM_TABLE: usize = 1 << 20;
@@ -21,7 +22,12 @@ pub struct Findings {
     pub wiring: Wiring,
     /// How to switch off and reset.
     pub power: Ports,
+    /// The local APICs' identifiers of the CPUs that may be started, in the table's order.
+    pub processors: Processors,
 }
+
+/// Local APICs' identifiers.
+pub type Processors = ArrayVec<u32, MAXIMUM_CPUS>;
 
 fn bytes<const N: usize>(table: &[u8], at: usize) -> Option<[u8; N]> {
     table.get(at..)?.first_chunk().copied()
@@ -105,6 +111,30 @@ fn wiring(madt: &[u8]) -> Wiring {
     if wiring.controllers.is_empty() { Wiring::standard() } else { wiring }
 }
 
+/// The CPUs of a MADT that are enabled: local APICs (type 0) and x2APICs (type 9). Those past the room there is are left out.
+fn processors(madt: &[u8]) -> Processors {
+    const ENABLED: u32 = 1;
+    let mut found = Processors::new();
+    let mut rest = madt.get(44..).unwrap_or_default();
+    while let [kind, length, ..] = *rest {
+        let Some((entry, after)) = rest.split_at_checked(length.into()).filter(|_| length >= 2) else { break };
+        let (identifier, flags) = match kind {
+            0 => (entry.get(3).copied().map(u32::from), u32_at(entry, 4)),
+            9 => (u32_at(entry, 4), u32_at(entry, 8)),
+            _ => (None, None),
+        };
+        // Firmware lists a CPU below 255 both ways at times.
+        if let (Some(identifier), Some(flags)) = (identifier, flags)
+            && flags & ENABLED != 0
+            && !found.contains(&identifier)
+        {
+            let _ = found.try_push(identifier);
+        }
+        rest = after;
+    }
+    found
+}
+
 /// The two sleep types of `\_S5` in a DSDT or SSDT.
 fn soft_off_types(code: &[u8]) -> Option<(u8, u8)> {
     const PACKAGE: u8 = 0x12;
@@ -166,13 +196,15 @@ fn power(fadt: &[u8], code: Option<&[u8]>) -> Ports {
 /// Reads the tables below `rsdp`.
 pub fn read(rsdp: Option<PhysicalAddress>, read: PhysicalReader<'_>) -> Findings {
     let find = |signature: &[u8; 4]| table(rsdp?, *signature, read);
-    let wiring = find(b"APIC").map_or_else(Wiring::standard, |madt| wiring(&madt));
+    let madt = find(b"APIC");
+    let processors = madt.as_deref().map(processors).unwrap_or_default();
+    let wiring = madt.map_or_else(Wiring::standard, |madt| wiring(&madt));
     let power = find(b"FACP").map(|fadt| {
         let long = u64_at(&fadt, 140).filter(|&address| address != 0);
         let code = long.or_else(|| u32_at(&fadt, 40).map(u64::from)).and_then(|address| read_table(address, read));
         power(&fadt, code.as_deref())
     });
-    Findings { wiring, power: power.unwrap_or_default() }
+    Findings { wiring, power: power.unwrap_or_default(), processors }
 }
 
 #[cfg(test)]
@@ -196,6 +228,17 @@ mod tests {
         assert_eq!(found.overrides[0], Override { line: 0, input: 2, active_low: false, level: false });
         assert_eq!(found.overrides[1], Override { line: 9, input: 9, active_low: true, level: true });
         assert_eq!(wiring(&madt()[..50]), Wiring::standard(), "a table cut off is one that says nothing");
+    }
+
+    #[test]
+    fn the_madt_lists_the_cpus_that_may_be_started() {
+        let mut table = madt();
+        table.extend([0, 8, 1, 5, 0, 0, 0, 0]); // not enabled
+        table.extend([0, 8, 2, 7, 1, 0, 0, 0]);
+        table.extend([9, 16, 0, 0, 7, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0]); // again
+        table.extend([9, 16, 0, 0, 0x2c, 1, 0, 0, 1, 0, 0, 0, 3, 0, 0, 0]);
+        assert_eq!(processors(&table).as_slice(), [0, 7, 300]);
+        assert_eq!(processors(&table[..50]).as_slice(), [0u32; 0], "cut off");
     }
 
     #[test]
@@ -256,6 +299,7 @@ mod tests {
         #[test]
         fn no_table_can_do_harm(table in proptest::collection::vec(any::<u8>(), 0..400), code in any::<Vec<u8>>()) {
             let _ = wiring(&table);
+            let _ = processors(&table);
             let _ = power(&table, Some(&code));
             let memory = |at: PhysicalAddress, to: &mut [u8]| {
                 for (index, byte) in to.iter_mut().enumerate() {

@@ -5,7 +5,7 @@
 #![allow(unsafe_code, reason = "reads the time-stamp counter")]
 
 use crate::base::Nanoseconds;
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 /// Nanoseconds per count, as a fraction of 2^32. The clock stands at zero until it is calibrated.
 static SCALE: AtomicU64 = AtomicU64::new(0);
@@ -67,7 +67,23 @@ pub fn set_rate(elapsed: u64, counts: u64) {
 #[inline]
 #[must_use]
 pub fn now() -> Nanoseconds {
-    Nanoseconds(multiply(read_counter().wrapping_sub(BASE.load(Relaxed)), SCALE.load(Relaxed)))
+    let now = multiply(read_counter().wrapping_sub(BASE.load(Relaxed)), SCALE.load(Relaxed));
+    if DISTRUSTED.load(Relaxed) { never_back(now) } else { Nanoseconds(now) }
+}
+
+/// Whether the CPUs' counters differ, so that the clock must be kept from going back by hand.
+static DISTRUSTED: AtomicBool = AtomicBool::new(false);
+/// The latest time that was given while they do.
+static LATEST: AtomicU64 = AtomicU64::new(0);
+
+/// Says that the CPUs' counters differ. The kernel's clock does not go back from now on; programs that read the counter see it as it is.
+pub fn distrust_counter() {
+    DISTRUSTED.store(true, Relaxed);
+}
+
+#[cold]
+fn never_back(now: u64) -> Nanoseconds {
+    Nanoseconds(LATEST.fetch_max(now, Relaxed).max(now))
 }
 
 /// The counter's value at `deadline`, never 0 (which would switch the deadline timer off); the highest there is for what the
@@ -100,6 +116,13 @@ mod tests {
         let year = 2_500_000_000u64 * 31_536_000;
         let error = 31_536_000_000_000_000u64.abs_diff(multiply(year, scale));
         assert!(error < 20_000_000, "a year is right to 20 ms: {error}");
+    }
+
+    #[test]
+    fn a_distrusted_clock_does_not_go_back() {
+        assert_eq!(never_back(5), Nanoseconds(5));
+        assert_eq!(never_back(3), Nanoseconds(5));
+        assert_eq!(never_back(9), Nanoseconds(9));
     }
 
     #[test]

@@ -10,12 +10,14 @@
 #![allow(unsafe_code, reason = "entry points with the machine's calling convention")]
 
 use super::interrupts::{
-    BREAKPOINT, DEBUG, DOUBLE_FAULT, FIRST_LINE_VECTOR, GENERAL_PROTECTION, LINE_COUNT, MACHINE_CHECK, NON_MASKABLE,
-    OVERFLOW, PAGE_FAULT, SPURIOUS_VECTOR, TIMER_VECTOR,
+    BREAKPOINT, CALL_VECTOR, DEBUG, DOUBLE_FAULT, FIRST_LINE_VECTOR, GENERAL_PROTECTION, LINE_COUNT, MACHINE_CHECK,
+    NON_MASKABLE, OVERFLOW, PAGE_FAULT, RESCHEDULE_VECTOR, SPURIOUS_VECTOR, TIMER_VECTOR,
 };
 use super::trap_frame::TrapFrame;
-use super::{X86_64, abandoned_stack, interrupt_controller, machine_check, mmu, user_access};
-use crate::arch::{AccessKind, Cpu, Exception, Mmu, PageFault, Registers, SerialConsole, TrapHandler, trap_handler};
+use super::{X86_64, abandoned_stack, interrupt_controller, machine_check, mmu, secondary, user_access};
+use crate::arch::{
+    AccessKind, Cpu, Exception, Mmu, PageFault, Registers, SerialConsole, TrapHandler, inter_processor, trap_handler,
+};
 use crate::base::VirtualAddress;
 use arrayvec::ArrayString;
 use core::fmt::Write;
@@ -149,6 +151,14 @@ fn interrupt(handler: &dyn TrapHandler, frame: &TrapFrame) {
                 }
             }
         }
+        CALL_VECTOR => {
+            interrupt_controller::acknowledge_local();
+            inter_processor::serve_calls();
+        }
+        RESCHEDULE_VECTOR => {
+            interrupt_controller::acknowledge_local();
+            inter_processor::reschedule_arrived(local);
+        }
         SPURIOUS_VECTOR => {}
         _ => log::warn!("interrupt with unexpected vector {vector:#x}"),
     }
@@ -230,6 +240,7 @@ fn kernel_page_fault(handler: &dyn TrapHandler, frame: &mut TrapFrame, address: 
 /// NMI, machine check, double fault, and debug exceptions in the kernel.
 pub(super) extern "sysv64" fn paranoid_trap(frame: &mut TrapFrame) {
     match frame.vector {
+        NON_MASKABLE if secondary::is_stopping() => X86_64::halt(),
         NON_MASKABLE => {
             // Past the log: the code that was interrupted may hold its lock.
             let mut text = ArrayString::<64>::new();

@@ -67,8 +67,14 @@ pub fn all() -> Features {
     Features::from_bits_truncate(FEATURES.load(Relaxed))
 }
 
-/// Asks the CPU.
+/// Asks the booting CPU.
 pub fn detect() {
+    FEATURES.store(read().bits(), Relaxed);
+}
+
+/// What this CPU has.
+#[must_use]
+pub fn read() -> Features {
     let cpuid = CpuId::new();
     let mut found = Features::empty();
     let mut note = |present: bool, feature: Features| found.set(feature, present);
@@ -102,5 +108,5 @@ pub fn detect() {
     if let Some(power) = cpuid.get_advanced_power_mgmt_info() {
         note(power.has_invariant_tsc(), Features::INVARIANT_TSC);
     }
-    FEATURES.store(found.bits(), Relaxed);
+    found
 }

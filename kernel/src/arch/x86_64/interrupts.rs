@@ -3,6 +3,7 @@
 //! ```text
 //! 0x00..=0x1f   exceptions                      0x30..=0x47   device lines 0..=23 (both controllers use the same vectors)
 //! 0xec          local APIC timer                0xff          spurious
+//! 0xfc          a call from another CPU         0xfd          reschedule
 //! ```
 
 #![allow(unsafe_code, reason = "loads the interrupt descriptor table")]
@@ -16,6 +17,10 @@ pub const FIRST_LINE_VECTOR: u8 = 0x30;
 pub const LINE_COUNT: u8 = 24;
 /// The local APIC timer's vector.
 pub const TIMER_VECTOR: u8 = 0xec;
+/// Another CPU calls a function here.
+pub const CALL_VECTOR: u8 = 0xfc;
+/// Another CPU wants this one to look at its run queue.
+pub const RESCHEDULE_VECTOR: u8 = 0xfd;
 /// The spurious-interrupt vector: its low four bits must be ones.
 pub const SPURIOUS_VECTOR: u8 = 0xff;
 
@@ -95,7 +100,7 @@ pub const fn gate_for(vector: u64, stub: u64) -> Gate {
 }
 
 #[cfg(target_os = "none")]
-pub(super) use table::load;
+pub(super) use table::{fill, load};
 
 #[cfg(target_os = "none")]
 mod table {
@@ -110,16 +115,23 @@ mod table {
     unsafe impl Sync for Table {}
     static TABLE: Table = Table(UnsafeCell::new([Gate::ABSENT; 256]));
 
-    /// Fills the table when the booting CPU calls it, and loads it.
+    /// Fills the table.
     ///
     /// # Safety
-    /// Interrupts are disabled and the CPU's block is installed. Calls do not overlap.
-    pub unsafe fn load() {
+    /// Called once, by the booting CPU, before it loads it.
+    pub unsafe fn fill() {
         // SAFETY: no other reference to the table exists, as the caller says.
         let gates = unsafe { &mut *TABLE.0.get() };
         for (vector, gate) in (0u64..).zip(gates.iter_mut()) {
             *gate = gate_for(vector, entry::stub_address(vector));
         }
+    }
+
+    /// Makes this CPU use the table.
+    ///
+    /// # Safety
+    /// It is filled, interrupts are disabled and the CPU's block is installed.
+    pub unsafe fn load() {
         let pointer = TablePointer { limit: (size_of::<[Gate; 256]>() - 1) as u16, base: TABLE.0.get().addr() as u64 };
         // SAFETY: every gate leads to a stub.
         unsafe {

@@ -12,6 +12,8 @@ const IDENTIFIER: u32 = 0x20;
 const TASK_PRIORITY: u32 = 0x80;
 const END_OF_INTERRUPT: u32 = 0xb0;
 const SPURIOUS: u32 = 0xf0;
+const COMMAND: u32 = 0x300;
+const COMMAND_TARGET: u32 = 0x310;
 const TIMER_ENTRY: u32 = 0x320;
 const LINT0_ENTRY: u32 = 0x350;
 const LINT1_ENTRY: u32 = 0x360;
@@ -88,6 +90,59 @@ pub fn identifier() -> u32 {
 #[inline]
 pub fn acknowledge() {
     write(END_OF_INTERRUPT, 0);
+}
+
+/// What the interrupt command register sends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Command {
+    /// An ordinary interrupt with this vector.
+    Vector(u8),
+    /// A non-maskable interrupt.
+    NonMaskable,
+    /// Back to the state after power-on, waiting for [`Self::Start`].
+    Initialize,
+    /// Start in real mode at this page of the first MiB.
+    Start(u8),
+}
+
+impl Command {
+    /// The register's low word.
+    const fn bits(self) -> u32 {
+        /// Level "assert", as every command but INIT's de-assertion (of old) wants it.
+        const ASSERT: u32 = 1 << 14;
+        ASSERT
+            | match self {
+                Self::Vector(vector) => vector as u32,
+                Self::NonMaskable => 0b100 << 8,
+                Self::Initialize => 0b101 << 8,
+                Self::Start(page) => 0b110 << 8 | page as u32,
+            }
+    }
+}
+
+/// Sends `command` to the CPU whose APIC has the number `target`. What was stored before is visible to the target when it arrives. Interrupts are
+/// masked, because two writes make a command where there is no x2APIC.
+pub fn send(target: u32, command: Command) {
+    const PENDING: u32 = 1 << 12;
+    if is_x2apic() {
+        // The write is not ordered after stores to memory by itself (Intel, volume 3, 11.12.3).
+        // SAFETY: fences change nothing; the mode is on, and the register exists in it.
+        unsafe {
+            core::arch::asm!("mfence", "lfence", options(nostack, preserves_flags));
+            let value = u64::from(target) << 32 | u64::from(command.bits());
+            model_specific::write(model_specific::X2APIC_FIRST + (COMMAND >> 4), value);
+        }
+        return;
+    }
+    // The register is busy until the last command has left; so for ever only on broken hardware.
+    for _ in 0..1_000_000 {
+        if read(COMMAND) & PENDING == 0 {
+            break;
+        }
+        core::hint::spin_loop();
+    }
+    write(COMMAND_TARGET, target << 24);
+    write(COMMAND, command.bits());
 }
 
 /// Starts the count down from `count` without interrupt, for measuring.

@@ -5,6 +5,7 @@
 //! | `features` `model_specific` `port` | the CPU's abilities, its registers, its ports |
 //! | `boot` | from the boot protocol's start information to the final page tables |
 //! | `segments` `interrupts` | GDT, TSS and per-CPU block; IDT |
+//! | `secondary` | starting the other CPUs and interrupting them |
 //! | `trap_frame` `entry` `exceptions` | saved registers; the ways in and out; sorting traps |
 //! | `signal_frame` | starting signal handlers and coming back |
 //! | `interrupt_controller` `pic` `local_apic` `io_apic` `acpi` | who interrupts, and where that is written |
@@ -61,6 +62,7 @@ pub mod pit;
 pub mod port;
 pub mod power;
 pub mod real_time_clock;
+pub mod secondary;
 pub mod segments;
 pub mod serial;
 pub mod signal_frame;
@@ -102,8 +104,6 @@ impl super::Startup for X86_64 {
     #[cfg(not(target_os = "none"))]
     fn initialize_interrupts(_choice: super::ControllerChoice) {}
 }
-
-impl super::InterProcessor for X86_64 {}
 
 impl SharedObject for X86_64 {
     fn shared_object() -> Option<Vec<u8>> {

@@ -71,6 +71,7 @@ struct BlockContents {
 }
 
 /// One CPU's data, descriptors and emergency stacks.
+#[repr(transparent)]
 pub struct CpuBlock(UnsafeCell<BlockContents>);
 
 // SAFETY: only its own CPU writes it, before it takes interrupts; afterwards only `rsp0` changes, by one store.
@@ -146,6 +147,21 @@ impl CpuBlock {
             descriptors: [0; DESCRIPTOR_COUNT],
             stacks: [const { InterruptStackArea { bytes: [0; STACK_SIZE], owner: [0; 2] } }; STACK_COUNT],
         }))
+    }
+
+    /// A block for CPU `id` in memory of its own, for good; `None` when there is none. It is made in place: it would not fit a kernel stack.
+    #[must_use]
+    pub fn allocate(id: CpuId) -> Option<&'static Self> {
+        // SAFETY: the type has a size. Zeros are a valid block but for the fields that are written here, each within the allocation.
+        unsafe {
+            let block = alloc::alloc::alloc_zeroed(core::alloc::Layout::new::<Self>()).cast::<BlockContents>();
+            if block.is_null() {
+                return None;
+            }
+            (&raw mut (*block).local).write(CpuLocal::new(id));
+            (*block).task_state.io_map_base = TASK_STATE_SIZE as u16;
+            Some(&*block.cast_const().cast::<Self>())
+        }
     }
 
     /// Makes the block this CPU's: `gs`, GDT, task register.

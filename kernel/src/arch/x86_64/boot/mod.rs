@@ -11,7 +11,7 @@ pub mod tables;
 #[cfg(target_os = "none")]
 pub use early::initialize_early;
 #[cfg(target_os = "none")]
-pub(super) use early::{acpi_table, initialize_interrupts};
+pub(super) use early::{acpi_table, initialize_interrupts, set_control_registers};
 
 #[cfg(target_os = "none")]
 mod early {
@@ -22,7 +22,7 @@ mod early {
     use crate::arch::x86_64::features::{self, Features};
     use crate::arch::x86_64::{
         acpi, clock, entry, extended_state, interrupt_controller, interrupts, io_apic, local_apic, machine_check, mmu,
-        pic, pit, power, segments, serial, timer, user_access,
+        pic, pit, power, secondary, segments, serial, timer, user_access,
     };
     use crate::arch::{ControllerChoice, SerialConsole, boot_information};
     use crate::base::PhysicalAddress;
@@ -52,7 +52,10 @@ mod early {
         unsafe { segments::BOOT_CPU.install() };
         serial::initialize();
         // SAFETY: interrupts are disabled, the block is installed; called once.
-        unsafe { interrupts::load() };
+        unsafe {
+            interrupts::fill();
+            interrupts::load();
+        }
         if features::has(Features::SMAP) {
             // SAFETY: the boot tables map the image writable.
             unsafe { user_access::patch_smap() };
@@ -83,7 +86,8 @@ mod early {
         acpi::table(boot_information().rsdp?, signature, &read_physical)
     }
 
-    fn set_control_registers() {
+    /// Switches on what the CPU has of what the kernel uses.
+    pub(in crate::arch::x86_64) fn set_control_registers() {
         const MONITOR_COPROCESSOR: u64 = 1 << 1;
         const EMULATION: u64 = 1 << 2;
         const NUMERIC_ERROR: u64 = 1 << 5;
@@ -123,6 +127,7 @@ mod early {
         let apic = choice == ControllerChoice::Best && features::has(Features::APIC);
         if apic {
             local_apic::enable();
+            secondary::set_processors(&tables.processors);
             io_apic::initialize(tables.wiring);
             pic::disable();
             interrupt_controller::select(interrupt_controller::Controller::Apic);
