@@ -172,6 +172,9 @@ pub trait Mmu {
     const TABLE_FORMAT: TableFormat = TableFormat::X86_64;
     /// Whether instruction fetch sees what was stored to memory by itself; else [`Self::synchronise_instructions`] is called.
     const COHERENT_INSTRUCTIONS: bool = true;
+    /// Whether one CPU's invalidations reach all: `shoot_down_page`, `shoot_down_pages`, `invalidate_all`, `invalidate_everything` and
+    /// [`Self::invalidate_tag`] then act on every CPU. Where they do not, `memory::paging::shootdown` asks the others.
+    const BROADCASTS_INVALIDATIONS: bool = false;
     /// One past the highest address that user space may use (page-aligned).
     const USER_END: VirtualAddress;
     /// Where all physical memory is mapped: physical address 0 appears here.
@@ -201,11 +204,15 @@ pub trait Mmu {
     fn invalidate_page(address: VirtualAddress);
     /// Forgets all translations under the active table's tag that are not global, on this CPU at least.
     fn invalidate_all();
+    /// Forgets all translations under `tag` that are not global, on every CPU; only where invalidations are broadcast.
+    fn invalidate_tag(_tag: u16) {
+        Self::invalidate_everything();
+    }
     /// Forgets all translations of every tag, global ones included, on this CPU at least.
     fn invalidate_everything() {
         Self::invalidate_all();
     }
-    /// Forgets the translations of one page on every CPU that may hold it; returns when they are gone.
+    /// Forgets the translations of one page on every CPU that may hold it, if invalidations are broadcast, else on this one; returns when they are gone.
     fn shoot_down_page(address: VirtualAddress) {
         Self::invalidate_page(address);
     }

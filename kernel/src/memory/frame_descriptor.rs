@@ -205,6 +205,21 @@ impl FrameDescriptor {
     pub fn index(&self) -> u64 {
         self.index.load(Relaxed)
     }
+    /// The index of a top table as its space's version (`paging::shootdown`).
+    #[inline]
+    pub(super) fn version(&self) -> u64 {
+        self.index.load(Ordering::SeqCst)
+    }
+    /// Gives a space without a version its first, unless another CPU was faster. Gives what it has.
+    pub(super) fn set_first_version(&self, version: u64) -> u64 {
+        self.index
+            .compare_exchange(0, version, Ordering::SeqCst, Ordering::SeqCst)
+            .map_or_else(|held| held, |_| version)
+    }
+    /// Changes the version; gives the last.
+    pub(super) fn replace_version(&self, version: u64) -> u64 {
+        self.index.swap(version, Ordering::SeqCst)
+    }
     /// Sets the index.
     #[inline]
     pub fn set_index(&self, index: u64) {

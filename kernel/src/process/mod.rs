@@ -75,7 +75,7 @@ pub type Pid = i32;
 /// Boot: registers this room with the machine and with `sync`, and turns the code that runs (the boot path) into the first CPU's idle
 /// thread. The heap and the page tables work by now.
 pub fn initialize() {
-    dispatch::set_kernel_root(<crate::arch::Current as crate::arch::Mmu>::active_root());
+    crate::memory::paging::shootdown::set_kernel_root(<crate::arch::Current as crate::arch::Mmu>::active_root());
     dispatch::set_end_of_kernel_thread(exit::end_kernel_thread);
     dispatch::adopt_idle_thread(thread::boot_thread().clone());
     crate::arch::set_trap_handler(&trap::TRAPS);

@@ -44,6 +44,7 @@ fn operand(tag: u64, address: VirtualAddress) -> u64 {
 impl Mmu for Aarch64 {
     const TABLE_FORMAT: TableFormat = TableFormat::ArmLpae;
     const COHERENT_INSTRUCTIONS: bool = false;
+    const BROADCASTS_INVALIDATIONS: bool = true;
     const USER_END: VirtualAddress = VirtualAddress::new(1 << 48);
     #[inline]
     fn physmap_base() -> VirtualAddress {
@@ -106,6 +107,13 @@ impl Mmu for Aarch64 {
     #[inline]
     fn invalidate_all() {
         let tag = translation_base() >> TAG_SHIFT << TAG_SHIFT;
+        // SAFETY: as above.
+        unsafe {
+            asm!("dsb ishst", "tlbi aside1is, {}", "dsb ish", "isb", in(reg) tag, options(nostack, preserves_flags));
+        }
+    }
+    fn invalidate_tag(tag: u16) {
+        let tag = u64::from(tag) << TAG_SHIFT;
         // SAFETY: as above.
         unsafe {
             asm!("dsb ishst", "tlbi aside1is, {}", "dsb ish", "isb", in(reg) tag, options(nostack, preserves_flags));

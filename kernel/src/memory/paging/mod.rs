@@ -29,6 +29,7 @@ mod leaf_slot;
 pub mod mapper;
 mod range;
 pub mod run;
+pub mod shootdown;
 pub mod tables;
 pub mod tags;
 pub mod tlb;

@@ -318,6 +318,7 @@ impl<F: Format, A: TableAccess, T: Tlb> Tables<F, A, T> {
 impl<F: Format, A: TableAccess, T: Tlb> Drop for Tables<F, A, T> {
     fn drop(&mut self) {
         let root = self.walker.root();
+        self.tlb().leave(root.address());
         for index in possibly_used(used_groups(root)) {
             let at = VirtualAddress::new(index << level_shift(TOP_LEVEL));
             let pointer = super::access::Physmap.entry(root, TOP_LEVEL, at);

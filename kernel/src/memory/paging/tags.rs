@@ -1,12 +1,10 @@
 //! Address-space tags: which space has which PCID or ASID, so that a switch need not forget the last space's translations.
 //!
-//! | machine | [`Mmu::tag_count`] | where the tag stands |
-//! |---|---|---|
-//! | AArch64 | 256 or 65536 ASIDs | TTBR0; TLB maintenance is broadcast |
-//! | x86_64 | 4096 PCIDs, or 1 | CR3 |
+//! This is for machines whose TLB maintenance is broadcast (AArch64: 256 or 65536 ASIDs, in TTBR0): a tag is a space's on every CPU. x86_64's
+//! PCIDs are each CPU's own ([`super::shootdown`]).
 //!
-//! A machine takes part by saying more than 1 in `tag_count`, by keeping what is cached under a tag other than 0 in
-//! [`Mmu::activate`] (x86_64: bit 63 of CR3), and by forgetting every tag in [`Mmu::invalidate_everything`]. Nothing else changes for it.
+//! A machine takes part by saying more than 1 in [`Mmu::tag_count`], by keeping what is cached under a tag other than 0 in
+//! [`Mmu::activate`], and by forgetting every tag in [`Mmu::invalidate_everything`]. Nothing else changes for it.
 //!
 //! # Generations
 //! A space's *word* is a generation and a tag: `generation << 16 | tag`, 0 for none. It stands in the descriptor of the space's top
@@ -17,8 +15,7 @@
 //! * but what a CPU was running then keeps its tag (*reserved*), because nothing makes the CPU look up a new one;
 //! * every CPU forgets all translations before it activates a space again (*stale*).
 //!
-//! So a space that ends needs no work: its tag means nothing until the next generation. Likewise a space whose tables change while no
-//! CPU of interest has it active gives up its word ([`forget_space`]), which costs one store instead of TLB maintenance.
+//! So a space that ends needs no work: its tag means nothing until the next generation.
 //!
 //! # Invariants
 //! * Two spaces never have equal words; of two words of the present generation, no CPU has stale translations for either's tag once
@@ -31,6 +28,7 @@
 #![allow(unsafe_code, reason = "activates tables")]
 
 use super::super::frame_allocator::descriptor;
+use super::super::frame_descriptor::FrameDescriptor;
 use crate::arch::{Cpu, Current, Mmu};
 use crate::base::PhysicalAddress;
 use crate::sync::{InterruptsDisabled, LockRank, SpinLock};
@@ -92,21 +90,40 @@ impl<const CPUS: usize> TagAllocator<CPUS> {
     /// Where all tags are reserved the word is 0, and the space shares tag 0 with others: its CPU forgets each time.
     #[inline]
     pub fn assign(&self, cpu: usize, held: u64, tag_count: u64) -> (u64, Before) {
-        if let Some(active) = self.active.get(cpu) {
-            let running = active.load(Relaxed);
-            let is_current = held >> TAG_BITS == self.generation.load(Ordering::Acquire) >> TAG_BITS;
-            if running != 0 && is_current && active.compare_exchange(running, held, Relaxed, Relaxed).is_ok() {
-                return (held, Before::Keep);
-            }
+        if self.may_keep(cpu, held) {
+            return (held, Before::Keep);
         }
-        self.assign_slowly(cpu, held, tag_count)
+        self.assign_locked(&mut self.state.lock(), cpu, held, tag_count)
+    }
+
+    /// The short way: whether the word `held` is still good, and CPU `cpu` has said that it runs the space.
+    #[inline]
+    fn may_keep(&self, cpu: usize, held: u64) -> bool {
+        let Some(active) = self.active.get(cpu) else { return false };
+        let running = active.load(Relaxed);
+        let is_current = held >> TAG_BITS == self.generation.load(Ordering::Acquire) >> TAG_BITS;
+        running != 0 && is_current && active.compare_exchange(running, held, Relaxed, Relaxed).is_ok()
+    }
+
+    /// As [`Self::assign`] for the space whose top table `descriptor` describes. Two CPUs that activate it at the same time get the same word: the
+    /// long way looks again under the lock.
+    #[inline]
+    fn assign_described(&self, cpu: usize, descriptor: &FrameDescriptor, tag_count: u64) -> (u64, Before) {
+        let held = descriptor.version();
+        if self.may_keep(cpu, held) { (held, Before::Keep) } else { self.renew(cpu, descriptor, tag_count) }
     }
 
     #[cold]
-    fn assign_slowly(&self, cpu: usize, held: u64, tag_count: u64) -> (u64, Before) {
+    fn renew(&self, cpu: usize, descriptor: &FrameDescriptor, tag_count: u64) -> (u64, Before) {
         let mut state = self.state.lock();
+        let assigned = self.assign_locked(&mut state, cpu, descriptor.version(), tag_count);
+        descriptor.replace_version(assigned.0);
+        assigned
+    }
+
+    fn assign_locked(&self, state: &mut State<CPUS>, cpu: usize, held: u64, tag_count: u64) -> (u64, Before) {
         let is_current = held >> TAG_BITS == self.generation.load(Relaxed) >> TAG_BITS;
-        let word = if is_current { held } else { self.new_word(&mut state, held, tag_count) };
+        let word = if is_current { held } else { self.new_word(state, held, tag_count) };
         let Some(active) = self.active.get(cpu) else { return (0, Before::Forget) };
         active.store(word, Relaxed);
         let was_stale = state.stale >> cpu & 1 != 0;
@@ -174,16 +191,12 @@ static TAGS: TagAllocator<CPUS> = TagAllocator::new();
 /// # Safety
 /// As for [`Mmu::activate`]; `root` is the root of [`super::Tables`].
 #[inline]
-pub unsafe fn activate(root: PhysicalAddress) {
+pub(super) unsafe fn activate(root: PhysicalAddress) {
     let tag_count = Current::tag_count();
     if tag_count > 1
         && let Some(descriptor) = descriptor(root.frame())
     {
-        let held = descriptor.index();
-        let (word, before) = TAGS.assign(Current::id().0 as usize, held, tag_count.into());
-        if word != held {
-            descriptor.set_index(word);
-        }
+        let (word, before) = TAGS.assign_described(Current::id().0 as usize, descriptor, tag_count.into());
         if before == Before::Forget {
             Current::invalidate_everything();
         }
@@ -195,13 +208,14 @@ pub unsafe fn activate(root: PhysicalAddress) {
     unsafe { Current::activate(root, 0) };
 }
 
-/// The tables of the space with top table `root` changed while this CPU does not have it active: what is cached of it, here or
-/// elsewhere, is under its old tag, so it gets another one.
-pub fn forget_space(root: PhysicalAddress) {
-    if Current::tag_count() > 1
-        && let Some(descriptor) = descriptor(root.frame())
-    {
-        descriptor.set_index(0);
+/// The tables of the space with top table `root` changed while this CPU does not have it active: what is cached of it, on whatever CPU, is
+/// under its tag. Without one nothing is; a CPU that gives it one now walks the new tables.
+pub(super) fn invalidate_space(root: PhysicalAddress) {
+    core::sync::atomic::fence(Ordering::SeqCst);
+    match descriptor(root.frame()).map(FrameDescriptor::version) {
+        Some(0) => {}
+        Some(word) => Current::invalidate_tag((word & TAG_MASK) as u16),
+        None => Current::invalidate_everything(),
     }
 }
 

@@ -3,8 +3,7 @@
 use super::super::frame::Frame;
 use super::access::{TableAccess, window_address};
 use super::format::Format;
-use super::{PageTables, Tables, tags};
-use crate::arch::{Current, Mmu};
+use super::{PageTables, Tables, shootdown};
 use crate::base::{PhysicalAddress, VirtualAddress};
 use arrayvec::ArrayVec;
 
@@ -20,38 +19,28 @@ pub trait Tlb: Clone + core::fmt::Debug {
     }
     /// Forgets everything of the space under `root`, likewise.
     fn invalidate_all(&self, root: PhysicalAddress);
+    /// The space under `root` ends: no CPU may have it active any longer, not even one that runs no thread of it.
+    fn leave(&self, _root: PhysicalAddress) {}
 }
 
-/// The machine's. What is cached of a space that is not active is under a tag that it gives up ([`tags`]): it starts afresh.
+/// The machine's, on every CPU ([`shootdown`]).
 #[derive(Clone, Copy, Default, Debug)]
 pub struct HardwareTlb;
 
 impl Tlb for HardwareTlb {
     #[inline]
     fn invalidate_page(&self, root: PhysicalAddress, page: VirtualAddress) {
-        if Current::active_root() == root {
-            Current::shoot_down_page(page);
-        } else {
-            tags::forget_space(root);
-        }
+        shootdown::invalidate(root, Some(&[page]));
     }
     #[inline]
     fn invalidate_pages(&self, root: PhysicalAddress, pages: &[VirtualAddress]) {
-        if pages.is_empty() {
-            return;
-        }
-        if Current::active_root() == root {
-            Current::shoot_down_pages(pages);
-        } else {
-            tags::forget_space(root);
-        }
+        shootdown::invalidate(root, Some(pages));
     }
     fn invalidate_all(&self, root: PhysicalAddress) {
-        if Current::active_root() == root {
-            Current::invalidate_all();
-        } else {
-            tags::forget_space(root);
-        }
+        shootdown::invalidate(root, None);
+    }
+    fn leave(&self, root: PhysicalAddress) {
+        shootdown::leave_everywhere(root);
     }
 }
 
@@ -61,10 +50,10 @@ pub struct KernelTlb;
 
 impl Tlb for KernelTlb {
     fn invalidate_page(&self, _root: PhysicalAddress, page: VirtualAddress) {
-        Current::shoot_down_page(page);
+        shootdown::invalidate_kernel_page(page);
     }
     fn invalidate_all(&self, _root: PhysicalAddress) {
-        Current::invalidate_everything();
+        shootdown::invalidate_everything();
     }
 }
 

@@ -26,14 +26,14 @@ mod user_state;
 
 pub use accounting::{CpuTimes, TickMode, cpu_times, runnable_count, runtime, switch_count, tick};
 pub use user_state::{
-    release_address_space, reset_user_registers, save_extended_state, second_thread_pointer, set_kernel_root,
-    set_second_thread_pointer, use_address_space,
+    release_address_space, reset_user_registers, save_extended_state, second_thread_pointer, set_second_thread_pointer,
+    use_address_space,
 };
 
 use super::context::SwitchContext;
 use super::scheduler::{Decision, Policy, Preempt, Priority, Scheduler, Slot};
 use super::thread::{Thread, ThreadState, try_current_thread};
-use crate::arch::{ContextSwitch, Cpu, Current, Mmu, TimerHardware, TrapFrame};
+use crate::arch::{ContextSwitch, Cpu, Current, TimerHardware, TrapFrame};
 use crate::base::{Errno, Nanoseconds, Result, VirtualAddress};
 use crate::memory::frame_allocator;
 use crate::sync::parking::{ThreadReference, Unpark};
@@ -58,8 +58,6 @@ struct CpuState {
     scheduler: SpinLock<Scheduler<ThreadPointer>, InterruptsDisabled>,
     /// The thread that runs when nobody else wants to; it is on no queue.
     idle: AtomicPtr<Thread>,
-    /// The active top table.
-    active_root: AtomicU64,
     /// Whose vector registers the CPU holds.
     extended_owner: AtomicPtr<Thread>,
     left_behind: AtomicPtr<Thread>,
@@ -75,7 +73,6 @@ static CPUS: [CpuState; MAXIMUM_CPUS] = [const {
     CpuState {
         scheduler: SpinLock::new(LockRank::RunQueue, Scheduler::new()),
         idle: AtomicPtr::new(null_mut()),
-        active_root: AtomicU64::new(0),
         extended_owner: AtomicPtr::new(null_mut()),
         left_behind: AtomicPtr::new(null_mut()),
         switched_at: AtomicU64::new(0),
@@ -128,7 +125,6 @@ pub fn adopt_idle_thread(thread: Arc<Thread>) {
     let pointer = Arc::into_raw(thread).cast_mut();
     let cpu = this_cpu();
     cpu.idle.store(pointer, Relaxed);
-    cpu.active_root.store(Current::active_root().value(), Relaxed);
     cpu.switched_at.store(Current::now().0, Relaxed);
     // SAFETY: just made from an `Arc` whose reference is kept for good.
     unsafe {

@@ -5,20 +5,19 @@
 #![allow(unsafe_code, reason = "saves and loads the machine state of threads")]
 
 use super::{CpuState, Uninterrupted, this_cpu};
-use crate::arch::{ContextSwitch, Cpu, Current, ExtendedStateOperations, Mmu};
+use crate::arch::{ContextSwitch, Cpu, Current, ExtendedStateOperations};
 use crate::base::{PhysicalAddress, VirtualAddress};
-use crate::memory::paging::tags;
+use crate::memory::paging::shootdown;
 use crate::process::thread::Thread;
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::Ordering::Relaxed;
 
 /// Loads what a user thread needs of the CPU beside its kernel registers.
 #[inline]
 pub(super) fn prepare_user(cpu: &CpuState, new: &Thread) {
     let root = new.space_root.load(Relaxed);
-    if root != 0 && root != cpu.active_root.load(Relaxed) {
-        cpu.active_root.store(root, Relaxed);
+    if root != 0 && !shootdown::is_active(PhysicalAddress::new(root)) {
         // SAFETY: the thread's process holds its address space, and gives it up only after `release_address_space`.
-        unsafe { tags::activate(PhysicalAddress::new(root)) };
+        unsafe { shootdown::activate(PhysicalAddress::new(root)) };
     }
     let pointer = core::ptr::from_ref(new).cast_mut();
     let owner = cpu.extended_owner.load(Relaxed);
@@ -86,25 +85,14 @@ pub fn set_second_thread_pointer(value: VirtualAddress) {
 pub fn use_address_space(thread: &Thread, root: PhysicalAddress) {
     let _interrupts = Uninterrupted::new();
     thread.space_root.store(root.value(), Relaxed);
-    this_cpu().active_root.store(root.value(), Relaxed);
     Current::set_kernel_stack(thread.stack_top);
     // SAFETY: the caller's process holds the address space.
-    unsafe { tags::activate(root) };
+    unsafe { shootdown::activate(root) };
 }
 
 /// Leaves the running thread's address space for the kernel's own, so that it can be freed.
 pub fn release_address_space(thread: &Thread) {
     let _interrupts = Uninterrupted::new();
-    let kernel = KERNEL_ROOT.load(Relaxed);
     thread.space_root.store(0, Relaxed);
-    this_cpu().active_root.store(kernel, Relaxed);
-    // SAFETY: the kernel's own table is there for good and has no user translations.
-    unsafe { Current::activate(PhysicalAddress::new(kernel), 0) };
-}
-
-static KERNEL_ROOT: AtomicU64 = AtomicU64::new(0);
-
-/// Remembers the top table that maps the kernel alone: the active one at boot.
-pub fn set_kernel_root(root: PhysicalAddress) {
-    KERNEL_ROOT.store(root.value(), Relaxed);
+    shootdown::activate_kernel();
 }
