@@ -36,5 +36,6 @@ pub fn start_threads() -> crate::base::Result<()> {
     process.signals.set_unkillable();
     let thread = crate::process::create_thread(&process, crate::process::Start::Kernel(console::feed))?;
     thread.set_name(b"console");
-    thread.start()
+    thread.start();
+    Ok(())
 }

@@ -208,7 +208,7 @@ pub fn clone(caller: &Arc<Thread>, frame: &TrapFrame, request: &CloneRequest) ->
         // As on Linux, a bad address is not an error here.
         let _ = request.parent_tid.write(&pid);
     }
-    thread.start()?;
+    thread.start();
     if flags.contains(CloneFlags::VFORK) {
         wait_for_release(&thread);
     }
@@ -271,6 +271,7 @@ fn assemble(
             start: Start::User(frame),
             signals: caller.signals.inherit(id, stack),
             parameters,
+            affinity: caller.affinity(),
             credentials: caller.credentials(),
             files: Some(files),
             file_system: Some(file_system),

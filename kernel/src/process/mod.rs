@@ -95,7 +95,7 @@ pub fn start_init(function: fn()) -> Result<Arc<Process>> {
     *process.limits.lock() = ResourceLimits::for_machine(memory);
     let thread = create_thread(&process, Start::Kernel(function))?;
     thread.set_name(b"init");
-    thread.start()?;
+    thread.start();
     Ok(process)
 }
 

@@ -8,6 +8,7 @@
 //!   running; the thread's own code while it is.
 //! - *owned*: files, directories, credentials. Read by anybody, replaced by the thread itself; see [`super::cells::OwnedCell`].
 //! - *sleep*: atomics; the protocol stands in [`super::dispatch`].
+//! - *entity*: guarded by the run queue that it is on; see [`super::scheduler::run_queue`].
 //! - everything else: atomics or a small lock of rank `Thread`.
 
 #![allow(unsafe_code, reason = "keeps machine state in cells")]
@@ -20,12 +21,12 @@ pub use current::{CurrentProcess, CurrentThread, boot_thread, current_process, c
 use super::cells::OwnedCell;
 use super::context::SwitchContext;
 use super::resource_limits::{Processes, UserCharge};
-use super::scheduler::{self, Policy, Priority, SchedulingParameters};
+use super::scheduler::{self, Entity, Member, Parameters, SchedulingParameters};
 use super::signal::{SignalSet, ThreadSignals};
 use super::table::TableGuard;
 use super::{Pid, Process, table};
 use crate::arch::{Cpu, Current, ExtendedState, ThreadHead, TrapFrame};
-use crate::base::{CpuId, Errno, Result, VirtualAddress};
+use crate::base::{CpuId, CpuMask, Errno, Result, VirtualAddress};
 use crate::fs::{FileTable, FsContext};
 use crate::memory::kernel_stack::KernelStack;
 use crate::security::Credentials;
@@ -33,6 +34,7 @@ use crate::sync::{Interruptible, InterruptsDisabled, LockRank, SpinLock};
 use alloc::sync::{Arc, Weak};
 use core::cell::UnsafeCell;
 use core::mem::offset_of;
+use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 
 /// Bytes of a thread's name with its final NUL (`TASK_COMM_LEN`).
@@ -99,8 +101,10 @@ pub struct Thread {
     pub(super) interruptible: AtomicU8,
 
     // Scheduling.
-    pub(super) cpu: AtomicU32,
-    pub(super) slot: AtomicU32,
+    /// What the run queues know of it.
+    pub(super) entity: Entity<ThreadPointer>,
+    /// Whether the scheduler has it.
+    pub(super) started: AtomicBool,
     pub(super) parameters: SpinLock<SchedulingParameters, InterruptsDisabled>,
     pub(super) runtime: AtomicU64,
     pub(super) user_ticks: AtomicU64,
@@ -317,7 +321,7 @@ impl Thread {
     }
     /// Whether the caller is the owner of the owned cells, or the thread has not been started.
     fn may_replace(&self) -> bool {
-        self.is_current() || self.slot.load(Relaxed) == Self::NO_SLOT
+        self.is_current() || !self.started.load(Relaxed)
     }
     /// The name, as `/proc/PID/comm` shows it, padded with NULs.
     #[must_use]
@@ -341,13 +345,31 @@ impl Thread {
     pub fn set_scheduling(&self, parameters: SchedulingParameters) {
         *self.parameters.lock() = parameters;
     }
-    /// The value of `slot` before the thread is started.
-    pub(super) const NO_SLOT: u32 = u32::MAX;
-
-    /// The base priority and policy that follow from the parameters.
+    /// What the scheduler goes by.
     #[must_use]
-    pub fn base_priority(&self) -> (Priority, Policy) {
+    pub(super) fn levels(&self) -> Parameters {
         scheduler::levels_of(&self.scheduling())
+    }
+    /// The CPUs that it may use, as they were set.
+    #[must_use]
+    pub fn affinity(&self) -> CpuMask {
+        self.entity.affinity()
+    }
+}
+
+/// A thread as the run queues hold it: it stands for one counted reference, from [`Thread::start`] until the thread has been switched
+/// away from for the last time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct ThreadPointer(pub(super) NonNull<Thread>);
+
+// SAFETY: it stands for a counted reference to a `Sync` type.
+unsafe impl Send for ThreadPointer {}
+
+impl Member for ThreadPointer {
+    #[inline]
+    fn entity(&self) -> &Entity<Self> {
+        // SAFETY: the reference that it stands for keeps the thread alive while a queue holds it.
+        &unsafe { self.0.as_ref() }.entity
     }
 }
 
@@ -381,6 +403,7 @@ pub(super) struct Parts<'a> {
     pub(super) start: Start<'a>,
     pub(super) signals: Arc<ThreadSignals>,
     pub(super) parameters: SchedulingParameters,
+    pub(super) affinity: CpuMask,
     pub(super) credentials: Arc<Credentials>,
     pub(super) files: Option<Arc<FileTable>>,
     pub(super) file_system: Option<Arc<FsContext>>,
@@ -415,8 +438,8 @@ impl Thread {
             token: AtomicBool::new(false),
             timed_out: AtomicBool::new(false),
             interruptible: AtomicU8::new(0),
-            cpu: AtomicU32::new(0),
-            slot: AtomicU32::new(Self::NO_SLOT),
+            entity: Entity::new(scheduler::levels_of(&parts.parameters), parts.affinity),
+            started: AtomicBool::new(false),
             parameters: SpinLock::new(LockRank::Thread, parts.parameters),
             runtime: AtomicU64::new(0),
             user_ticks: AtomicU64::new(0),
@@ -473,7 +496,6 @@ impl Thread {
         // It fits: there are fewer than a hundred CPUs.
         let _ = core::fmt::Write::write_fmt(&mut name, format_args!("swapper/{}", cpu.0));
         thread.set_name(name.as_bytes());
-        thread.cpu.store(cpu.0, Relaxed);
         Ok(thread)
     }
 
@@ -492,6 +514,7 @@ fn kernel_parts<'a>(process: &Arc<Process>, id: Pid, start: Start<'a>) -> Parts<
         start,
         signals: ThreadSignals::new(id, SignalSet::EMPTY),
         parameters: SchedulingParameters::default(),
+        affinity: CpuMask::ALL,
         credentials: Arc::new(Credentials::root()),
         files: Some(Arc::new(FileTable::new())),
         file_system: None,

@@ -6,12 +6,12 @@
 use super::Call;
 use super::argument::{Flags, ProcessIdentifier, low_half};
 use super::time_values::TimeSpecification;
-use crate::base::{Errno, Nanoseconds, PAGE_SIZE, Result, VirtualAddress};
+use crate::base::{CpuMask, Errno, Nanoseconds, PAGE_SIZE, Result, VirtualAddress};
 use crate::memory::user::{UserPointer, UserSlice};
 use crate::process::dispatch;
 use crate::process::resource_limits::Resource;
 use crate::process::scheduler::{
-    SCHED_BATCH, SCHED_FIFO, SCHED_IDLE, SCHED_OTHER, SCHED_RR, SchedulingParameters, levels_of,
+    SCHED_BATCH, SCHED_DEADLINE, SCHED_FIFO, SCHED_IDLE, SCHED_OTHER, SCHED_RR, SchedulingParameters, levels_of,
 };
 use crate::process::{Process, Thread, table};
 use crate::security::{Capability, Credentials};
@@ -19,8 +19,6 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// `SCHED_DEADLINE`, which is not there.
-const SCHED_DEADLINE: u32 = 6;
 /// `SCHED_RESET_ON_FORK`.
 const RESET_ON_FORK: u32 = 0x4000_0000;
 
@@ -271,7 +269,7 @@ pub fn sched_rr_get_interval(
     let parameters = find(call, tid.0)?.scheduling();
     let ticks = match parameters.policy {
         SCHED_FIFO => 0,
-        _ => levels_of(&parameters).0.slice().into(),
+        _ => levels_of(&parameters).base.slice().into(),
     };
     interval.write(&Nanoseconds(Nanoseconds::TICK.0 * ticks).into())
 }
@@ -293,7 +291,7 @@ pub fn sched_setaffinity(call: &mut Call<'_>, tid: ProcessIdentifier, size: u32,
     if affinity & PRESENT == 0 {
         return Err(Errno::EINVAL);
     }
-    thread.set_scheduling(SchedulingParameters { affinity, ..thread.scheduling() });
+    dispatch::set_affinity(&thread, CpuMask::from_bits(affinity));
     Ok(())
 }
 
@@ -307,7 +305,7 @@ pub fn sched_getaffinity(
     if size < 8 || !size.is_multiple_of(8) {
         return Err(Errno::EINVAL);
     }
-    let affinity = find_by_number(call, tid.0)?.scheduling().affinity & PRESENT;
+    let affinity = find_by_number(call, tid.0)?.affinity().bits() & PRESENT;
     UserSlice::new(mask, 8).write(&affinity.to_le_bytes())?;
     Ok(8)
 }

@@ -4,8 +4,9 @@
 
 use super::{CPUS, cpu_state, request, this_cpu};
 use crate::arch::{Current, TimerHardware};
-use crate::base::Nanoseconds;
+use crate::base::{CpuId, Nanoseconds};
 use crate::process::Usage;
+use crate::process::scheduler::Limit;
 use crate::process::thread::{Thread, ThreadState, try_current_thread};
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -22,7 +23,7 @@ pub enum TickMode {
 pub fn tick(user: TickMode) {
     let cpu = this_cpu();
     let mut scheduler = cpu.scheduler.lock();
-    let preempt = scheduler.tick();
+    let preempt = scheduler.tick(Limit::NONE, Current::now);
     let idle = scheduler.current().is_none();
     request(preempt);
     drop(scheduler);
@@ -48,7 +49,7 @@ pub fn tick(user: TickMode) {
 pub fn runtime(thread: &Thread) -> u64 {
     let past = thread.runtime.load(Relaxed);
     if thread.state() == ThreadState::Running {
-        let since = cpu_state(thread.cpu.load(Relaxed)).switched_at.load(Relaxed);
+        let since = cpu_state(thread.entity.cpu()).switched_at.load(Relaxed);
         past + Current::now().0.saturating_sub(since)
     } else {
         past
@@ -93,7 +94,7 @@ pub struct CpuTimes {
 
 /// What the time of CPU `cpu` went into.
 #[must_use]
-pub fn cpu_times(cpu: u32) -> CpuTimes {
+pub fn cpu_times(cpu: CpuId) -> CpuTimes {
     let cpu = cpu_state(cpu);
     let ticks = |count: &AtomicU64| Nanoseconds(count.load(Relaxed) * Nanoseconds::TICK.0);
     // The idle thread counts as running for good, so its present turn is one only while the CPU has nothing else.

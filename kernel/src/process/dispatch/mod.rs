@@ -31,10 +31,10 @@ pub use user_state::{
 };
 
 use super::context::SwitchContext;
-use super::scheduler::{Decision, Policy, Preempt, Priority, Scheduler, Slot};
-use super::thread::{Thread, ThreadState, try_current_thread};
+use super::scheduler::{Decision, Preempt, Scheduler};
+use super::thread::{Thread, ThreadPointer, ThreadState, try_current_thread};
 use crate::arch::{ContextSwitch, Cpu, Current, TimerHardware, TrapFrame};
-use crate::base::{Errno, Nanoseconds, Result, VirtualAddress};
+use crate::base::{CpuId, CpuMask, MAXIMUM_CPUS, Nanoseconds, VirtualAddress};
 use crate::memory::frame_allocator;
 use crate::sync::parking::{ThreadReference, Unpark};
 use crate::sync::{Interruptible, InterruptsDisabled, LockRank, Parker, SpinLock, WakeReason};
@@ -43,16 +43,6 @@ use alloc::sync::Arc;
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use spin::Once;
-
-/// The most CPUs.
-pub const MAXIMUM_CPUS: usize = 64;
-
-/// A thread as the scheduler holds it: one counted reference, from [`Thread::start`] until it is dropped as `left_behind`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct ThreadPointer(NonNull<Thread>);
-
-// SAFETY: it stands for a counted reference to a `Sync` type.
-unsafe impl Send for ThreadPointer {}
 
 struct CpuState {
     scheduler: SpinLock<Scheduler<ThreadPointer>, InterruptsDisabled>,
@@ -92,13 +82,13 @@ impl CpuState {
 }
 
 #[inline]
-fn cpu_state(index: u32) -> &'static CpuState {
-    &CPUS[index as usize % MAXIMUM_CPUS]
+fn cpu_state(cpu: CpuId) -> &'static CpuState {
+    &CPUS[cpu.0 as usize % MAXIMUM_CPUS]
 }
 
 #[inline]
 fn this_cpu() -> &'static CpuState {
-    cpu_state(Current::id().0)
+    cpu_state(Current::id())
 }
 
 /// Interrupts disabled until dropped, and then as they were.
@@ -155,34 +145,24 @@ pub fn run_idle() -> ! {
 impl Thread {
     /// Makes a thread ready that was created: it begins in [`begin`], with the stack below its user registers. Once; from then on it
     /// belongs to this CPU.
-    ///
-    /// # Errors
-    /// `ENOMEM`.
-    pub fn start(self: &Arc<Self>) -> Result<()> {
-        if self.slot.load(Relaxed) != Self::NO_SLOT {
-            return Ok(());
+    pub fn start(self: &Arc<Self>) {
+        if self.started.swap(true, Relaxed) {
+            return;
         }
         let entry = VirtualAddress::new(begin as *const () as u64);
         // SAFETY: a thread that has not been started is run by no CPU, and only its creator starts it.
         unsafe { *self.context.get() = SwitchContext::kernel(entry, self.frame_address()) };
-        let (base, policy) = self.base_priority();
-        let index = Current::id().0;
-        let cpu = cpu_state(index);
-        let pointer = Arc::into_raw(self.clone()).cast_mut();
-        let Some(key) = NonNull::new(pointer) else { return Err(Errno::ENOMEM) };
-        self.cpu.store(index, Relaxed);
-        let mut scheduler = cpu.scheduler.lock();
-        let Some(slot) = scheduler.add(ThreadPointer(key), base, policy) else {
-            drop(scheduler);
-            // SAFETY: the reference made above, which nobody took over.
-            drop(unsafe { Arc::from_raw(pointer) });
-            return Err(Errno::ENOMEM);
-        };
-        self.slot.store(slot.0, Relaxed);
-        let preempt = scheduler.wake(slot);
+        let Some(member) = NonNull::new(Arc::into_raw(self.clone()).cast_mut()) else { return };
+        self.entity.set_cpu(Current::id());
+        let mut scheduler = this_cpu().scheduler.lock();
+        let preempt = scheduler.wake(ThreadPointer(member), Current::now);
         drop(scheduler);
         request(preempt);
-        Ok(())
+    }
+
+    /// The thread as its queue knows it.
+    fn member(&self) -> ThreadPointer {
+        ThreadPointer(NonNull::from(self))
     }
 }
 
@@ -213,13 +193,13 @@ impl Unpark for Thread {
 
 /// Makes a sleeping thread ready.
 fn rouse(thread: &Thread) {
-    let cpu = cpu_state(thread.cpu.load(Relaxed));
+    let cpu = cpu_state(thread.entity.cpu());
     let mut scheduler = cpu.scheduler.lock();
     if !thread.state().is_asleep() {
         return;
     }
     thread.set_state(ThreadState::Ready);
-    let preempt = scheduler.wake(Slot(thread.slot.load(Relaxed)));
+    let preempt = scheduler.wake(thread.member(), Current::now);
     // Before the lock is let go: its release is where a better thread gets the CPU.
     request(preempt);
     drop(scheduler);
@@ -273,9 +253,9 @@ pub fn park(deadline: Option<Nanoseconds>, interruptible: Interruptible) -> Wake
             break reason;
         }
         thread.voluntary_switches.fetch_add(1, Relaxed);
-        scheduler.block_current();
+        scheduler.block_current(Current::now);
         Current::local().clear_reschedule();
-        let decision = scheduler.pick();
+        let decision = scheduler.pick(Current::now);
         drop(scheduler);
         act(decision);
         drop(interrupts);
@@ -295,7 +275,7 @@ pub fn reschedule() {
     let mut scheduler = cpu.scheduler.lock();
     Current::local().clear_reschedule();
     let running = scheduler.current().is_some();
-    let decision = scheduler.pick();
+    let decision = scheduler.pick(Current::now);
     if running
         && decision != Decision::Continue
         && let Some(thread) = try_current_thread()
@@ -314,7 +294,7 @@ pub fn yield_now() {
     let mut scheduler = cpu.scheduler.lock();
     Current::local().clear_reschedule();
     scheduler.yield_current();
-    let decision = scheduler.pick();
+    let decision = scheduler.pick(Current::now);
     if let Decision::Run(next) = decision
         && let Some(thread) = try_current_thread()
     {
@@ -341,13 +321,10 @@ pub fn leave_for_good() -> ! {
             cpu.extended_owner.store(null_mut(), Relaxed);
         }
         let mut scheduler = cpu.scheduler.lock();
-        scheduler.block_current();
-        let removed = scheduler.remove(Slot(thread.slot.load(Relaxed)));
-        if let Some(removed) = removed {
-            cpu.left_behind.store(removed.0.as_ptr(), Relaxed);
-        }
+        scheduler.block_current(Current::now);
+        cpu.left_behind.store(pointer, Relaxed);
         Current::local().clear_reschedule();
-        let decision = scheduler.pick();
+        let decision = scheduler.pick(Current::now);
         drop(scheduler);
         act(decision);
     }
@@ -452,15 +429,20 @@ pub fn is_idle() -> bool {
 
 /// Changes a thread's level and policy to what its parameters say.
 pub fn apply_parameters(thread: &Thread) {
-    let slot = thread.slot.load(Relaxed);
-    if slot == Thread::NO_SLOT {
+    if !thread.started.load(Relaxed) {
         return;
     }
-    let (base, policy): (Priority, Policy) = thread.base_priority();
-    let cpu = cpu_state(thread.cpu.load(Relaxed));
-    let mut scheduler = cpu.scheduler.lock();
-    let preempt = scheduler.set_priority(Slot(slot), base, policy);
+    let levels = thread.levels();
+    let mut scheduler = cpu_state(thread.entity.cpu()).scheduler.lock();
+    let preempt = scheduler.set_parameters(thread.member(), levels, Current::now());
     request(preempt);
+    drop(scheduler);
+}
+
+/// Changes the CPUs that a thread may use.
+pub fn set_affinity(thread: &Thread, affinity: CpuMask) {
+    let scheduler = cpu_state(thread.entity.cpu()).scheduler.lock();
+    thread.entity.set_affinity(affinity);
     drop(scheduler);
 }
 

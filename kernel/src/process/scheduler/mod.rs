@@ -1,8 +1,17 @@
-//! The scheduler: which thread a CPU runs next.
+//! The scheduler: which thread a CPU runs next, and which CPU a thread goes to.
 //!
-//! [`Scheduler`] is a plain data structure, one per CPU. It is told what happened (a thread became ready, a tick passed, the
-//! running thread blocked) and answers with a [`Decision`]; it touches no clock, no lock and no register.
-//! [`super::dispatch`] acts on the decisions.
+//! Plain data throughout: it is handed the time, the CPU and the topology, is told what happened (a thread became ready, a tick passed,
+//! the running thread blocked) and answers with a [`Decision`] or a CPU; it touches no clock, no lock and no register.
+//! [`super::dispatch`] acts on the answers; the `simulator` plays dispatch for up to 64 CPUs in the unit tests.
+//!
+//! | file | what |
+//! |---|---|
+//! | this | [`Scheduler`]: one CPU |
+//! | `run_queue` | the ready threads of one CPU, intrusive lists of [`Entity`] |
+//! | `priority` | levels and policies, and what Linux's parameters come to |
+//! | `deadline` | reservations and their admission |
+//! | `bandwidth` | what the real-time policies may take of a CPU |
+//! | `placement` | several CPUs: where a thread wakes up, whom an idle CPU helps, balance |
 //!
 //! # The algorithm: multi-level feedback, five levels
 //! | level | slice in ticks of 10 ms |
@@ -15,145 +24,42 @@
 //!
 //! 1. At each tick the running thread's slice is charged. When it is spent the thread is Ready, sinks one level (down to Low;
 //!    Realtime and Idle threads stay), gets a fresh slice and goes to the end of its level.
-//! 2. The first thread of the highest non-empty level runs next. Inside a level that is round-robin.
+//! 2. The first thread of the highest non-empty level runs next. Inside a level that is round-robin; on Realtime, the more urgent first.
 //! 3. A thread that slept and wakes rises one level, up to its base priority, with a fresh slice.
-//! 4. A thread that becomes ready on a higher level than the running one's preempts it at once; the preempted thread keeps the rest
+//! 4. A thread that becomes ready and stands above the running one preempts it at once; the preempted thread keeps the rest
 //!    of its slice and its place at the front.
 //! 5. **Aging**: every [`AGING_PERIOD`] ticks, if the ready thread that has waited longest has waited at least that long, it gets the next
-//!    tick, whatever its level, and nothing preempts it in that tick.
+//!    tick, whatever its level, and nothing but a reservation preempts it in that tick.
+//! 6. Reservations come before everything; FIFO and round-robin threads leave room where [`Bandwidth`] says so.
 //!
 //! # The starvation bound
 //! With *n* threads that are ready or running on a CPU, none waits longer than (*n* + 1) × [`AGING_PERIOD`] ticks for a tick of its own:
-//! each aging tick serves the longest-waiting one and puts it behind all others in that order. A property test checks it
-//! against random loads, Realtime hogs among them. (A FIFO thread loses at most one tick in [`AGING_PERIOD`].)
+//! each aging tick serves the longest-waiting one and puts it behind all others in that order. A thread that moves to another CPU takes
+//! its level, its slice and its waiting time along and stands there among the ages where that puts it; each one that moves in ahead of
+//! another costs that one a period more. Property tests check both against random loads, Realtime hogs among them. (A FIFO thread loses
+//! at most one tick in [`AGING_PERIOD`]. Where reservations take a share *u* of a CPU, ticks are those of the rest: the bound is 1/(1-*u*)
+//! times as long.)
 
+mod bandwidth;
+pub mod deadline;
+pub mod placement;
+mod priority;
 pub mod run_queue;
 
-pub use run_queue::{Entity, RunQueue, Slot};
+pub use bandwidth::{Bandwidth, Limit};
+pub use priority::{
+    DeadlineParameters, FULL_WEIGHT, Parameters, Policy, Priority, SCHED_BATCH, SCHED_DEADLINE, SCHED_FIFO, SCHED_IDLE,
+    SCHED_OTHER, SCHED_RR, SchedulingParameters, levels_of,
+};
+pub use run_queue::{Entity, Member, Place, RunQueue};
 
-/// Linux's policy numbers.
-pub const SCHED_OTHER: u32 = 0;
-/// See [`SCHED_OTHER`].
-pub const SCHED_FIFO: u32 = 1;
-/// See [`SCHED_OTHER`].
-pub const SCHED_RR: u32 = 2;
-/// See [`SCHED_OTHER`].
-pub const SCHED_BATCH: u32 = 3;
-/// See [`SCHED_OTHER`].
-pub const SCHED_IDLE: u32 = 5;
+use crate::base::{CpuId, Nanoseconds};
 
 /// Every this many ticks the longest-waiting ready thread gets one: 5 % of the CPU at most.
 pub const AGING_PERIOD: u64 = 20;
 
-/// A level of the scheduler, and a thread's base priority.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
-#[repr(u8)]
-pub enum Priority {
-    /// Runs when nothing else wants to (`SCHED_IDLE`).
-    Idle = 0,
-    /// Background work: niceness 10 and more.
-    Low = 1,
-    /// Everybody: niceness -9 to 9.
-    Normal = 2,
-    /// Niceness -10 and less.
-    High = 3,
-    /// `SCHED_FIFO` and `SCHED_RR`.
-    Realtime = 4,
-}
-
-impl Priority {
-    /// How many there are.
-    pub const COUNT: usize = 5;
-    /// All of them, rising.
-    pub const ALL: [Self; Self::COUNT] = [Self::Idle, Self::Low, Self::Normal, Self::High, Self::Realtime];
-
-    /// The level numbered `index`.
-    #[must_use]
-    #[inline]
-    pub const fn from_index(index: usize) -> Option<Self> {
-        match index {
-            0 => Some(Self::Idle),
-            1 => Some(Self::Low),
-            2 => Some(Self::Normal),
-            3 => Some(Self::High),
-            4 => Some(Self::Realtime),
-            _ => None,
-        }
-    }
-    /// The time slice in ticks.
-    #[must_use]
-    #[inline]
-    pub const fn slice(self) -> u16 {
-        match self {
-            Self::Idle => 1,
-            Self::Low => 5,
-            Self::Normal => 10,
-            Self::High => 20,
-            Self::Realtime => 50,
-        }
-    }
-    /// One level down, within what feedback may move.
-    const fn demoted(self) -> Self {
-        match self {
-            Self::High => Self::Normal,
-            Self::Normal | Self::Low => Self::Low,
-            stays => stays,
-        }
-    }
-    /// One level up, within what feedback may move.
-    const fn promoted(self) -> Self {
-        match self {
-            Self::Low => Self::Normal,
-            Self::Normal | Self::High => Self::High,
-            stays => stays,
-        }
-    }
-}
-
-/// How Linux's scheduling calls see a thread; the scheduler's [`Priority`] and [`Policy`] follow from it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct SchedulingParameters {
-    /// `SCHED_OTHER` and so on.
-    pub policy: u32,
-    /// -20 to 19.
-    pub niceness: i8,
-    /// 1 to 99 for the real-time policies, else 0.
-    pub realtime_priority: u8,
-    /// Whether children start as `SCHED_OTHER`.
-    pub reset_on_fork: bool,
-    /// The CPUs that it may run on, as a mask of the first 64.
-    pub affinity: u64,
-}
-
-impl Default for SchedulingParameters {
-    fn default() -> Self {
-        Self { policy: 0, niceness: 0, realtime_priority: 0, reset_on_fork: false, affinity: u64::MAX }
-    }
-}
-
-/// The level and policy that Linux's parameters come to.
-#[must_use]
-pub fn levels_of(parameters: &SchedulingParameters) -> (Priority, Policy) {
-    match parameters.policy {
-        SCHED_FIFO => (Priority::Realtime, Policy::Fifo),
-        SCHED_RR => (Priority::Realtime, Policy::RoundRobin),
-        SCHED_IDLE => (Priority::Idle, Policy::RoundRobin),
-        _ if parameters.niceness <= -10 => (Priority::High, Policy::Feedback),
-        _ if parameters.niceness >= 10 => (Priority::Low, Policy::Feedback),
-        _ => (Priority::Normal, Policy::Feedback),
-    }
-}
-
-/// How a thread shares the CPU with those of its level.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Policy {
-    /// The feedback rules.
-    Feedback,
-    /// Round-robin on a fixed level (`SCHED_RR`, `SCHED_IDLE`).
-    RoundRobin,
-    /// Until it gives way itself (`SCHED_FIFO`).
-    Fifo,
-}
+/// Ticks begin here, so that a thread which moves to a CPU that has ticked less can have waited since before.
+const FIRST_TICK: u64 = 1 << 40;
 
 /// What a CPU is to do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -175,229 +81,451 @@ pub enum Preempt {
     No,
 }
 
+impl Preempt {
+    const fn when(condition: bool) -> Self {
+        if condition { Self::Yes } else { Self::No }
+    }
+    const fn or(self, other: Self) -> Self {
+        match self {
+            Self::Yes => Self::Yes,
+            Self::No => other,
+        }
+    }
+}
+
+/// How long a thread that is between two CPUs has waited, in ticks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[must_use]
+pub struct Waited(u64);
+
+/// How long a granted time is to last.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum GrantLength {
+    /// Until the next tick, which is a whole one away.
+    Whole,
+    /// Until so many ticks have come.
+    Ticks(u8),
+}
+
 /// The scheduler of one CPU.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Scheduler<K> {
     queue: RunQueue<K>,
-    current: Option<Slot>,
+    current: Option<K>,
     tick: u64,
     next_aging: u64,
     /// A thread chosen by aging: it runs next, for one tick.
-    granted: Option<Slot>,
-    /// The running thread runs in a tick granted by aging.
-    in_grant: bool,
+    granted: Option<K>,
+    /// How many ticks the granted time is to last: one; or two when a reservation came first, so that it does not begin with a tick; or
+    /// what a reservation interrupted.
+    grant_length: GrantLength,
+    /// The running thread runs in time granted by aging, until so many ticks have come; 0 when it does not.
+    grant_ticks: u8,
+    /// The running thread may not use this CPU any more.
+    expelled: bool,
+    /// The thread that was expelled, until it has been left and sent on.
+    departing: Option<K>,
+    bandwidth: Bandwidth,
+    /// Up to when the running thread's reservation has been charged.
+    charged_at: u64,
 }
 
-impl<K: Copy + Eq> Scheduler<K> {
+impl<K: Member> Scheduler<K> {
     /// A scheduler with no threads.
     #[must_use]
     pub const fn new() -> Self {
         Self {
             queue: RunQueue::new(),
             current: None,
-            tick: 0,
-            next_aging: AGING_PERIOD,
+            tick: FIRST_TICK,
+            next_aging: FIRST_TICK + AGING_PERIOD,
             granted: None,
-            in_grant: false,
+            grant_length: GrantLength::Whole,
+            grant_ticks: 0,
+            expelled: false,
+            departing: None,
+            bandwidth: Bandwidth::new(),
+            charged_at: 0,
         }
-    }
-
-    /// Adds a thread that is not ready yet. `None` when memory is out.
-    pub fn add(&mut self, key: K, base: Priority, policy: Policy) -> Option<Slot> {
-        self.queue.insert(key, base, policy)
-    }
-
-    /// Forgets a thread. If it was running, [`Self::pick`] must follow.
-    pub fn remove(&mut self, slot: Slot) -> Option<K> {
-        if self.current == Some(slot) {
-            self.current = None;
-        }
-        if self.granted == Some(slot) {
-            self.granted = None;
-        }
-        self.queue.delete(slot)
     }
 
     /// The running thread, unless the CPU idles.
     #[must_use]
     #[inline]
-    pub fn current(&self) -> Option<Slot> {
+    pub const fn current(&self) -> Option<K> {
         self.current
-    }
-
-    /// What is known of a thread.
-    #[must_use]
-    pub fn entity(&self, slot: Slot) -> Option<&Entity<K>> {
-        self.queue.entity(slot)
     }
 
     /// Ticks so far.
     #[must_use]
-    pub fn ticks(&self) -> u64 {
+    pub const fn ticks(&self) -> u64 {
         self.tick
     }
 
     /// How many threads are ready or running.
     #[must_use]
-    pub fn load(&self) -> u32 {
-        self.queue.ready_count() + u32::from(self.current.is_some())
+    #[inline]
+    pub const fn load(&self) -> u32 {
+        self.queue.ready_count() + self.current.is_some() as u32
     }
 
-    /// Makes a thread ready that was created, slept or was blocked. It rises one level if it `slept`.
+    /// How many are ready and wait.
+    #[must_use]
     #[inline]
-    pub fn wake(&mut self, slot: Slot) -> Preempt {
-        if self.current == Some(slot) || self.queue.is_queued(slot) {
+    pub const fn waiting(&self) -> u32 {
+        self.queue.ready_count()
+    }
+
+    /// The running thread's level.
+    #[must_use]
+    #[inline]
+    pub fn running_level(&self) -> Option<Priority> {
+        self.current.map(|current| current.entity().level())
+    }
+
+    /// Makes a thread ready that was created, slept or was blocked: it rises one level and has a fresh slice. `clock` is read for a
+    /// reservation only.
+    #[inline]
+    pub fn wake(&mut self, member: K, clock: impl FnOnce() -> Nanoseconds) -> Preempt {
+        let entity = member.entity();
+        if self.current == Some(member) || entity.place() != Place::Nowhere {
             return Preempt::No;
         }
-        let tick = self.tick;
-        let Some(entity) = self.queue.entity_mut(slot) else { return Preempt::No };
-        if entity.policy == Policy::Feedback {
-            entity.level = entity.level.promoted().min(entity.base);
+        match entity.policy.get() {
+            Policy::Feedback => entity.level.set(entity.level.get().promoted().min(entity.base.get())),
+            Policy::Deadline => return self.wake_reservation(member, clock()),
+            Policy::RoundRobin | Policy::Fifo => {}
         }
-        entity.slice = entity.level.slice();
-        let level = entity.level;
-        self.queue.push_back(slot, tick);
-        self.preempts(level)
+        entity.renew_slice();
+        self.queue.push_back(member, self.tick);
+        self.preempts(entity)
     }
 
-    /// Whether a thread of `level` that has just become ready displaces the running one.
+    #[cold]
+    fn wake_reservation(&mut self, member: K, now: Nanoseconds) -> Preempt {
+        let entity = member.entity();
+        let mut reservation = entity.reservation.get();
+        if reservation.is_exhausted() && reservation.due() != 0 && now.0 < reservation.renewal() {
+            // It slept after its budget was used up: it still has to wait for the next.
+            self.queue.throttle(member);
+            return Preempt::No;
+        }
+        reservation.wake(now.0);
+        entity.reservation.set(reservation);
+        entity.urgency.set(reservation.urgency());
+        self.queue.push_back(member, self.tick);
+        self.preempts(entity)
+    }
+
+    /// Whether a thread that has just become ready displaces the running one.
     #[inline]
-    fn preempts(&self, level: Priority) -> Preempt {
-        match self.current.and_then(|current| self.queue.entity(current)) {
-            _ if self.in_grant => Preempt::No,
-            Some(running) if running.level >= level => Preempt::No,
-            _ => Preempt::Yes,
+    fn preempts(&self, entity: &Entity<K>) -> Preempt {
+        let Some(running) = self.current else { return Preempt::Yes };
+        if self.grant_ticks != 0 {
+            return Preempt::when(entity.policy.get() == Policy::Deadline);
         }
+        Preempt::when(entity.standing() > running.entity().standing() && !self.is_held_back(entity))
     }
 
-    /// A tick passed: charges the running thread and ages the waiting ones.
-    pub fn tick(&mut self) -> Preempt {
+    /// Whether the real-time policies have used what they may and it is one of theirs.
+    #[inline]
+    fn is_held_back(&self, entity: &Entity<K>) -> bool {
+        self.bandwidth.is_exhausted()
+            && entity.level.get() == Priority::Realtime
+            && entity.policy.get() != Policy::Deadline
+    }
+
+    /// A tick passed: charges the running thread and ages the waiting ones. `limit` is what the real-time policies may use.
+    pub fn tick(&mut self, limit: Limit, clock: impl FnOnce() -> Nanoseconds) -> Preempt {
         self.tick += 1;
-        let mut preempt = Preempt::No;
-        if core::mem::take(&mut self.in_grant) {
-            // Its tick is over; its slice is as it was.
-            preempt = Preempt::Yes;
-        }
-        let tick = self.tick;
-        if let Some(entity) = self.current.and_then(|current| self.queue.entity_mut(current))
-            && entity.policy != Policy::Fifo
-            && preempt == Preempt::No
-        {
-            entity.slice = entity.slice.saturating_sub(1);
-            if entity.slice == 0 {
-                preempt = Preempt::Yes;
+        // A granted tick is over; the slice is as it was.
+        let was_granted = self.grant_ticks != 0;
+        self.grant_ticks = self.grant_ticks.saturating_sub(1);
+        let mut preempt = Preempt::when(was_granted && self.grant_ticks == 0);
+        let running = self.current.map(|current| (current.entity().policy.get(), current.entity().level.get()));
+        let is_realtime = matches!(running, Some((Policy::Fifo | Policy::RoundRobin, Priority::Realtime)));
+        preempt = preempt.or(self.bandwidth.tick(self.tick, limit, is_realtime));
+        match (running, self.current) {
+            (Some((Policy::Deadline, _)), _) => preempt = preempt.or(self.settle(clock())),
+            (Some((Policy::Feedback | Policy::RoundRobin, _)), Some(current)) if !was_granted => {
+                let slice = &current.entity().slice;
+                slice.set(slice.get().saturating_sub(1));
+                preempt = preempt.or(Preempt::when(slice.get() == 0));
             }
+            _ => {}
         }
-        if tick >= self.next_aging {
-            self.next_aging = tick + AGING_PERIOD;
-            if let Some(slot) = self.queue.longest_waiting()
-                && self.queue.entity(slot).is_some_and(|entity| entity.ready_since + AGING_PERIOD <= tick + 1)
+        if self.tick >= self.next_aging {
+            self.next_aging = self.tick + AGING_PERIOD;
+            if let Some(member) = self.queue.longest_waiting()
+                && member.entity().ready_since.get() + AGING_PERIOD <= self.tick + 1
             {
-                self.granted = Some(slot);
+                self.granted = Some(member);
+                self.grant_length = GrantLength::Whole;
                 preempt = Preempt::Yes;
             }
         }
         preempt
     }
 
-    /// The running thread blocks, sleeps or ends: it is no longer ready. [`Self::pick`] must follow.
-    #[inline]
-    pub fn block_current(&mut self) {
-        self.current = None;
-        self.in_grant = false;
+    /// Charges the running thread's reservation up to `now`.
+    fn settle(&mut self, now: Nanoseconds) -> Preempt {
+        let Some(current) = self.current.filter(|current| current.entity().policy.get() == Policy::Deadline) else {
+            return Preempt::No;
+        };
+        let mut reservation = current.entity().reservation.get();
+        reservation.charge(now.0.saturating_sub(self.charged_at));
+        self.charged_at = now.0;
+        current.entity().reservation.set(reservation);
+        Preempt::when(reservation.is_exhausted())
     }
 
-    /// The running thread gives way to the others of its level. [`Self::pick`] must follow.
-    pub fn yield_current(&mut self) {
-        if let Some(slot) = self.current.take() {
-            self.in_grant = false;
-            let tick = self.tick;
-            if let Some(entity) = self.queue.entity_mut(slot) {
-                entity.slice = entity.level.slice();
+    /// When [`Self::advance`] is next to be called: a budget ends or is renewed.
+    #[must_use]
+    #[inline]
+    pub fn next_event(&self) -> Option<Nanoseconds> {
+        let renewal = self.queue.next_renewal().map(|member| member.entity().reservation.get().renewal());
+        let end = self.current.and_then(|current| {
+            let entity = current.entity();
+            (entity.policy.get() == Policy::Deadline).then(|| self.charged_at + entity.reservation.get().left())
+        });
+        match (renewal, end) {
+            (Some(renewal), Some(end)) => Some(Nanoseconds(renewal.min(end))),
+            (renewal, end) => renewal.or(end).map(Nanoseconds),
+        }
+    }
+
+    /// The time of [`Self::next_event`] may have come: ends and renews budgets.
+    pub fn advance(&mut self, now: Nanoseconds) -> Preempt {
+        let mut preempt = self.settle(now);
+        while let Some(member) =
+            self.queue.next_renewal().filter(|member| member.entity().reservation.get().renewal() <= now.0)
+        {
+            self.queue.remove(member);
+            let entity = member.entity();
+            let mut reservation = entity.reservation.get();
+            reservation.renew(now.0);
+            entity.reservation.set(reservation);
+            if reservation.is_exhausted() && reservation.renewal() > now.0 {
+                // It used more than a whole period's too much.
+                self.queue.throttle(member);
+                continue;
             }
-            self.queue.push_back(slot, tick);
+            entity.urgency.set(reservation.urgency());
+            self.queue.push_back(member, self.tick);
+            preempt = preempt.or(self.preempts(entity));
+        }
+        preempt
+    }
+
+    /// The running thread blocks, sleeps or ends: it is no longer ready. [`Self::pick`] must follow.
+    #[inline]
+    pub fn block_current(&mut self, clock: impl FnOnce() -> Nanoseconds) {
+        if self.current.is_some_and(|current| current.entity().policy.get() == Policy::Deadline) {
+            self.settle(clock());
+        }
+        self.current = None;
+        self.grant_ticks = 0;
+        self.expelled = false;
+    }
+
+    /// The running thread gives way to the others of its level; one with a reservation, until its next period.
+    pub fn yield_current(&mut self) {
+        let Some(current) = self.current else { return };
+        let entity = current.entity();
+        if entity.policy.get() == Policy::Deadline {
+            let mut reservation = entity.reservation.get();
+            reservation.give_up();
+            entity.reservation.set(reservation);
+        } else if !self.expelled {
+            self.current = None;
+            self.grant_ticks = 0;
+            entity.renew_slice();
+            self.queue.push_back(current, self.tick);
         }
     }
 
     /// Puts the running thread, if it is still ready, where it belongs, and chooses the next.
     #[inline]
-    pub fn pick(&mut self) -> Decision<K> {
+    pub fn pick(&mut self, clock: impl Fn() -> Nanoseconds) -> Decision<K> {
         let previous = self.current;
-        if let Some(slot) = previous {
-            self.requeue(slot);
-        }
-        let next = match self.granted.take() {
-            Some(slot) if self.queue.is_queued(slot) => {
-                self.in_grant = true;
-                Some(slot)
+        if let Some(member) = previous {
+            if core::mem::take(&mut self.expelled) {
+                self.departing = Some(member);
+                self.grant_ticks = 0;
+            } else {
+                self.requeue(member, &clock);
             }
-            _ => self.queue.highest().and_then(|level| self.queue.front(level)),
-        };
-        let Some(slot) = next else {
+        }
+        let Some(member) = self.choose() else {
             self.current = None;
             return Decision::Idle;
         };
-        self.queue.remove(slot);
-        self.current = Some(slot);
-        if previous == Some(slot) {
-            return Decision::Continue;
+        self.queue.remove(member);
+        self.current = Some(member);
+        if member.entity().policy.get() == Policy::Deadline {
+            self.charged_at = clock().0;
         }
-        match self.queue.entity(slot) {
-            Some(entity) => Decision::Run(entity.key),
-            None => Decision::Idle,
+        if previous == Some(member) { Decision::Continue } else { Decision::Run(member) }
+    }
+
+    /// The ready thread that is to run next.
+    #[inline]
+    fn choose(&mut self) -> Option<K> {
+        let level = self.queue.highest()?;
+        let front = self.queue.front(level)?;
+        let is_reserved = front.entity().policy.get() == Policy::Deadline;
+        if let Some(granted) = self.granted {
+            if is_reserved {
+                if self.grant_length == GrantLength::Whole {
+                    self.grant_length = GrantLength::Ticks(2);
+                }
+                return Some(front);
+            }
+            self.granted = None;
+            if matches!(granted.entity().place(), Place::Level(_)) {
+                self.grant_ticks = match self.grant_length {
+                    GrantLength::Whole => 1,
+                    GrantLength::Ticks(ticks) => ticks,
+                };
+                return Some(granted);
+            }
         }
+        if self.is_held_back(front.entity())
+            && let Some(lower) = self.queue.highest_below(Priority::Realtime)
+        {
+            return self.queue.front(lower);
+        }
+        Some(front)
     }
 
     /// A running thread that is still ready: with its slice spent it sinks and goes to the end, else it stays in front.
-    fn requeue(&mut self, slot: Slot) {
-        self.in_grant = false;
-        let tick = self.tick;
-        let Some(entity) = self.queue.entity_mut(slot) else { return };
-        if entity.slice == 0 {
-            if entity.policy == Policy::Feedback {
-                entity.level = entity.level.demoted();
+    #[inline]
+    fn requeue(&mut self, member: K, clock: &impl Fn() -> Nanoseconds) {
+        let entity = member.entity();
+        let ticks = core::mem::take(&mut self.grant_ticks);
+        if ticks != 0 {
+            // Its time is not over.
+            self.granted = Some(member);
+            self.grant_length = GrantLength::Ticks(ticks);
+        }
+        match entity.policy.get() {
+            Policy::Deadline => {
+                self.settle(clock());
+                if entity.reservation.get().is_exhausted() {
+                    self.queue.throttle(member);
+                } else {
+                    self.queue.push_front(member, self.tick);
+                }
             }
-            entity.slice = entity.level.slice();
-            self.queue.push_back(slot, tick);
-        } else {
-            self.queue.push_front(slot, tick);
+            policy if entity.slice.get() == 0 => {
+                if policy == Policy::Feedback {
+                    entity.level.set(entity.level.get().demoted());
+                }
+                entity.renew_slice();
+                self.queue.push_back(member, self.tick);
+            }
+            _ => self.queue.push_front(member, self.tick),
         }
     }
 
-    /// Changes a thread's base priority and policy; its level becomes the base. Says whether the running thread is to give way.
-    pub fn set_priority(&mut self, slot: Slot, base: Priority, policy: Policy) -> Preempt {
-        let (queued, tick) = (self.queue.is_queued(slot), self.tick);
-        self.queue.remove(slot);
-        let Some(entity) = self.queue.entity_mut(slot) else { return Preempt::No };
-        entity.base = base;
-        entity.policy = policy;
-        entity.level = base;
-        entity.slice = base.slice();
-        if queued {
-            self.queue.push_back(slot, tick);
-            self.preempts(base)
-        } else if self.current == Some(slot) && self.queue.highest().is_some_and(|level| level > base) {
-            Preempt::Yes
+    /// Changes what a thread's parameters come to; its level becomes the base. Says whether the running thread is to give way. A
+    /// reservation begins at `now`.
+    pub fn set_parameters(&mut self, member: K, parameters: Parameters, now: Nanoseconds) -> Preempt {
+        let entity = member.entity();
+        let place = entity.place();
+        self.queue.remove(member);
+        entity.set_parameters(parameters);
+        if parameters.policy == Policy::Deadline && (place != Place::Nowhere || self.current == Some(member)) {
+            let mut reservation = parameters.reservation;
+            reservation.begin(now.0);
+            entity.reservation.set(reservation);
+            entity.urgency.set(reservation.urgency());
+        }
+        if place != Place::Nowhere {
+            self.queue.push_back(member, self.tick);
+            self.preempts(entity)
+        } else if self.current == Some(member) {
+            self.charged_at = now.0;
+            let best = self.queue.highest().and_then(|level| self.queue.front(level));
+            Preempt::when(best.is_some_and(|best| best.entity().standing() > entity.standing()))
         } else {
             Preempt::No
         }
     }
 
-    /// Checks the invariants: the running thread is on no list; no thread waits while the CPU idles after a pick.
+    /// The running thread may not stay on this CPU: the next [`Self::pick`] chooses another one, and [`Self::take_departing`] then has it.
+    pub const fn expel_current(&mut self) {
+        self.expelled = self.current.is_some();
+    }
+
+    /// It may stay after all.
+    pub const fn keep_current(&mut self) {
+        self.expelled = false;
+    }
+
+    /// The thread that was expelled, once it has been left. It is on its way: ready, and on no queue.
+    #[inline]
+    pub const fn take_departing(&mut self) -> Option<K> {
+        self.departing.take()
+    }
+
+    /// Takes a waiting thread off, for another CPU.
+    pub fn detach(&mut self, member: K) -> Waited {
+        let waited = match member.entity().place() {
+            Place::Level(_) => self.tick.saturating_sub(member.entity().ready_since.get()),
+            Place::Nowhere | Place::Throttled => 0,
+        };
+        self.queue.remove(member);
+        if self.granted == Some(member) {
+            self.granted = None;
+        }
+        Waited(waited)
+    }
+
+    /// Takes over a thread from another CPU, which is ready and has waited that long.
+    pub fn attach(&mut self, member: K, waited: Waited, now: Nanoseconds) -> Preempt {
+        let entity = member.entity();
+        if entity.policy.get() == Policy::Deadline {
+            return self.wake_reservation(member, now);
+        }
+        self.queue.push_back(member, self.tick.saturating_sub(waited.0));
+        self.preempts(entity)
+    }
+
+    /// The thread that has waited longest of those that CPU `cpu` may take.
+    #[must_use]
+    pub fn candidate_for(&self, cpu: CpuId) -> Option<K> {
+        self.queue.by_age().find(|member| member.entity().affinity().contains(cpu) && member.entity().may_move())
+    }
+
+    /// The waiting threads, longest waiting first.
+    pub fn waiting_threads(&self) -> impl Iterator<Item = K> + use<K> {
+        self.queue.by_age()
+    }
+
+    /// The reservation that is renewed next, of those that are used up.
+    #[must_use]
+    pub fn throttled_thread(&self) -> Option<K> {
+        self.queue.next_renewal()
+    }
+
+    /// Checks the invariants: the running thread is on no list; nobody is on two.
     #[cfg(test)]
     pub fn validate(&self) {
         self.queue.validate();
-        if let Some(current) = self.current {
-            assert!(!self.queue.is_queued(current));
+        for member in [self.current, self.departing].into_iter().flatten() {
+            assert_eq!(member.entity().place(), Place::Nowhere);
         }
     }
 }
 
-impl<K: Copy + Eq> Default for Scheduler<K> {
+impl<K: Member> Default for Scheduler<K> {
     fn default() -> Self {
         Self::new()
     }
 }
 
+#[cfg(test)]
+mod simulator;
 #[cfg(test)]
 mod tests;

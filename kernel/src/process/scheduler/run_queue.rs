@@ -1,62 +1,189 @@
-//! The ready threads of one CPU: five first-in first-out levels and a mask that says which are not empty.
+//! The ready threads of one CPU: five levels and a mask that says which are not empty.
 //!
-//! Threads stand in a slab of [`Entity`] slots owned by the [`RunQueue`]; a level is a doubly linked list of slot numbers, so that
-//! queueing, taking and removing from the middle are O(1) and allocate nothing. Growing the slab happens when a thread is
-//! created. A second list holds all ready threads in the order in which they became ready: its head has waited longest.
+//! The lists are intrusive: a thread carries its [`Entity`] for life, and what a queue holds are [`Member`]s, handles that lead to one. So
+//! queueing, taking and removing from the middle allocate nothing and cannot fail, and a thread goes from one CPU's queue to another's
+//! by a few stores.
 //!
-//! Invariant (`validate`): bit *l* of the mask is set exactly when level *l* has a member; each member's `queued` level is the list
-//! that it is on; links agree in both directions; the second list has the same members, `ready_since` rising.
+//! A level is a doubly linked list. On four of them it is first-in first-out; on Realtime the more *urgent* (`SCHED_DEADLINE` by its
+//! deadline, then priorities 99 to 1) stand in front of the less urgent, and among equals it is first-in first-out. A second list holds all
+//! ready threads by how long they have waited: its head has waited longest.
+//!
+//! # Whose the fields are
+//! The lock of the queue of CPU `cpu` guards an entity. `cpu` and `affinity` are atomics that are *written* under that lock (`cpu`
+//! under both queues' when a thread moves) and may be read by anybody, as a hint.
+//!
+//! # Invariant (`validate`)
+//! Bit *l* of the mask is set exactly when level *l* has a member; each member's `place` is the list that it is on; links agree in both
+//! directions; urgency never rises along a list; the second list has the same members, `ready_since` rising.
 
-use super::{Policy, Priority};
-use alloc::vec::Vec;
+use super::deadline::Reservation;
+use super::{Parameters, Policy, Priority};
+use crate::base::{AtomicCpuMask, CpuId, CpuMask};
+use core::cell::Cell;
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-/// "No slot": the end of a list.
-const NONE: u32 = u32::MAX;
+/// A handle that leads to an entity, always the same, which lives while the handle is on a queue.
+pub trait Member: Copy + PartialEq + core::fmt::Debug {
+    /// What the scheduler knows of it.
+    fn entity(&self) -> &Entity<Self>;
+}
 
-/// A thread's place in a [`RunQueue`], from [`RunQueue::insert`] to [`RunQueue::delete`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
-pub struct Slot(pub u32);
+/// Where an entity is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// On no list: it sleeps, runs, is on its way, or has not been started.
+    Nowhere,
+    /// Ready, on a level's list.
+    Level(Priority),
+    /// Ready, but with its reservation used up: it waits for the next period.
+    Throttled,
+}
 
 /// What the scheduler knows of a thread.
-#[derive(Debug, Clone)]
 pub struct Entity<K> {
-    /// Whose it is.
-    pub key: K,
-    /// The highest level it can rise to.
-    pub base: Priority,
-    /// The level it is on now.
-    pub level: Priority,
-    /// How it shares a level.
-    pub policy: Policy,
+    pub(super) base: Cell<Priority>,
+    pub(super) level: Cell<Priority>,
+    pub(super) policy: Cell<Policy>,
+    /// Who comes first on the Realtime level; 0 on the others.
+    pub(super) urgency: Cell<u64>,
+    /// Its share among equals: 1024 for niceness 0.
+    pub(super) weight: Cell<u32>,
     /// Ticks left before it must give way to its level's others.
-    pub slice: u16,
-    /// The tick at which it was last queued: how long it has waited.
-    pub ready_since: u64,
-    /// The level on whose list it is, if it is on one.
-    queued: Option<Priority>,
-    next: u32,
-    previous: u32,
-    /// The one that was queued before it, on whatever level, and the one after it.
-    older: u32,
-    newer: u32,
+    pub(super) slice: Cell<u16>,
+    /// The tick of its CPU since which it has waited.
+    pub(super) ready_since: Cell<u64>,
+    /// What `SCHED_DEADLINE` promises it.
+    pub(super) reservation: Cell<Reservation>,
+    place: Cell<Place>,
+    next: Cell<Option<K>>,
+    previous: Cell<Option<K>>,
+    older: Cell<Option<K>>,
+    newer: Cell<Option<K>>,
+    cpu: AtomicU32,
+    affinity: AtomicCpuMask,
+}
+
+impl<K> Entity<K> {
+    /// An entity that is on no queue.
+    #[must_use]
+    pub fn new(parameters: Parameters, affinity: CpuMask) -> Self {
+        let entity = Self {
+            base: Cell::new(parameters.base),
+            level: Cell::new(parameters.base),
+            policy: Cell::new(parameters.policy),
+            urgency: Cell::new(0),
+            weight: Cell::new(0),
+            slice: Cell::new(0),
+            ready_since: Cell::new(0),
+            reservation: Cell::new(Reservation::NONE),
+            place: Cell::new(Place::Nowhere),
+            next: Cell::new(None),
+            previous: Cell::new(None),
+            older: Cell::new(None),
+            newer: Cell::new(None),
+            cpu: AtomicU32::new(0),
+            affinity: AtomicCpuMask::new(affinity),
+        };
+        entity.set_parameters(parameters);
+        entity
+    }
+
+    /// Takes over what Linux's parameters come to: the level becomes the base, the slice is fresh. Not while it is on a list.
+    pub(super) fn set_parameters(&self, parameters: Parameters) {
+        self.base.set(parameters.base);
+        self.level.set(parameters.base);
+        self.policy.set(parameters.policy);
+        self.urgency.set(parameters.urgency);
+        self.weight.set(parameters.weight);
+        self.reservation.set(parameters.reservation);
+        self.renew_slice();
+    }
+
+    /// A fresh slice of its level, less for those that are nice.
+    #[inline]
+    pub(super) fn renew_slice(&self) {
+        let full = self.level.get().slice();
+        let weight = self.weight.get();
+        self.slice.set(if weight >= super::FULL_WEIGHT { full } else { nice_slice(full, weight) });
+    }
+
+    /// The CPU on whose queue it is, or was when it slept; for others a hint unless they hold that queue's lock.
+    #[must_use]
+    #[inline]
+    pub fn cpu(&self) -> CpuId {
+        CpuId(self.cpu.load(Relaxed))
+    }
+    /// Says where it goes; see the module's description on locks.
+    #[inline]
+    pub fn set_cpu(&self, cpu: CpuId) {
+        self.cpu.store(cpu.0, Relaxed);
+    }
+    /// The CPUs that it may use.
+    #[must_use]
+    #[inline]
+    pub fn affinity(&self) -> CpuMask {
+        self.affinity.load(Relaxed)
+    }
+    /// Says which it may use; see the module's description on locks.
+    pub fn set_affinity(&self, affinity: CpuMask) {
+        self.affinity.store(affinity, Relaxed);
+    }
+    /// The level that it is on now.
+    #[must_use]
+    #[inline]
+    pub fn level(&self) -> Priority {
+        self.level.get()
+    }
+    /// Where it is.
+    #[must_use]
+    #[inline]
+    pub fn place(&self) -> Place {
+        self.place.get()
+    }
+    /// Whether balancing may take it to another CPU: reservations stay where they were admitted.
+    #[must_use]
+    pub fn may_move(&self) -> bool {
+        self.policy.get() != Policy::Deadline
+    }
+    /// Who comes first: level, then urgency.
+    #[inline]
+    pub(super) fn standing(&self) -> (Priority, u64) {
+        (self.level.get(), self.urgency.get())
+    }
+}
+
+impl<K> core::fmt::Debug for Entity<K> {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let mut fields = formatter.debug_struct("Entity");
+        fields.field("level", &self.level.get()).field("place", &self.place.get()).field("cpu", &self.cpu());
+        fields.finish_non_exhaustive()
+    }
+}
+
+/// A slice for a share below the ordinary one: at least a tick.
+#[cold]
+fn nice_slice(full: u16, weight: u32) -> u16 {
+    let share = u32::from(full) * weight / super::FULL_WEIGHT;
+    u16::try_from(share).unwrap_or(full).max(1)
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Level {
-    head: u32,
-    tail: u32,
+struct Level<K> {
+    head: Option<K>,
+    tail: Option<K>,
 }
 
 /// The ready threads of one CPU.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct RunQueue<K> {
-    slots: Vec<Option<Entity<K>>>,
-    free: Vec<u32>,
-    levels: [Level; Priority::COUNT],
+    levels: [Level<K>; Priority::COUNT],
     mask: u8,
     ready: u32,
-    oldest: u32,
-    newest: u32,
+    oldest: Option<K>,
+    newest: Option<K>,
+    /// Reservations that are used up, the earliest renewal first.
+    throttled: Option<K>,
+    throttled_count: u32,
 }
 
 impl<K> RunQueue<K> {
@@ -64,188 +191,235 @@ impl<K> RunQueue<K> {
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            slots: Vec::new(),
-            free: Vec::new(),
-            levels: [Level { head: NONE, tail: NONE }; Priority::COUNT],
+            levels: [const { Level { head: None, tail: None } }; Priority::COUNT],
             mask: 0,
             ready: 0,
-            oldest: NONE,
-            newest: NONE,
+            oldest: None,
+            newest: None,
+            throttled: None,
+            throttled_count: 0,
         }
     }
 
-    /// Gives a thread a slot; it is not queued yet. `None` when memory is out.
-    pub fn insert(&mut self, key: K, base: Priority, policy: Policy) -> Option<Slot> {
-        let entity = Entity {
-            key,
-            base,
-            level: base,
-            policy,
-            slice: base.slice(),
-            ready_since: 0,
-            queued: None,
-            next: NONE,
-            previous: NONE,
-            older: NONE,
-            newer: NONE,
-        };
-        if let Some(index) = self.free.pop() {
-            *self.slots.get_mut(index as usize)? = Some(entity);
-            return Some(Slot(index));
-        }
-        let index = u32::try_from(self.slots.len()).ok().filter(|index| *index != NONE)?;
-        self.slots.try_reserve(1).ok()?;
-        // Room for every slot on the free list, so that a thread's end never allocates.
-        self.free.try_reserve(self.slots.len() + 1).ok()?;
-        self.slots.push(Some(entity));
-        Some(Slot(index))
-    }
-
-    /// Takes a thread's slot away and gives its key back.
-    pub fn delete(&mut self, slot: Slot) -> Option<K> {
-        self.remove(slot);
-        let entity = self.slots.get_mut(slot.0 as usize)?.take()?;
-        self.free.push(slot.0);
-        Some(entity.key)
-    }
-
-    /// What is known of a thread.
+    /// How many threads are ready and may run.
     #[must_use]
     #[inline]
-    pub fn entity(&self, slot: Slot) -> Option<&Entity<K>> {
-        self.slots.get(slot.0 as usize)?.as_ref()
-    }
-
-    /// What is known of a thread, to change it. Its list is not changed by this: see [`Self::remove`].
-    #[inline]
-    pub fn entity_mut(&mut self, slot: Slot) -> Option<&mut Entity<K>> {
-        self.slots.get_mut(slot.0 as usize)?.as_mut()
-    }
-
-    /// How many threads are ready.
-    #[must_use]
-    pub fn ready_count(&self) -> u32 {
+    pub const fn ready_count(&self) -> u32 {
         self.ready
     }
 
-    /// Whether the thread waits on a level's list.
+    /// How many reservations are used up.
     #[must_use]
-    pub fn is_queued(&self, slot: Slot) -> bool {
-        self.entity(slot).is_some_and(|entity| entity.queued.is_some())
-    }
-
-    /// Puts a thread at the end of its level's list, as ready since tick `now` (which never falls).
-    #[inline]
-    pub fn push_back(&mut self, slot: Slot, now: u64) {
-        let Some(entity) = self.entity_mut(slot).filter(|entity| entity.queued.is_none()) else { return };
-        let level = entity.level;
-        entity.queued = Some(level);
-        entity.ready_since = now;
-        entity.next = NONE;
-        let list = &mut self.levels[level as usize];
-        let tail = core::mem::replace(&mut list.tail, slot.0);
-        if tail == NONE {
-            list.head = slot.0;
-        }
-        if let Some(entity) = self.entity_mut(slot) {
-            entity.previous = tail;
-        }
-        if let Some(last) = self.entity_mut(Slot(tail)) {
-            last.next = slot.0;
-        }
-        self.mask |= 1 << level as u8;
-        self.join_ages(slot);
-    }
-
-    /// Puts a thread at the front of its level's list, as ready since tick `now` (which never falls).
-    pub fn push_front(&mut self, slot: Slot, now: u64) {
-        let Some(entity) = self.entity_mut(slot).filter(|entity| entity.queued.is_none()) else { return };
-        let level = entity.level;
-        entity.queued = Some(level);
-        entity.ready_since = now;
-        entity.previous = NONE;
-        let list = &mut self.levels[level as usize];
-        let head = core::mem::replace(&mut list.head, slot.0);
-        if head == NONE {
-            list.tail = slot.0;
-        }
-        if let Some(entity) = self.entity_mut(slot) {
-            entity.next = head;
-        }
-        if let Some(first) = self.entity_mut(Slot(head)) {
-            first.previous = slot.0;
-        }
-        self.mask |= 1 << level as u8;
-        self.join_ages(slot);
-    }
-
-    /// Makes a thread the newest.
-    #[inline]
-    fn join_ages(&mut self, slot: Slot) {
-        let older = core::mem::replace(&mut self.newest, slot.0);
-        if let Some(entity) = self.entity_mut(slot) {
-            entity.older = older;
-            entity.newer = NONE;
-        }
-        match self.entity_mut(Slot(older)) {
-            Some(neighbour) => neighbour.newer = slot.0,
-            None => self.oldest = slot.0,
-        }
-        self.ready += 1;
-    }
-
-    /// Takes a thread off its list, if it is on one.
-    #[inline]
-    pub fn remove(&mut self, slot: Slot) {
-        let Some(entity) = self.entity_mut(slot) else { return };
-        let Some(level) = entity.queued.take() else { return };
-        let (next, previous, older, newer) = (entity.next, entity.previous, entity.older, entity.newer);
-        if let Some(neighbour) = self.entity_mut(Slot(previous)) {
-            neighbour.next = next;
-        }
-        if let Some(neighbour) = self.entity_mut(Slot(next)) {
-            neighbour.previous = previous;
-        }
-        let list = &mut self.levels[level as usize];
-        if list.head == slot.0 {
-            list.head = next;
-        }
-        if list.tail == slot.0 {
-            list.tail = previous;
-        }
-        if list.head == NONE {
-            self.mask &= !(1 << level as u8);
-        }
-        match self.entity_mut(Slot(older)) {
-            Some(neighbour) => neighbour.newer = newer,
-            None => self.oldest = newer,
-        }
-        match self.entity_mut(Slot(newer)) {
-            Some(neighbour) => neighbour.older = older,
-            None => self.newest = older,
-        }
-        self.ready -= 1;
+    pub const fn throttled_count(&self) -> u32 {
+        self.throttled_count
     }
 
     /// The highest level that has a ready thread: one bit scan.
     #[must_use]
     #[inline]
-    pub fn highest(&self) -> Option<Priority> {
-        Priority::from_index(7u32.checked_sub(self.mask.leading_zeros())? as usize)
+    pub const fn highest(&self) -> Option<Priority> {
+        Self::highest_of(self.mask)
+    }
+
+    /// The highest level below `level` that has one.
+    #[must_use]
+    pub const fn highest_below(&self, level: Priority) -> Option<Priority> {
+        Self::highest_of(self.mask & ((1 << level as u8) - 1))
+    }
+
+    const fn highest_of(mask: u8) -> Option<Priority> {
+        match 7u32.checked_sub(mask.leading_zeros()) {
+            Some(index) => Priority::from_index(index as usize),
+            None => None,
+        }
+    }
+}
+
+impl<K: Member> RunQueue<K> {
+    /// Puts a thread behind those of its level that are as urgent, as waiting since tick `since`.
+    #[inline]
+    pub fn push_back(&mut self, member: K, since: u64) {
+        let entity = member.entity();
+        if entity.place.get() != Place::Nowhere {
+            return;
+        }
+        let (level, urgency) = entity.standing();
+        let mut before = self.levels[level as usize].tail;
+        while let Some(neighbour) = before
+            && neighbour.entity().urgency.get() < urgency
+        {
+            before = neighbour.entity().previous.get();
+        }
+        self.insert_after(member, level, before);
+        self.join_ages(member, since);
+    }
+
+    /// Puts a thread before those of its level that are as urgent, as waiting since tick `since`.
+    #[inline]
+    pub fn push_front(&mut self, member: K, since: u64) {
+        let entity = member.entity();
+        if entity.place.get() != Place::Nowhere {
+            return;
+        }
+        let (level, urgency) = entity.standing();
+        let mut before = None;
+        let mut after = self.levels[level as usize].head;
+        while let Some(neighbour) = after
+            && neighbour.entity().urgency.get() > urgency
+        {
+            before = after;
+            after = neighbour.entity().next.get();
+        }
+        self.insert_after(member, level, before);
+        self.join_ages(member, since);
+    }
+
+    /// Links a member in after `before`, or as its level's first.
+    #[inline]
+    fn insert_after(&mut self, member: K, level: Priority, before: Option<K>) {
+        let entity = member.entity();
+        let list = &mut self.levels[level as usize];
+        let after = match before {
+            Some(neighbour) => neighbour.entity().next.replace(Some(member)),
+            None => list.head.replace(member),
+        };
+        match after {
+            Some(neighbour) => neighbour.entity().previous.set(Some(member)),
+            None => list.tail = Some(member),
+        }
+        entity.previous.set(before);
+        entity.next.set(after);
+        entity.place.set(Place::Level(level));
+        self.mask |= 1 << level as u8;
+        self.ready += 1;
+    }
+
+    /// Links a member in among the ages: as the newest, unless it brings waiting time from elsewhere.
+    #[inline]
+    fn join_ages(&mut self, member: K, since: u64) {
+        let entity = member.entity();
+        entity.ready_since.set(since);
+        let mut older = self.newest;
+        while let Some(neighbour) = older
+            && neighbour.entity().ready_since.get() > since
+        {
+            older = neighbour.entity().older.get();
+        }
+        let newer = match older {
+            Some(neighbour) => neighbour.entity().newer.replace(Some(member)),
+            None => self.oldest.replace(member),
+        };
+        match newer {
+            Some(neighbour) => neighbour.entity().older.set(Some(member)),
+            None => self.newest = Some(member),
+        }
+        entity.older.set(older);
+        entity.newer.set(newer);
+    }
+
+    /// Takes a thread off its list, if it is on one.
+    #[inline]
+    pub fn remove(&mut self, member: K) {
+        let entity = member.entity();
+        match entity.place.get() {
+            Place::Nowhere => {}
+            Place::Level(level) => self.unlink(entity, level),
+            Place::Throttled => self.unlink_throttled(entity),
+        }
+    }
+
+    #[inline]
+    fn unlink(&mut self, entity: &Entity<K>, level: Priority) {
+        entity.place.set(Place::Nowhere);
+        let (next, previous) = (entity.next.take(), entity.previous.take());
+        let list = &mut self.levels[level as usize];
+        match previous {
+            Some(neighbour) => neighbour.entity().next.set(next),
+            None => list.head = next,
+        }
+        match next {
+            Some(neighbour) => neighbour.entity().previous.set(previous),
+            None => list.tail = previous,
+        }
+        if list.head.is_none() {
+            self.mask &= !(1 << level as u8);
+        }
+        let (older, newer) = (entity.older.take(), entity.newer.take());
+        match older {
+            Some(neighbour) => neighbour.entity().newer.set(newer),
+            None => self.oldest = newer,
+        }
+        match newer {
+            Some(neighbour) => neighbour.entity().older.set(older),
+            None => self.newest = older,
+        }
+        self.ready -= 1;
     }
 
     /// The first thread of a level.
     #[must_use]
     #[inline]
-    pub fn front(&self, level: Priority) -> Option<Slot> {
-        let head = self.levels[level as usize].head;
-        (head != NONE).then_some(Slot(head))
+    pub fn front(&self, level: Priority) -> Option<K> {
+        self.levels[level as usize].head
     }
 
     /// The ready thread that has waited longest.
     #[must_use]
-    pub fn longest_waiting(&self) -> Option<Slot> {
-        (self.oldest != NONE).then_some(Slot(self.oldest))
+    #[inline]
+    pub fn longest_waiting(&self) -> Option<K> {
+        self.oldest
+    }
+
+    /// The ready threads, longest waiting first.
+    pub fn by_age(&self) -> impl Iterator<Item = K> + use<K> {
+        core::iter::successors(self.oldest, |member| member.entity().newer.get())
+    }
+
+    /// Sets a thread aside until its reservation is renewed.
+    pub fn throttle(&mut self, member: K) {
+        let entity = member.entity();
+        if entity.place.get() != Place::Nowhere {
+            return;
+        }
+        let renewal = |member: &K| member.entity().reservation.get().renewal();
+        let (mut before, mut after) = (None, self.throttled);
+        while let Some(neighbour) = after
+            && renewal(&neighbour) <= renewal(&member)
+        {
+            before = after;
+            after = neighbour.entity().next.get();
+        }
+        match before {
+            Some(neighbour) => neighbour.entity().next.set(Some(member)),
+            None => self.throttled = Some(member),
+        }
+        if let Some(neighbour) = after {
+            neighbour.entity().previous.set(Some(member));
+        }
+        entity.previous.set(before);
+        entity.next.set(after);
+        entity.place.set(Place::Throttled);
+        self.throttled_count += 1;
+    }
+
+    /// The thread whose reservation is renewed next.
+    #[must_use]
+    #[inline]
+    pub fn next_renewal(&self) -> Option<K> {
+        self.throttled
+    }
+
+    fn unlink_throttled(&mut self, entity: &Entity<K>) {
+        entity.place.set(Place::Nowhere);
+        let (next, previous) = (entity.next.take(), entity.previous.take());
+        match previous {
+            Some(neighbour) => neighbour.entity().next.set(next),
+            None => self.throttled = next,
+        }
+        if let Some(neighbour) = next {
+            neighbour.entity().previous.set(previous);
+        }
+        self.throttled_count -= 1;
     }
 
     /// Checks the invariant.
@@ -253,25 +427,33 @@ impl<K> RunQueue<K> {
     pub fn validate(&self) {
         let mut count = 0;
         for level in Priority::ALL {
-            let (mut at, mut previous) = (self.levels[level as usize].head, NONE);
-            assert_eq!(self.mask >> level as u8 & 1 == 1, at != NONE);
-            while at != NONE {
-                let entity = self.entity(Slot(at)).expect("a member has a slot");
-                assert_eq!((entity.queued, entity.previous, entity.level), (Some(level), previous, level));
-                (previous, at) = (at, entity.next);
+            let (mut at, mut previous, mut urgency) = (self.levels[level as usize].head, None, u64::MAX);
+            assert_eq!(self.mask >> level as u8 & 1 == 1, at.is_some());
+            while let Some(member) = at {
+                let entity = member.entity();
+                assert_eq!((entity.place.get(), entity.previous.get()), (Place::Level(level), previous));
+                assert!(entity.level.get() == level && entity.urgency.get() <= urgency);
+                (previous, at, urgency) = (at, entity.next.get(), entity.urgency.get());
                 count += 1;
             }
             assert_eq!(self.levels[level as usize].tail, previous);
         }
         assert_eq!(count, self.ready);
-        let (mut at, mut older, mut since, mut aged) = (self.oldest, NONE, 0, 0);
-        while at != NONE {
-            let entity = self.entity(Slot(at)).expect("a member has a slot");
-            assert!(entity.older == older && entity.ready_since >= since && entity.queued.is_some());
-            (older, at, since, aged) = (at, entity.newer, entity.ready_since, aged + 1);
+        let (mut at, mut older, mut since, mut aged) = (self.oldest, None, 0, 0);
+        while let Some(member) = at {
+            let entity = member.entity();
+            assert!(entity.older.get() == older && entity.ready_since.get() >= since);
+            assert!(matches!(entity.place.get(), Place::Level(_)));
+            (older, at, since, aged) = (at, entity.newer.get(), entity.ready_since.get(), aged + 1);
         }
         assert_eq!((self.newest, aged), (older, self.ready));
-        assert_eq!(count as usize, self.slots.iter().flatten().filter(|entity| entity.queued.is_some()).count());
+        let (mut at, mut previous, mut aside) = (self.throttled, None, 0);
+        while let Some(member) = at {
+            let entity = member.entity();
+            assert_eq!((entity.place.get(), entity.previous.get()), (Place::Throttled, previous));
+            (previous, at, aside) = (at, entity.next.get(), aside + 1);
+        }
+        assert_eq!(aside, self.throttled_count);
     }
 }
 
@@ -283,53 +465,65 @@ impl<K> Default for RunQueue<K> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::simulator::Threads;
     use super::*;
     use proptest::prelude::*;
     use std::collections::VecDeque;
 
     proptest! {
-        /// The lists behave as a vector of double-ended queues does.
+        /// The lists behave as a vector of double-ended queues does, the Realtime level's sorted by urgency.
         #[test]
-        fn agrees_with_a_model(operations in prop::collection::vec((0u8..5, 0u32..12), 1..300)) {
+        fn agrees_with_a_model(operations in prop::collection::vec((0u8..5, 0usize..15), 1..300)) {
+            let threads = Threads::new((0..15).map(|key| Parameters {
+                base: Priority::from_index(key % 5).unwrap(),
+                urgency: if key % 5 == 4 { key as u64 / 5 } else { 0 },
+                ..Parameters::default()
+            }));
+            let urgency = |key: usize| if key % 5 == 4 { key / 5 } else { 0 };
             let mut queue = RunQueue::new();
-            let slots: Vec<_> = (0..12)
-                .map(|key: usize| {
-                    queue.insert(key, Priority::from_index(key % 5).unwrap(), Policy::Feedback).unwrap()
-                })
-                .collect();
-            let mut model: [VecDeque<u32>; 5] = Default::default();
+            let mut model: [VecDeque<usize>; 5] = Default::default();
             for (operation, which) in operations {
-                let level = which as usize % 5;
-                let slot = slots[which as usize];
-                let queued = model[level].contains(&which);
+                let member = threads.get(which);
+                let level = &mut model[which % 5];
+                let queued = level.contains(&which);
                 match operation {
-                    0 | 1 if !queued => {
-                        if operation == 0 { queue.push_back(slot, 0); model[level].push_back(which) }
-                        else { queue.push_front(slot, 0); model[level].push_front(which) }
+                    0 if !queued => {
+                        queue.push_back(member, 0);
+                        let at = level.iter().position(|other| urgency(*other) < urgency(which)).unwrap_or(level.len());
+                        level.insert(at, which);
                     }
-                    2 | 3 => { queue.remove(slot); model[level].retain(|other| *other != which) }
+                    1 if !queued => {
+                        queue.push_front(member, 0);
+                        let at = level.iter().position(|other| urgency(*other) <= urgency(which)).unwrap_or(level.len());
+                        level.insert(at, which);
+                    }
+                    2 | 3 => { queue.remove(member); level.retain(|other| *other != which) }
                     _ => {
                         let expected = (0..5).rev().find(|level| !model[*level].is_empty());
                         prop_assert_eq!(queue.highest().map(|level| level as usize), expected);
                         if let Some(level) = expected {
                             let front = queue.front(Priority::from_index(level).unwrap()).unwrap();
-                            prop_assert_eq!(queue.entity(front).unwrap().key, model[level][0] as usize);
+                            prop_assert_eq!(front.key(), model[level][0]);
                         }
                     }
                 }
                 queue.validate();
             }
         }
-    }
 
-    #[test]
-    fn slots_are_used_again() {
-        let mut queue = RunQueue::new();
-        let first = queue.insert('a', Priority::Low, Policy::Feedback).unwrap();
-        queue.push_back(first, 0);
-        assert_eq!(queue.delete(first), Some('a'));
-        assert_eq!(queue.delete(first), None);
-        queue.validate();
-        assert_eq!(queue.insert('b', Priority::Low, Policy::Feedback), Some(first));
+        /// However they come, the oldest is first: what moves between CPUs keeps its age.
+        #[test]
+        fn ages_are_kept_in_order(since in prop::collection::vec(0u64..50, 1..40)) {
+            let threads = Threads::new(since.iter().map(|_| Parameters::default()));
+            let mut queue = RunQueue::new();
+            for (key, since) in since.iter().enumerate() {
+                queue.push_back(threads.get(key), *since);
+                queue.validate();
+            }
+            let ages: Vec<_> = queue.by_age().map(|member| member.entity().ready_since.get()).collect();
+            let mut sorted = since.clone();
+            sorted.sort_unstable();
+            prop_assert_eq!(ages, sorted);
+        }
     }
 }

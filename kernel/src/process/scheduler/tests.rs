@@ -1,13 +1,14 @@
 //! A simulator that drives a [`Scheduler`] as `dispatch` does, and the properties that it checks.
 
+use super::simulator::{Handle, Threads};
 use super::*;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
 /// A simulated CPU: threads are numbered; each is asleep, ready or running.
 struct Simulator {
-    scheduler: Scheduler<usize>,
-    slots: Vec<Slot>,
+    scheduler: Scheduler<Handle>,
+    threads: Threads,
     awake: Vec<bool>,
     running: Option<usize>,
     /// For each thread, the tick at which it last ran through a whole tick, slept or was created.
@@ -15,18 +16,22 @@ struct Simulator {
     ticks_run: Vec<u64>,
 }
 
+const NOW: fn() -> Nanoseconds = || Nanoseconds(0);
+
+fn levels((base, policy): (Priority, Policy)) -> Parameters {
+    Parameters { base, policy, ..Parameters::default() }
+}
+
 impl Simulator {
     fn new(threads: &[(Priority, Policy)]) -> Self {
-        let mut scheduler = Scheduler::new();
-        let slots = threads.iter().enumerate().map(|(key, (base, policy))| scheduler.add(key, *base, *policy).unwrap());
-        let slots: Vec<_> = slots.collect();
-        let count = slots.len();
+        let scheduler = Scheduler::new();
+        let count = threads.len();
         Self {
+            served: vec![scheduler.ticks(); count],
             scheduler,
-            slots,
+            threads: Threads::new(threads.iter().copied().map(levels)),
             awake: vec![false; count],
             running: None,
-            served: vec![0; count],
             ticks_run: vec![0; count],
         }
     }
@@ -36,9 +41,10 @@ impl Simulator {
     }
 
     fn pick(&mut self) {
-        match self.scheduler.pick() {
+        match self.scheduler.pick(NOW) {
             Decision::Continue => assert!(self.running.is_some()),
             Decision::Run(thread) => {
+                let thread = thread.key();
                 assert!(self.awake[thread], "a sleeping thread was chosen");
                 self.running = Some(thread);
             }
@@ -52,7 +58,7 @@ impl Simulator {
 
     fn check(&self) {
         self.scheduler.validate();
-        let current = self.scheduler.current().and_then(|slot| self.scheduler.entity(slot)).map(|entity| entity.key);
+        let current = self.scheduler.current().map(Handle::key);
         assert_eq!(current, self.running, "a thread is on the CPU exactly when it runs");
         let awake = self.awake.iter().filter(|awake| **awake).count();
         assert_eq!(self.scheduler.load() as usize, awake);
@@ -64,7 +70,7 @@ impl Simulator {
         }
         self.awake[thread] = true;
         self.served[thread] = self.now();
-        if self.scheduler.wake(self.slots[thread]) == Preempt::Yes {
+        if self.scheduler.wake(self.threads.get(thread), NOW) == Preempt::Yes {
             self.pick();
         }
         self.check();
@@ -73,14 +79,14 @@ impl Simulator {
     fn sleep(&mut self) {
         if let Some(thread) = self.running.take() {
             self.awake[thread] = false;
-            self.scheduler.block_current();
+            self.scheduler.block_current(NOW);
             self.pick();
         }
     }
 
     fn tick(&mut self) {
         let ran = self.running;
-        let preempt = self.scheduler.tick();
+        let preempt = self.scheduler.tick(Limit::NONE, NOW);
         if let Some(thread) = ran {
             self.ticks_run[thread] += 1;
             self.served[thread] = self.now();
@@ -90,8 +96,12 @@ impl Simulator {
         }
     }
 
+    fn set_levels(&mut self, thread: usize, base: Priority, policy: Policy) -> Preempt {
+        self.scheduler.set_parameters(self.threads.get(thread), levels((base, policy)), NOW())
+    }
+
     fn level(&self, thread: usize) -> Priority {
-        self.scheduler.entity(self.slots[thread]).unwrap().level
+        self.threads.get(thread).entity().level()
     }
 }
 
@@ -188,17 +198,20 @@ fn a_changed_priority_counts_at_once() {
     let mut cpu = Simulator::new(&[(Priority::Normal, Policy::Feedback); 2]);
     cpu.wake(0);
     cpu.wake(1);
-    assert_eq!(cpu.scheduler.set_priority(cpu.slots[1], Priority::Realtime, Policy::Fifo), Preempt::Yes);
+    assert_eq!(cpu.set_levels(1, Priority::Realtime, Policy::Fifo), Preempt::Yes);
     cpu.pick();
     assert_eq!(cpu.running, Some(1));
-    assert_eq!(cpu.scheduler.set_priority(cpu.slots[1], Priority::Idle, Policy::RoundRobin), Preempt::Yes);
+    assert_eq!(cpu.set_levels(1, Priority::Idle, Policy::RoundRobin), Preempt::Yes);
     cpu.pick();
     assert_eq!(cpu.running, Some(0));
 }
 
 #[test]
 fn parameters_lead_to_levels() {
-    let with = |policy, niceness| levels_of(&SchedulingParameters { policy, niceness, ..Default::default() });
+    let with = |policy, niceness| {
+        let levels = levels_of(&SchedulingParameters { policy, niceness, ..Default::default() });
+        (levels.base, levels.policy)
+    };
     assert_eq!(with(SCHED_OTHER, 0), (Priority::Normal, Policy::Feedback));
     assert_eq!(with(SCHED_OTHER, -10), (Priority::High, Policy::Feedback));
     assert_eq!(with(SCHED_BATCH, 10), (Priority::Low, Policy::Feedback));
@@ -237,8 +250,7 @@ proptest! {
             }
             for thread in 0..count {
                 if cpu.awake[thread] && cpu.running != Some(thread) {
-                    let entity = cpu.scheduler.entity(cpu.slots[thread]).unwrap();
-                    let waited = cpu.now() - entity.ready_since;
+                    let waited = cpu.now() - cpu.threads.get(thread).entity().ready_since.get();
                     prop_assert!(waited <= bound, "thread {} waited {} ticks, bound {}", thread, waited, bound);
                 }
             }

@@ -254,7 +254,7 @@ pub fn status(subject: &Subject) -> Vec<u8> {
         set(c.ambient),
         u8::from(c.no_new_privs)
     );
-    let affinity = subject.thread.as_ref().map_or(1, |thread| thread.scheduling().affinity);
+    let affinity = subject.thread.as_ref().map_or(1, |thread| thread.affinity().bits());
     let online = super::system_report::online_cpus();
     let allowed = affinity & if online >= 64 { u64::MAX } else { (1 << online) - 1 };
     let _ = writeln!(

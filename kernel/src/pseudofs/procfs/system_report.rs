@@ -26,7 +26,7 @@ pub fn uptime(text: &mut Vec<u8>) {
 }
 
 fn idle_time() -> Nanoseconds {
-    dispatch::cpu_times(0).idle
+    dispatch::cpu_times(CpuId(0)).idle
 }
 
 /// `/proc/meminfo`.
@@ -103,7 +103,7 @@ pub fn stat(text: &mut Vec<u8>) {
     let mut lines = Vec::new();
     let mut total = [0u64; 4];
     for cpu in 0..online_cpus() {
-        let times = dispatch::cpu_times(cpu);
+        let times = dispatch::cpu_times(CpuId(cpu));
         let fields = [times.user, times.nice, times.system, times.idle].map(|time| time.to_ticks().0);
         total.iter_mut().zip(fields).for_each(|(sum, field)| *sum += field);
         append!(lines, "cpu{cpu} {} {} {} {} 0 0 0 0 0 0\n", fields[0], fields[1], fields[2], fields[3]);
