@@ -5,13 +5,17 @@
 
 #![allow(unsafe_code, reason = "frees the log's lock by force")]
 
-use ashlar_kernel::arch::{Cpu, Current, Power, SerialConsole, TimerHardware};
+use ashlar_kernel::arch::{Cpu, Current, Power, SerialConsole, TimerHardware, inter_processor};
 use ashlar_kernel::base::Nanoseconds;
 use ashlar_kernel::base::command_line::PanicAction;
 use ashlar_kernel::{log as kernel_log, process};
-use core::sync::atomic::{AtomicI64, AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::{
+    AtomicI64, AtomicU32, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
+};
 
-/// Panics so far: one inside another is not reported in full.
+/// The CPU that reports a panic and one, or 0.
+static REPORTER: AtomicU32 = AtomicU32::new(0);
+/// Its panics so far: one inside another is not reported in full.
 static DEPTH: AtomicU32 = AtomicU32::new(0);
 /// `panic=` in seconds.
 static ACTION: AtomicI64 = AtomicI64::new(0);
@@ -30,15 +34,35 @@ pub fn set_action(action: PanicAction) {
     );
 }
 
+/// Makes this CPU the one that reports, after the report of another that survived its bug. Gives how many reports this CPU has begun before and not
+/// ended. A CPU that did not survive stops this one.
+fn begin_report() -> u32 {
+    let me = Current::id().0 + 1;
+    if REPORTER.load(Acquire) != me {
+        while REPORTER.compare_exchange(0, me, AcqRel, Relaxed).is_err() {
+            inter_processor::serve_calls();
+            Current::relax();
+        }
+    }
+    DEPTH.fetch_add(1, Relaxed)
+}
+
+/// The bug was survived.
+fn end_report() {
+    DEPTH.store(0, Relaxed);
+    REPORTER.store(0, Release);
+}
+
 /// A Rust panic: a bug.
 #[panic_handler]
 #[inline(never)]
 fn panic(information: &core::panic::PanicInfo<'_>) -> ! {
     Current::disable_interrupts();
-    match DEPTH.fetch_add(1, Relaxed) {
+    match begin_report() {
         0 => {}
         1 => {
-            // SAFETY: interrupts are off, this is the only CPU, and whoever held the lock is below us on this stack.
+            // SAFETY: interrupts are off, the other CPUs were stopped or wait for this report, and whoever held the lock here is below us on
+            // this stack.
             unsafe { kernel_log::force_unlock() };
             log::error!("{information} (while reporting another)");
             end()
@@ -50,11 +74,12 @@ fn panic(information: &core::panic::PanicInfo<'_>) -> ! {
     if process::trap::bug_is_survivable() {
         log::error!("kernel bug: {information}");
         kernel_log::backtrace::show(here, frame);
-        DEPTH.store(0, Relaxed);
+        end_report();
         process::trap::end_process_after_bug();
-        DEPTH.store(1, Relaxed);
         Current::disable_interrupts();
+        begin_report();
     }
+    inter_processor::stop_others();
     // SAFETY: as above.
     unsafe { kernel_log::force_unlock() };
     kernel_log::set_console_level(kernel_log::DEFAULT_CONSOLE_LEVEL);

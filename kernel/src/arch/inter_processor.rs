@@ -115,6 +115,11 @@ pub fn send_interrupt(targets: CpuMask, interrupt: InterProcessorInterrupt) {
     }
 }
 
+/// Halts the other CPUs for good, as far as they can be interrupted: the machine panics or ends.
+pub fn stop_others() {
+    send_interrupt(online().without(Current::id()), InterProcessorInterrupt::Stop);
+}
+
 /// Runs `function` with `argument` on those of `targets` that are online, this CPU excepted, and returns when all have. The module's
 /// description says what `function` may do.
 pub fn call_on<T: Sync>(targets: CpuMask, function: fn(&T), argument: &T) {

@@ -170,7 +170,9 @@ fn exception(
 #[cfg(target_os = "none")]
 mod machine {
     use super::super::trap_frame::TrapFrame;
-    use super::super::{Aarch64, cpu_information, entry, interrupt_controller, signal_frame, timer, user_access};
+    use super::super::{
+        Aarch64, cpu_information, entry, interrupt_controller, secondary, signal_frame, timer, user_access,
+    };
     use super::{
         Cause, ILL_ILLOPC, SI_KERNEL, SIGILL, SIGSEGV, Shown, UNDEFINED_CLASS, classify, exception, is_survivable,
         system_register_syndrome, untagged,
@@ -253,6 +255,12 @@ mod machine {
                 timer::silence();
                 interrupt_controller::end(line);
                 handler.timer_interrupt(frame);
+            } else if line < 16 {
+                // Ended first: a call may have this CPU send one.
+                interrupt_controller::end(line);
+                if !secondary::interrupted(line) {
+                    log::warn!("interrupt on unexpected line {line}");
+                }
             } else {
                 match super::super::serial::is_line(line) {
                     true => handler.device_interrupt(Aarch64::INPUT_LINE),

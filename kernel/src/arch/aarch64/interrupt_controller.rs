@@ -8,14 +8,15 @@
 use super::Aarch64;
 use super::device_tree::Gic;
 use super::mmu::physmap;
-use crate::arch::Cpu;
-use crate::base::PhysicalAddress;
-use arm_gic::gicv2::GicV2;
+use super::{secondary, timer};
+use crate::arch::{Cpu, InterProcessorInterrupt};
+use crate::base::{CpuId, CpuMask, MAXIMUM_CPUS, PhysicalAddress};
+use arm_gic::gicv2::{self, GicV2};
 use arm_gic::gicv3::registers::{Gicd, GicrSgi};
-use arm_gic::gicv3::{GicCpuInterface, GicV3};
+use arm_gic::gicv3::{self, GicCpuInterface, GicV3};
 use arm_gic::{IntId, InterruptGroup, UniqueMmioPointer};
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use spin::Mutex;
 
 enum Controller {
@@ -37,8 +38,29 @@ fn registers<T>(address: PhysicalAddress) -> Option<NonNull<T>> {
     NonNull::new(core::ptr::with_exposed_provenance_mut(physmap(address).value() as usize))
 }
 
-/// Takes the controller over, on the first CPU, interrupts masked. Nothing is enabled afterwards.
-pub(super) fn initialize(gic: &Gic) {
+/// Which redistributor is each CPU's (version 3).
+static REDISTRIBUTORS: [AtomicUsize; MAXIMUM_CPUS] = [const { AtomicUsize::new(0) }; MAXIMUM_CPUS];
+
+/// The redistributor of this CPU.
+fn redistributor() -> usize {
+    REDISTRIBUTORS.get(Aarch64::id().0 as usize).map_or(0, |index| index.load(Relaxed))
+}
+
+/// Finds the redistributor of CPU `cpu`, which is this one.
+fn find_redistributor(gic: &mut GicV3<'static>, cpu: CpuId, count: usize) {
+    let Some(affinity) = secondary::affinity_of(cpu) else { return };
+    let found = (0..count).find(|&index| gic.gicr_typer(index).is_ok_and(|kind| kind.core_mpidr() == affinity));
+    if let (Some(found), Some(place)) = (found, REDISTRIBUTORS.get(cpu.0 as usize)) {
+        place.store(found, Relaxed);
+    }
+}
+
+/// How many CPUs the controller serves.
+static CPU_COUNT: AtomicUsize = AtomicUsize::new(1);
+
+/// Takes the controller over for `count` CPUs, on the first one, interrupts masked. Nothing is enabled afterwards.
+pub(super) fn initialize(gic: &Gic, count: usize) {
+    CPU_COUNT.store(count, Relaxed);
     let controller = match *gic {
         Gic::V2 { distributor, cpu_interface } => {
             let (Some(distributor), Some(cpu_interface)) = (registers(distributor), registers(cpu_interface)) else {
@@ -57,15 +79,68 @@ pub(super) fn initialize(gic: &Gic) {
                 return;
             };
             // SAFETY: as above.
-            let gic = unsafe { GicV3::new(UniqueMmioPointer::new(distributor), redistributors, 1) };
+            let gic = unsafe { GicV3::new(UniqueMmioPointer::new(distributor), redistributors, count) };
             let Ok(mut gic) = gic else { return };
-            gic.setup(0);
+            find_redistributor(&mut gic, CpuId(0), count);
+            gic.setup(redistributor());
             GicCpuInterface::set_priority_mask(ALL_PRIORITIES);
             SYSTEM_REGISTERS.store(true, Relaxed);
             Controller::V3(gic)
         }
     };
     *CONTROLLER.lock() = controller;
+}
+
+/// Gets the interface of CPU `cpu`, which is this one and not the first, ready; interrupts are masked.
+pub(super) fn initialize_secondary(cpu: CpuId) {
+    match &mut *CONTROLLER.lock() {
+        Controller::None => {}
+        Controller::V2(gic) => {
+            // What is not the CPU's own is set to what it is.
+            gic.setup();
+            gic.set_priority_mask(ALL_PRIORITIES);
+        }
+        Controller::V3(gic) => {
+            find_redistributor(gic, cpu, CPU_COUNT.load(Relaxed));
+            gic.init_cpu(redistributor());
+            GicCpuInterface::set_priority_mask(ALL_PRIORITIES);
+            GicCpuInterface::enable_group1(true);
+        }
+    }
+    enable_private();
+}
+
+/// Lets the alarm and the other CPUs interrupt this one.
+pub(super) fn enable_private() {
+    enable(timer::line());
+    for interrupt in [InterProcessorInterrupt::Reschedule, InterProcessorInterrupt::Call, InterProcessorInterrupt::Stop]
+    {
+        enable(interrupt as u32);
+    }
+}
+
+/// Sends the software-generated interrupt `number` to each of `targets`.
+pub(super) fn send(targets: CpuMask, number: u32) {
+    let affinities = targets.iter().filter_map(secondary::affinity_of);
+    if SYSTEM_REGISTERS.load(Relaxed) {
+        for affinity in affinities {
+            let [aff0, affinity1, affinity2, _, affinity3, ..] = affinity.to_le_bytes();
+            let target = gicv3::SgiTarget::List { affinity3, affinity2, affinity1, target_list: 1 << (aff0 & 15) };
+            // It fails for numbers that are no SGI's only.
+            let _ = GicCpuInterface::send_sgi(identifier(number), target, gicv3::SgiTargetGroup::CurrentGroup1);
+        }
+        return;
+    }
+    // Version 2 has at most eight CPUs, numbered by the lowest level of affinity.
+    let target_list = affinities.fold(0, |list, affinity| list | 1 << (affinity & 7));
+    let enabled = Aarch64::save_and_disable_interrupts();
+    if let Controller::V2(gic) = &mut *CONTROLLER.lock() {
+        let target_list_filter = gicv2::SgiTargetListFilter::CPUTargetList;
+        gic.send_sgi(identifier(number), gicv2::SgiTarget::List { target_list_filter, target_list });
+    }
+    if enabled {
+        Aarch64::enable_interrupts();
+    }
 }
 
 /// What the log calls it.
@@ -99,7 +174,7 @@ pub(super) fn enable(line: u32) {
             }
         }
         Controller::V3(gic) => {
-            let cpu = Some(0);
+            let cpu = Some(redistributor());
             let result = gic
                 .set_interrupt_priority(identifier, cpu, PRIORITY)
                 .and_then(|()| gic.enable_interrupt(identifier, cpu, true));

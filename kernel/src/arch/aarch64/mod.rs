@@ -38,6 +38,8 @@ pub mod power;
 #[cfg(target_os = "none")]
 pub mod real_time_clock;
 #[cfg(target_os = "none")]
+mod secondary;
+#[cfg(target_os = "none")]
 pub mod serial;
 pub mod signal_frame;
 #[cfg(target_os = "none")]
@@ -64,6 +66,3 @@ impl super::Machine for Aarch64 {
         entry::set_system_call_handler(handler);
     }
 }
-
-#[cfg(target_os = "none")]
-impl super::InterProcessor for Aarch64 {}

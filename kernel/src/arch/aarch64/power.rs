@@ -28,6 +28,11 @@ pub(super) fn set_conduit(conduit: Option<Conduit>) {
     CONDUIT.call_once(|| conduit);
 }
 
+/// How firmware is called.
+pub(super) fn conduit() -> Option<Conduit> {
+    CONDUIT.get().copied().flatten()
+}
+
 /// Calls the emulator.
 ///
 /// # Safety

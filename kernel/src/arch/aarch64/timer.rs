@@ -63,6 +63,11 @@ pub(super) fn use_line(line: u32) {
     LINE.store(line, Relaxed);
 }
 
+/// The alarm's line.
+pub(super) fn line() -> u32 {
+    LINE.load(Relaxed)
+}
+
 /// Whether `line` is the alarm's.
 #[inline]
 pub(super) fn is_line(line: u32) -> bool {

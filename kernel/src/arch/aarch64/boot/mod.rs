@@ -11,7 +11,7 @@ pub mod tables;
 use crate::arch::aarch64::clock_scale::event_stream_bit;
 use crate::arch::aarch64::device_tree::{self, Devices};
 use crate::arch::aarch64::{
-    Aarch64, cpu, entry, interrupt_controller, power, real_time_clock, serial, timer, user_access,
+    Aarch64, cpu, entry, interrupt_controller, power, real_time_clock, secondary, serial, timer, user_access,
 };
 use crate::arch::boot_information::set_boot_information;
 use crate::arch::{ControllerChoice, Cpu, Startup};
@@ -32,6 +32,8 @@ pub unsafe fn initialize_early(tree: PhysicalAddress, load_address: PhysicalAddr
     cpu::install(&cpu::BOOT_CPU);
     entry::install();
     set_control_registers();
+    // SAFETY: the first CPU, before any access to user memory; the others are of its kind.
+    unsafe { user_access::initialize(has_access_prevention()) };
     // SAFETY: the entry code mapped it.
     let parsed = unsafe { tables::tree(tree) }.and_then(|tree| device_tree::parse(tree).ok());
     // Without a device tree there is neither memory nor a console: nothing can be said.
@@ -53,7 +55,7 @@ pub unsafe fn initialize_early(tree: PhysicalAddress, load_address: PhysicalAddr
 }
 
 /// What the entry code did not set: vector registers for user mode, the counter and its events for user mode, PAN.
-fn set_control_registers() {
+pub(super) fn set_control_registers() {
     const FLOATING_POINT: u64 = 0b11 << 20;
     const USER_VIRTUAL_COUNTER: u64 = 1 << 1;
     const EVENT_STREAM: u64 = 1 << 2;
@@ -62,16 +64,13 @@ fn set_control_registers() {
     const EXCEPTIONS_LEAVE_PAN: u64 = 1 << 23;
     let event_bit = event_stream_bit(timer::frequency());
     let timer_control = USER_VIRTUAL_COUNTER | EVENT_STREAM | event_bit << EVENT_BIT_SHIFT;
-    let features: u64;
     // SAFETY: user mode may use vector registers, which the scheduler saves, and read the virtual counter; SVE and SME stay trapped.
     unsafe {
         asm!("msr cpacr_el1, {}", in(reg) FLOATING_POINT, options(nostack, preserves_flags));
         asm!("msr cntkctl_el1, {}", in(reg) timer_control, options(nostack, preserves_flags));
         asm!("msr tpidrro_el0, xzr", "msr mdscr_el1, xzr", "isb", options(nostack, preserves_flags));
-        asm!("mrs {}, id_aa64mmfr1_el1", out(reg) features, options(nomem, nostack, preserves_flags));
     }
-    let has_pan = features >> 20 & 0xf != 0;
-    if has_pan {
+    if has_access_prevention() {
         // SAFETY: the CPU has the bit; the kernel reaches user memory in `user_access` alone.
         unsafe {
             asm!(
@@ -87,8 +86,14 @@ fn set_control_registers() {
             );
         }
     }
-    // SAFETY: the first CPU, before any access to user memory; the others are of its kind.
-    unsafe { user_access::initialize(has_pan) };
+}
+
+/// Whether the CPU has PAN.
+fn has_access_prevention() -> bool {
+    let features: u64;
+    // SAFETY: reads an identification register.
+    unsafe { asm!("mrs {}, id_aa64mmfr1_el1", out(reg) features, options(nomem, nostack, preserves_flags)) };
+    features >> 20 & 0xf != 0
 }
 
 impl Startup for Aarch64 {
@@ -96,11 +101,14 @@ impl Startup for Aarch64 {
         let Some(devices) = DEVICES.get() else { return };
         timer::calibrate();
         match &devices.gic {
-            Some(gic) => interrupt_controller::initialize(gic),
+            Some(gic) => {
+                secondary::set_processors(&devices.cpus);
+                interrupt_controller::initialize(gic, devices.cpus.len().max(1));
+            }
             None => log::error!("the device tree names no interrupt controller that is known"),
         }
         timer::use_line(devices.timer_interrupt);
-        interrupt_controller::enable(devices.timer_interrupt);
+        interrupt_controller::enable_private();
         if let Some((_, line)) = devices.uart {
             interrupt_controller::enable(line);
         }

@@ -171,8 +171,18 @@ pub(super) fn set_image(load_address: PhysicalAddress, length: u64) {
     IMAGE_LENGTH.store(length, Relaxed);
 }
 
-/// Where a byte of the image lies in memory.
-fn image_physical(address: u64) -> PhysicalAddress {
+/// The table of the user half when no program's is active.
+pub(in crate::arch::aarch64) fn empty_table() -> PhysicalAddress {
+    EMPTY.physical()
+}
+
+/// The table in which the code that turns the MMU on is mapped where it lies.
+pub(in crate::arch::aarch64) fn identity_table() -> PhysicalAddress {
+    TABLES.identity_l0.physical()
+}
+
+/// Where the byte of the image that is linked at `address` lies in memory.
+pub(in crate::arch::aarch64) fn image_physical(address: u64) -> PhysicalAddress {
     PhysicalAddress::new(address.wrapping_sub(KERNEL_BASE).wrapping_add(LOAD_ADDRESS.load(Relaxed)))
 }
 

@@ -1,0 +1,343 @@
+//! The other CPUs: starting them by PSCI, and the software-generated interrupts that CPUs send one another.
+//!
+//! # The way of a CPU
+//! 1. `CPU_ON` enters [`ashlar_secondary_start`](SECONDARY_ENTRY) at EL2 or EL1 with the MMU off and the CPU's number in `x0`. Nothing was set but what
+//!    firmware sets; the code reaches everything relative to itself.
+//! 2. It leaves EL2, takes the first CPU's translation registers from [`PARAMETERS`], which were cleaned to memory, and turns the MMU on in the identity
+//!    mapping that boot code made (`boot::tables`; this code lies beside that one).
+//! 3. At the image's own addresses it takes its stack from [`STARTS`] and calls [`enter`], which sets the CPU up as the first one was.
+//!
+//! | interrupt | line |
+//! |---|---|
+//! | [`InterProcessorInterrupt`] | the SGI of its number |
+//!
+//! Not here: the spin table. QEMU's `virt` has PSCI on every CPU model; a tree whose CPUs say otherwise leaves them off.
+
+#![allow(unsafe_code, reason = "starts CPUs in assembly; system registers")]
+
+use super::boot::{self, tables};
+use super::device_tree::Conduit;
+use super::{Aarch64, cpu, entry, interrupt_controller, power, timer};
+use crate::arch::inter_processor::{self, InterProcessor, InterProcessorInterrupt, Secondary};
+use crate::arch::{Cpu, CpuLocal, TimerHardware};
+use crate::base::{CpuId, CpuMask, MAXIMUM_CPUS, Nanoseconds};
+use alloc::boxed::Box;
+use arrayvec::ArrayVec;
+use core::arch::{asm, global_asm};
+use core::cell::UnsafeCell;
+use core::mem::offset_of;
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, Ordering::Relaxed};
+use smccc::{Hvc, Smc, psci};
+use spin::Once;
+
+/// The bits of `MPIDR_EL1` that are a CPU's place.
+const AFFINITY: u64 = 0xff_00ff_ffff;
+/// How long CPUs that were asked may take.
+const PATIENCE: Nanoseconds = Nanoseconds::from_milliseconds(1000);
+
+/// Affinities by CPU number, once they are known.
+static PROCESSORS: Once<ArrayVec<u64, MAXIMUM_CPUS>> = Once::new();
+
+/// This CPU's affinity.
+fn affinity() -> u64 {
+    let value: u64;
+    // SAFETY: reads a system register.
+    unsafe { asm!("mrs {}, mpidr_el1", out(reg) value, options(nomem, nostack, preserves_flags)) };
+    value & AFFINITY
+}
+
+/// Says which CPUs the device tree lists; this one becomes CPU 0. Once, at boot.
+pub(super) fn set_processors(listed: &[u64]) {
+    let me = affinity();
+    PROCESSORS.call_once(|| {
+        let mut processors = ArrayVec::new();
+        processors.push(me);
+        for &other in listed.iter().filter(|other| **other != me) {
+            // More than there is room for are left alone.
+            let _ = processors.try_push(other);
+        }
+        processors
+    });
+}
+
+/// The affinity of `cpu`.
+pub(super) fn affinity_of(cpu: CpuId) -> Option<u64> {
+    PROCESSORS.get()?.get(cpu.0 as usize).copied()
+}
+
+impl InterProcessor for Aarch64 {
+    fn listed_cpus() -> CpuMask {
+        CpuMask::first_cpus(PROCESSORS.get().map_or(1, ArrayVec::len))
+    }
+
+    fn start_secondaries(secondaries: &[Secondary], entry: fn() -> !) -> CpuMask {
+        start(secondaries, entry)
+    }
+
+    fn interrupt(targets: CpuMask, interrupt: InterProcessorInterrupt) {
+        // What was stored before is visible to the targets when it arrives.
+        // SAFETY: a barrier.
+        unsafe { asm!("dsb ishst", options(nostack, preserves_flags)) };
+        interrupt_controller::send(targets, interrupt as u32);
+    }
+}
+
+/// Does what the software-generated interrupt `line` asks for. False where it is none.
+#[inline]
+pub(super) fn interrupted(line: u32) -> bool {
+    const RESCHEDULE: u32 = InterProcessorInterrupt::Reschedule as u32;
+    const CALL: u32 = InterProcessorInterrupt::Call as u32;
+    const STOP: u32 = InterProcessorInterrupt::Stop as u32;
+    match line {
+        RESCHEDULE => inter_processor::reschedule_arrived(Aarch64::local()),
+        CALL => inter_processor::serve_calls(),
+        STOP => Aarch64::halt(),
+        _ => return false,
+    }
+    true
+}
+
+/// How far a CPU is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+enum State {
+    /// Nobody wants it.
+    Unused = 0,
+    /// It may come.
+    Asked = 1,
+    /// It has set itself up.
+    Here = 2,
+    /// It was not waited for any longer.
+    LeftOut = 3,
+}
+
+/// What a CPU finds of its own. Read by assembly.
+#[repr(C)]
+struct Start {
+    stack: AtomicU64,
+    block: AtomicPtr<CpuLocal>,
+    state: AtomicU32,
+}
+
+static STARTS: [Start; MAXIMUM_CPUS] = [const {
+    Start {
+        stack: AtomicU64::new(0),
+        block: AtomicPtr::new(core::ptr::null_mut()),
+        state: AtomicU32::new(State::Unused as u32),
+    }
+}; MAXIMUM_CPUS];
+
+static ENTRY: Once<fn() -> !> = Once::new();
+
+/// The first CPU's registers. Read with the MMU off.
+#[repr(C, align(64))]
+struct Parameters {
+    memory_attributes: u64,
+    translation_control: u64,
+    user_table: u64,
+    kernel_table: u64,
+    control: u64,
+}
+
+#[repr(transparent)]
+struct SharedParameters(UnsafeCell<Parameters>);
+// SAFETY: written before any CPU is asked to come, then only read.
+unsafe impl Sync for SharedParameters {}
+
+static PARAMETERS: SharedParameters = SharedParameters(UnsafeCell::new(Parameters {
+    memory_attributes: 0,
+    translation_control: 0,
+    user_table: 0,
+    kernel_table: 0,
+    control: 0,
+}));
+
+unsafe extern "C" {
+    #[link_name = "ashlar_secondary_start"]
+    static SECONDARY_ENTRY: u8;
+}
+
+global_asm!(
+    ".pushsection .boot.secondary, \"ax\"",
+    ".p2align 6",
+    ".globl ashlar_secondary_start",
+    "ashlar_secondary_start:",
+    "mov x19, x0",
+    "mrs x0, CurrentEL",
+    "cmp x0, #8",
+    "b.ne 3f",
+    // As in the first CPU's entry code (boot/src/aarch64.rs).
+    "mov x0, #(1 << 31)",
+    "msr hcr_el2, x0",
+    "isb",
+    "mov x0, #3",
+    "msr cnthctl_el2, x0",
+    "msr cntvoff_el2, xzr",
+    "mov x0, #0x33ff",
+    "msr cptr_el2, x0",
+    "msr hstr_el2, xzr",
+    "msr mdcr_el2, xzr",
+    "msr vttbr_el2, xzr",
+    "mrs x0, midr_el1",
+    "msr vpidr_el2, x0",
+    "mrs x0, mpidr_el1",
+    "msr vmpidr_el2, x0",
+    "mrs x0, id_aa64pfr0_el1",
+    "ubfx x0, x0, #24, #4",
+    "cbz x0, 2f",
+    "mrs x0, s3_4_c12_c9_5",
+    "orr x0, x0, #1",
+    "orr x0, x0, #8",
+    "msr s3_4_c12_c9_5, x0",
+    "isb",
+    "msr s3_4_c12_c11_0, xzr",
+    "2: ldr x0, ={control_off}",
+    "msr sctlr_el1, x0",
+    "mov x0, #0x3c5",
+    "msr spsr_el2, x0",
+    "adr x0, 4f",
+    "msr elr_el2, x0",
+    "eret",
+    "3: ldr x0, ={control_off}",
+    "msr sctlr_el1, x0",
+    "4: isb",
+    "msr daifset, #0xf",
+    "msr spsel, #1",
+    "adrp x20, {parameters}",
+    "add x20, x20, :lo12:{parameters}",
+    "ldr x0, [x20, #{memory_attributes}]",
+    "msr mair_el1, x0",
+    "ldr x0, [x20, #{translation_control}]",
+    "msr tcr_el1, x0",
+    "ldr x0, [x20, #{user_table}]",
+    "msr ttbr0_el1, x0",
+    "ldr x0, [x20, #{kernel_table}]",
+    "msr ttbr1_el1, x0",
+    "ldr x0, [x20, #{control}]",
+    "ldr x1, =ashlar_secondary_high",
+    "dsb sy",
+    "isb",
+    "tlbi vmalle1",
+    "ic iallu",
+    "dsb nsh",
+    "isb",
+    "msr sctlr_el1, x0",
+    "isb",
+    "br x1",
+    ".ltorg",
+    // From here on at the linked address.
+    "ashlar_secondary_high:",
+    "adrp x20, {starts}",
+    "add x20, x20, :lo12:{starts}",
+    "mov x1, #{start_size}",
+    "madd x20, x19, x1, x20",
+    "ldr x0, [x20, #{stack}]",
+    "mov sp, x0",
+    "mov x0, x19",
+    "mov x29, xzr",
+    "mov x30, xzr",
+    "bl {enter}",
+    "brk #1",
+    ".popsection",
+    control_off = const tables::CONTROL_WITHOUT_MMU,
+    parameters = sym PARAMETERS,
+    memory_attributes = const offset_of!(Parameters, memory_attributes),
+    translation_control = const offset_of!(Parameters, translation_control),
+    user_table = const offset_of!(Parameters, user_table),
+    kernel_table = const offset_of!(Parameters, kernel_table),
+    control = const offset_of!(Parameters, control),
+    starts = sym STARTS,
+    start_size = const size_of::<Start>(),
+    stack = const offset_of!(Start, stack),
+    enter = sym enter,
+);
+
+/// On the CPU's own stack, with the first CPU's tables, interrupts masked, nothing else set up.
+extern "C" fn enter(number: u64) -> ! {
+    let Some(start) = STARTS.get(number as usize) else { Aarch64::halt() };
+    // SAFETY: the block was made for this CPU, for good.
+    let Some(block) = (unsafe { start.block.load(Ordering::Acquire).as_ref() }) else { Aarch64::halt() };
+    cpu::install(block);
+    entry::install();
+    boot::set_control_registers();
+    // SAFETY: the table without translations takes the place of the identity mapping, which is not used any more; what was cached of it is forgotten.
+    unsafe {
+        asm!(
+            "msr ttbr0_el1, {}", "isb", "tlbi vmalle1", "dsb nsh", "isb",
+            in(reg) tables::empty_table().value(), options(nostack, preserves_flags),
+        );
+    }
+    interrupt_controller::initialize_secondary(block.id());
+    timer::silence();
+    let came_in_time =
+        start.state.compare_exchange(State::Asked as u32, State::Here as u32, Ordering::AcqRel, Relaxed).is_ok();
+    match ENTRY.get() {
+        Some(entry) if came_in_time => entry(),
+        _ => Aarch64::halt(),
+    }
+}
+
+/// Fills the parameters with this CPU's registers and cleans them to memory, where the MMU-less read finds them.
+fn prepare() {
+    let parameters = PARAMETERS.0.get();
+    // SAFETY: no CPU that was asked reads them yet; reads system registers, and cleans cache lines.
+    unsafe {
+        let (attributes, control, kernel, system): (u64, u64, u64, u64);
+        asm!("mrs {}, mair_el1", out(reg) attributes, options(nomem, nostack, preserves_flags));
+        asm!("mrs {}, tcr_el1", out(reg) control, options(nomem, nostack, preserves_flags));
+        asm!("mrs {}, ttbr1_el1", out(reg) kernel, options(nomem, nostack, preserves_flags));
+        asm!("mrs {}, sctlr_el1", out(reg) system, options(nomem, nostack, preserves_flags));
+        parameters.write(Parameters {
+            memory_attributes: attributes,
+            translation_control: control,
+            user_table: tables::identity_table().value(),
+            kernel_table: kernel,
+            control: system,
+        });
+        asm!("dc civac, {}", "dsb sy", in(reg) parameters, options(nostack, preserves_flags));
+    }
+}
+
+/// See [`InterProcessor::start_secondaries`].
+fn start(secondaries: &[Secondary], entry: fn() -> !) -> CpuMask {
+    ENTRY.call_once(|| entry);
+    prepare();
+    let target = tables::image_physical((&raw const SECONDARY_ENTRY).addr() as u64).value();
+    let mut asked = CpuMask::EMPTY;
+    for &Secondary { cpu, stack } in secondaries {
+        let (Some(start), Some(affinity)) = (STARTS.get(cpu.0 as usize), affinity_of(cpu)) else { continue };
+        let block: &'static CpuLocal = Box::leak(Box::new(CpuLocal::new(cpu)));
+        start.block.store(core::ptr::from_ref(block).cast_mut(), Ordering::Release);
+        start.stack.store(stack.value(), Relaxed);
+        start.state.store(State::Asked as u32, Ordering::Release);
+        let result = match power::conduit() {
+            Some(Conduit::Hypervisor) => psci::cpu_on::<Hvc>(affinity, target, cpu.0.into()),
+            Some(Conduit::SecureMonitor) => psci::cpu_on::<Smc>(affinity, target, cpu.0.into()),
+            None => {
+                log::warn!("CPU {}: no firmware that starts it", cpu.0);
+                continue;
+            }
+        };
+        match result {
+            Ok(()) => asked.insert(cpu),
+            Err(error) => log::warn!("CPU {} is not started: {error:?}", cpu.0),
+        }
+    }
+    let is_here = |cpu: CpuId| {
+        STARTS.get(cpu.0 as usize).is_some_and(|start| start.state.load(Ordering::Acquire) == State::Here as u32)
+    };
+    let end = Aarch64::now().saturating_add(PATIENCE);
+    while !asked.iter().all(is_here) && Aarch64::now() < end {
+        Aarch64::relax();
+    }
+    let mut here = CpuMask::EMPTY;
+    for cpu in asked {
+        let Some(start) = STARTS.get(cpu.0 as usize) else { continue };
+        let (from, to) = (State::Asked as u32, State::LeftOut as u32);
+        match start.state.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => log::warn!("CPU {} does not answer", cpu.0),
+            Err(_) => here.insert(cpu),
+        }
+    }
+    here
+}
