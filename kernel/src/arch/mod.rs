@@ -103,6 +103,8 @@ pub trait Startup {
 
 /// Interrupt masking, idling and per-CPU data. Every function is safe to call at any time.
 pub trait Cpu {
+    /// Whether the preemption count is kept in the running thread's head, not in the CPU's block ([`thread_head`]).
+    const COUNTS_PREEMPTION_IN_THREAD: bool = false;
     /// Whether this CPU takes interrupts now.
     fn interrupts_are_enabled() -> bool;
     /// Lets this CPU take interrupts.
@@ -143,7 +145,7 @@ pub trait Cpu {
     fn preemption_count() -> u32;
     /// The running thread as the scheduler set it; null until it has. One instruction or two, right wherever the caller is moved meanwhile.
     fn current_thread() -> *const ThreadHead;
-    /// Sets the running thread; the scheduler's alone, at a switch: interrupts are disabled and the preemption count is 0.
+    /// Sets the running thread; the scheduler's alone, at a switch: interrupts are disabled and the run queue's lock alone is held.
     ///
     /// # Safety
     /// `thread` stays allocated until another one has been set.

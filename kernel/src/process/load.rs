@@ -49,7 +49,11 @@ pub fn sample(now: Nanoseconds, count_runnable: impl FnOnce() -> u32) {
         return;
     }
     let missed = ((now.0 - due) / INTERVAL.0).min(CATCH_UP);
-    NEXT.store(due + (now.0 - due) / INTERVAL.0 * INTERVAL.0 + INTERVAL.0, Relaxed);
+    let next = due + (now.0 - due) / INTERVAL.0 * INTERVAL.0 + INTERVAL.0;
+    if NEXT.compare_exchange(due, next, Relaxed, Relaxed).is_err() {
+        // Another CPU takes it.
+        return;
+    }
     for (average, decay) in AVERAGES.iter().zip(DECAY) {
         // Nothing ran while the samples were missed.
         let idle = (0..missed).fold(average.load(Relaxed), |value, _| decayed(value, decay, 0));

@@ -48,8 +48,5 @@ fn run() -> ! {
     let Some(thread) = thread else { Current::halt() };
     dispatch::adopt_idle_thread(thread.clone());
     inter_processor::set_online();
-    loop {
-        Current::disable_interrupts();
-        Current::wait_for_interrupt();
-    }
+    dispatch::run_idle()
 }

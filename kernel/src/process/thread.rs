@@ -15,8 +15,8 @@
 
 mod current;
 
-pub(super) use current::is_process_of_current;
 pub use current::{CurrentProcess, CurrentThread, boot_thread, current_process, current_thread, try_current_thread};
+pub(super) use current::{idle_thread, is_process_of_current};
 
 use super::cells::OwnedCell;
 use super::context::SwitchContext;
@@ -86,7 +86,7 @@ pub enum Start<'a> {
 /// A thread. The machine's part comes first, so that its address is the thread's.
 #[repr(C)]
 pub struct Thread {
-    head: ThreadHead,
+    pub(super) head: ThreadHead,
     id: AtomicI32,
     process: Arc<Process>,
     /// Its signal mask and the signals pending for it alone.
@@ -105,6 +105,8 @@ pub struct Thread {
     pub(super) entity: Entity<ThreadPointer>,
     /// Whether the scheduler has it.
     pub(super) started: AtomicBool,
+    /// The CPU in whose registers its vector registers are as long as that CPU says so too: see [`super::dispatch`].
+    pub(super) extended_cpu: AtomicU32,
     pub(super) parameters: SpinLock<SchedulingParameters, InterruptsDisabled>,
     pub(super) runtime: AtomicU64,
     pub(super) user_ticks: AtomicU64,
@@ -345,6 +347,9 @@ impl Thread {
     pub fn set_scheduling(&self, parameters: SchedulingParameters) {
         *self.parameters.lock() = parameters;
     }
+    /// The value of `extended_cpu` before the thread has run anywhere.
+    pub(super) const NO_CPU: u32 = u32::MAX;
+
     /// What the scheduler goes by.
     #[must_use]
     pub(super) fn levels(&self) -> Parameters {
@@ -365,11 +370,19 @@ pub(super) struct ThreadPointer(pub(super) NonNull<Thread>);
 // SAFETY: it stands for a counted reference to a `Sync` type.
 unsafe impl Send for ThreadPointer {}
 
+impl ThreadPointer {
+    /// The thread, as long as the handle is at hand.
+    #[inline]
+    pub(super) fn get(&self) -> &Thread {
+        // SAFETY: the reference that it stands for keeps the thread alive while the scheduler has it.
+        unsafe { self.0.as_ref() }
+    }
+}
+
 impl Member for ThreadPointer {
     #[inline]
     fn entity(&self) -> &Entity<Self> {
-        // SAFETY: the reference that it stands for keeps the thread alive while a queue holds it.
-        &unsafe { self.0.as_ref() }.entity
+        &self.get().entity
     }
 }
 
@@ -440,6 +453,7 @@ impl Thread {
             interruptible: AtomicU8::new(0),
             entity: Entity::new(scheduler::levels_of(&parts.parameters), parts.affinity),
             started: AtomicBool::new(false),
+            extended_cpu: AtomicU32::new(Self::NO_CPU),
             parameters: SpinLock::new(LockRank::Thread, parts.parameters),
             runtime: AtomicU64::new(0),
             user_ticks: AtomicU64::new(0),

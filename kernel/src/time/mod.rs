@@ -10,16 +10,15 @@
 //! timer interrupt's work: it fires what is due, says how many accounting ticks (100 Hz) have passed and programs the next
 //! alarm: the earliest timer or, unless [`stop_tick`] was called, the next tick.
 //!
-//! Each CPU has its queue, its alarm and its tick. A timer is armed on the CPU that the caller runs on and fires there; it may be
-//! taken off from anywhere.
+//! Each CPU has a queue of its own with its own alarm and ticks; a timer fires on the CPU that armed it. A CPU that idles has no ticks.
 //!
-//! Lock order: a queue's lock (rank Timer, interrupts off) is never held while a callback runs, nor two of them at a time.
+//! Lock order: a queue's lock (rank Timer, interrupts off) is never held while a callback runs, and never two at once.
 
 pub mod timer_queue;
 
 use crate::arch::{Cpu, Current, TimerHardware};
 use crate::base::{CpuId, MAXIMUM_CPUS, Nanoseconds, Ticks};
-use crate::sync::{InterruptsDisabled, LockRank, SpinLock, SpinLockGuard};
+use crate::sync::{InterruptsDisabled, LockRank, SpinLock};
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 pub use timer_queue::{TimerCallback, TimerHandle, TimerQueue};
@@ -28,7 +27,7 @@ pub use timer_queue::{TimerCallback, TimerHandle, TimerQueue};
 static REALTIME_OFFSET: AtomicU64 = AtomicU64::new(0);
 /// How often the realtime clock was set: for timers that are to notice.
 static CLOCK_CHANGES: AtomicU64 = AtomicU64::new(0);
-/// Accounting ticks since boot.
+/// Accounting ticks of all CPUs since boot.
 static TICKS: AtomicU64 = AtomicU64::new(0);
 
 struct State {
@@ -39,11 +38,19 @@ struct State {
     next_tick: Nanoseconds,
     /// Whether ticks are wanted.
     ticking: bool,
+    /// When the scheduler wants an interrupt.
+    event: Nanoseconds,
 }
 
 impl State {
     const fn new() -> Self {
-        Self { queue: TimerQueue::new(), alarm: Nanoseconds::MAX, next_tick: Nanoseconds::MAX, ticking: false }
+        Self {
+            queue: TimerQueue::new(),
+            alarm: Nanoseconds::MAX,
+            next_tick: Nanoseconds::MAX,
+            ticking: false,
+            event: Nanoseconds::MAX,
+        }
     }
 
     /// Wants ticks from `now` on: at the same distances from boot as before they were stopped, so that a thread that runs
@@ -67,6 +74,9 @@ impl State {
     /// The alarm has come: how many ticks have passed by `now`.
     fn take_ticks(&mut self, now: Nanoseconds) -> u64 {
         self.alarm = Nanoseconds::MAX;
+        if self.event <= now {
+            self.event = Nanoseconds::MAX;
+        }
         if !self.ticking || self.next_tick > now {
             return 0;
         }
@@ -77,7 +87,7 @@ impl State {
 
     /// Gives the hardware its next deadline when it differs from what it has.
     fn program(&mut self) {
-        let mut deadline = self.queue.next_deadline().unwrap_or(Nanoseconds::MAX);
+        let mut deadline = self.queue.next_deadline().unwrap_or(Nanoseconds::MAX).min(self.event);
         if self.ticking {
             deadline = deadline.min(self.next_tick);
         }
@@ -88,27 +98,23 @@ impl State {
     }
 }
 
-type StateLock = SpinLock<State, InterruptsDisabled>;
+static STATES: [SpinLock<State, InterruptsDisabled>; MAXIMUM_CPUS] =
+    [const { SpinLock::new(LockRank::Timer, State::new()) }; MAXIMUM_CPUS];
 
-static STATES: [StateLock; MAXIMUM_CPUS] = [const { SpinLock::new(LockRank::Timer, State::new()) }; MAXIMUM_CPUS];
-
-/// The state of CPU `cpu`.
-#[inline]
-fn state_of(cpu: u32) -> &'static StateLock {
-    &STATES[cpu as usize % MAXIMUM_CPUS]
+fn state_of(cpu: CpuId) -> &'static SpinLock<State, InterruptsDisabled> {
+    &STATES[cpu.0 as usize % MAXIMUM_CPUS]
 }
 
-/// This CPU's state, locked, and its number.
+/// Works on this CPU's queue, and stays on the CPU meanwhile.
 #[inline]
-fn lock_mine() -> (SpinLockGuard<'static, State, InterruptsDisabled>, u32) {
-    loop {
-        let cpu = Current::id().0;
-        let state = state_of(cpu).lock();
-        // The caller may have been moved before the lock masked interrupts; now it stays.
-        if Current::id().0 == cpu {
-            return (state, cpu);
-        }
+fn with_own<T>(work: impl FnOnce(CpuId, &mut State) -> T) -> T {
+    let interrupts = Current::save_and_disable_interrupts();
+    let cpu = Current::id();
+    let result = work(cpu, &mut state_of(cpu).lock());
+    if interrupts {
+        Current::enable_interrupts();
     }
+    result
 }
 
 /// Time since boot. Never goes back.
@@ -152,7 +158,7 @@ pub fn clock_changes() -> u64 {
     CLOCK_CHANGES.load(Relaxed)
 }
 
-/// Accounting ticks that the booting CPU has seen.
+/// Accounting ticks that CPUs have seen, all together.
 #[must_use]
 pub fn ticks() -> Ticks {
     Ticks(TICKS.load(Relaxed))
@@ -170,28 +176,37 @@ pub fn initialize() {
 /// Asks for ticks again after [`stop_tick`]: the CPU leaves its idle thread. The ticks that were missed are not made up for.
 #[inline]
 pub fn start_tick() {
-    lock_mine().0.start_tick(monotonic());
+    with_own(|_, state| state.start_tick(monotonic()));
 }
 
 /// Says that nobody needs ticks: the CPU idles. Timers go on; an alarm that was set for a tick still comes, once.
 #[inline]
 pub fn stop_tick() {
-    lock_mine().0.ticking = false;
+    with_own(|_, state| state.ticking = false);
+}
+
+/// Asks for a timer interrupt on this CPU at `event`; a later call replaces an earlier one.
+pub fn set_event(event: Nanoseconds) {
+    with_own(|_, state| {
+        state.event = event;
+        state.program();
+    });
 }
 
 /// Calls `callback` in interrupt context soon after `deadline` (monotonic).
 pub fn arm(deadline: Nanoseconds, callback: Arc<dyn TimerCallback>) -> TimerHandle {
-    let (mut state, cpu) = lock_mine();
-    let handle = state.queue.insert(deadline, callback, CpuId(cpu));
-    if deadline < state.alarm {
-        state.program();
-    }
-    handle
+    with_own(|cpu, state| {
+        let handle = state.queue.insert(cpu, deadline, callback);
+        if deadline < state.alarm {
+            state.program();
+        }
+        handle
+    })
 }
 
 /// Takes a timer off. False when it has fired (its callback may still be running on another CPU) or was cancelled.
 pub fn cancel(handle: TimerHandle) -> bool {
-    let callback = state_of(handle.cpu().0).lock().queue.remove(handle);
+    let callback = state_of(handle.cpu()).lock().queue.remove(handle);
     // Dropped here, outside the lock.
     callback.is_some()
 }
@@ -199,15 +214,14 @@ pub fn cancel(handle: TimerHandle) -> bool {
 /// The timer interrupt: fires what is due and gives the number of accounting ticks that have passed. Interrupts are disabled.
 pub fn handle_interrupt() -> Ticks {
     let now = monotonic();
-    let (mut state, cpu) = lock_mine();
-    let passed = state.take_ticks(now);
-    drop(state);
+    let state = state_of(Current::id());
+    let passed = state.lock().take_ticks(now);
     loop {
-        let Some(callback) = state_of(cpu).lock().queue.take_expired(now) else { break };
+        let Some(callback) = state.lock().queue.take_expired(now) else { break };
         callback.expired(now);
     }
-    state_of(cpu).lock().program();
-    if passed > 0 && cpu == 0 {
+    state.lock().program();
+    if passed > 0 {
         TICKS.fetch_add(passed, Relaxed);
     }
     Ticks(passed)

@@ -17,12 +17,14 @@ pub trait TimerCallback: Send + Sync {
 pub struct TimerHandle {
     deadline: Nanoseconds,
     sequence: u64,
+    /// On whose queue it is.
     cpu: CpuId,
 }
 
 impl TimerHandle {
-    /// Whose queue it is in.
-    pub(super) fn cpu(self) -> CpuId {
+    /// The CPU whose queue it was given by.
+    #[must_use]
+    pub(super) const fn cpu(self) -> CpuId {
         self.cpu
     }
 }
@@ -40,8 +42,8 @@ impl TimerQueue {
         Self { timers: BTreeMap::new(), next_sequence: 0 }
     }
 
-    /// Arms a timer in this queue, which is that of `cpu`.
-    pub fn insert(&mut self, deadline: Nanoseconds, callback: Arc<dyn TimerCallback>, cpu: CpuId) -> TimerHandle {
+    /// Arms a timer on this queue, which is that of CPU `cpu`.
+    pub fn insert(&mut self, cpu: CpuId, deadline: Nanoseconds, callback: Arc<dyn TimerCallback>) -> TimerHandle {
         let handle = TimerHandle { deadline, sequence: self.next_sequence, cpu };
         self.next_sequence += 1;
         self.timers.insert(handle, callback);
@@ -114,7 +116,7 @@ mod tests {
         let fired = Arc::new(Mutex::new(Vec::new()));
         let mut queue = TimerQueue::new();
         for (name, deadline) in [(1, 30), (2, 10), (3, 10), (4, 50)] {
-            queue.insert(Nanoseconds(deadline), Arc::new(Note(name, fired.clone())), CpuId(0));
+            queue.insert(CpuId(0), Nanoseconds(deadline), Arc::new(Note(name, fired.clone())));
         }
         assert_eq!(queue.next_deadline(), Some(Nanoseconds(10)));
         fire(&mut queue, 9);
@@ -135,7 +137,7 @@ mod tests {
                 match action {
                     0 => {
                         let callback = Arc::new(Note(name, fired.clone()));
-                        model.push((time, name, queue.insert(Nanoseconds(time), callback, CpuId(0))));
+                        model.push((time, name, queue.insert(CpuId(0), Nanoseconds(time), callback)));
                     }
                     1 if !model.is_empty() => {
                         let (_, _, handle) = model.remove(time as usize % model.len());

@@ -43,6 +43,7 @@ pub(super) fn install(block: &'static CpuLocal) {
 }
 
 impl Cpu for Aarch64 {
+    const COUNTS_PREEMPTION_IN_THREAD: bool = true;
     fn describe_cpu(cpu: CpuId, text: &mut alloc::vec::Vec<u8>) {
         cpu_information::describe(cpu, text);
     }

@@ -22,8 +22,9 @@
 //! the new version, and its walks the new tables. A CPU that leaves a space counts as having it active until the other is loaded.
 //!
 //! # Idle CPUs
-//! A CPU that runs a kernel thread or idles keeps the last space active, and is told of changes like any other. Before a space's tables are freed every CPU that
-//! still has it so goes over to the kernel's own table ([`leave_everywhere`]); no thread of the space is left by then. Whoever wants to know what is active asks [`is_active`]:
+//! With one CPU the last space stays active while a kernel thread or the idle thread runs; with several a CPU that leaves its last user thread goes over to the kernel's own
+//! table, so that it is not interrupted for a space that it does not use. Before a space's tables are freed, whatever CPU
+//! still has it active leaves it ([`leave_everywhere`]); no thread of the space is left by then. Whoever wants to know what is active asks [`is_active`]:
 //! a copy would not learn of that.
 //!
 //! The calls run anywhere (`arch::inter_processor`): they take no lock.
@@ -107,12 +108,16 @@ pub unsafe fn activate(root: PhysicalAddress) {
     cpu.loaded.store(root.value(), Ordering::Release);
 }
 
-/// Leaves user space: makes the kernel's own table this CPU's. Interrupts are disabled.
+/// Leaves user space: makes the kernel's own table this CPU's, if it is not. Interrupts are disabled.
+#[inline]
 pub fn activate_kernel() {
     let root = KERNEL_ROOT.load(Relaxed);
-    if root == 0 {
-        return;
+    if root != 0 && !is_active(PhysicalAddress::new(root)) {
+        activate_kernel_table(root);
     }
+}
+
+fn activate_kernel_table(root: u64) {
     if let Some(cpu) = this_cpu() {
         cpu.active.swap(root, SeqCst);
     }

@@ -2,8 +2,9 @@
 //!
 //! The clock says how much a thread has run, read at each switch; the tick says how that divides into user mode and the kernel.
 
-use super::{CPUS, cpu_state, request, this_cpu};
-use crate::arch::{Current, TimerHardware};
+use super::machine::{cpu_state, is_alone, request, this_cpu};
+use super::migrate;
+use crate::arch::{Cpu, Current, TimerHardware, inter_processor};
 use crate::base::{CpuId, Nanoseconds};
 use crate::process::Usage;
 use crate::process::scheduler::Limit;
@@ -21,12 +22,17 @@ pub enum TickMode {
 
 /// A tick of the 100 Hz clock: accounts it to the running thread and lets the scheduler decide. Interrupts disabled.
 pub fn tick(user: TickMode) {
-    let cpu = this_cpu();
-    let mut scheduler = cpu.scheduler.lock();
+    let (here, cpu) = (Current::id(), this_cpu());
+    let mut scheduler = cpu.lock();
     let preempt = scheduler.tick(Limit::NONE, Current::now);
     let idle = scheduler.current().is_none();
-    request(preempt);
+    let ticks = scheduler.ticks();
+    cpu.publish(&scheduler);
+    request(here, preempt);
     drop(scheduler);
+    if !idle && !is_alone() {
+        migrate::balance(here, ticks);
+    }
     if let Some(thread) = try_current_thread()
         && !idle
     {
@@ -98,7 +104,7 @@ pub fn cpu_times(cpu: CpuId) -> CpuTimes {
     let cpu = cpu_state(cpu);
     let ticks = |count: &AtomicU64| Nanoseconds(count.load(Relaxed) * Nanoseconds::TICK.0);
     // The idle thread counts as running for good, so its present turn is one only while the CPU has nothing else.
-    let scheduler = cpu.scheduler.lock();
+    let scheduler = cpu.lock();
     let present =
         if scheduler.current().is_none() { Current::now().0.saturating_sub(cpu.switched_at.load(Relaxed)) } else { 0 };
     let idle = cpu.idle_thread().map_or(0, |thread| thread.runtime.load(Relaxed)) + present;
@@ -114,11 +120,11 @@ pub fn cpu_times(cpu: CpuId) -> CpuTimes {
 /// Context switches since boot (`/proc/stat`).
 #[must_use]
 pub fn switch_count() -> u64 {
-    CPUS.iter().map(|cpu| cpu.switches.load(Relaxed)).sum()
+    inter_processor::possible().iter().map(|cpu| cpu_state(cpu).switches.load(Relaxed)).sum()
 }
 
 /// Threads that are ready or running, on all CPUs (`/proc/loadavg`).
 #[must_use]
 pub fn runnable_count() -> u32 {
-    CPUS.iter().map(|cpu| cpu.scheduler.lock().load()).sum()
+    inter_processor::online().iter().map(|cpu| cpu_state(cpu).load()).sum()
 }

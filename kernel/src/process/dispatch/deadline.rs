@@ -1,11 +1,14 @@
 //! Sleeps with a deadline, and the tick: what lies between the timer queue and the scheduler.
 
 use super::TickMode;
+use super::machine::{CpuState, request, this_cpu};
+use crate::arch::{Cpu, Current, TimerHardware};
 use crate::base::Nanoseconds;
 use crate::process::thread::Thread;
 use crate::process::timers;
 use crate::time::{self, TimerCallback, TimerHandle};
 use alloc::sync::Arc;
+use core::sync::atomic::Ordering::Relaxed;
 
 impl TimerCallback for Thread {
     fn expired(&self, _now: Nanoseconds) {
@@ -32,6 +35,9 @@ pub fn cancel(timer: TimerHandle) {
 /// The timer interrupt: fires timers and accounts the ticks that have passed.
 pub fn interrupt(mode: TickMode) {
     let ticks = time::handle_interrupt();
+    if Current::now().0 >= this_cpu().event.load(Relaxed) {
+        advance(this_cpu());
+    }
     for _ in 0..ticks.0.min(MISSED_TICKS) {
         super::tick(mode);
     }
@@ -43,6 +49,26 @@ pub fn interrupt(mode: TickMode) {
         timers::account(&thread, mode, ticks.0.min(MISSED_TICKS));
     }
     crate::process::load::sample(time::monotonic(), super::runnable_count);
+}
+
+/// Notes when this CPU's scheduler wants to be called next, and has the timer come then. Interrupts are disabled, no lock is held.
+#[inline]
+pub(super) fn set_event(cpu: &CpuState, event: Option<Nanoseconds>) {
+    let event = event.map_or(u64::MAX, |event| event.0);
+    if event != cpu.event.load(Relaxed) {
+        cpu.event.store(event, Relaxed);
+        time::set_event(Nanoseconds(event));
+    }
+}
+
+/// The budget of a reservation may have ended, or another one's begun.
+#[cold]
+fn advance(cpu: &'static CpuState) {
+    let mut scheduler = cpu.lock();
+    let preempt = scheduler.advance(Current::now());
+    cpu.publish(&scheduler);
+    request(Current::id(), preempt);
+    super::release(cpu, scheduler);
 }
 
 /// More ticks than these in one interrupt are not accounted: the machine was stopped.

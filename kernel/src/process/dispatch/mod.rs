@@ -1,8 +1,18 @@
 //! Acting on the scheduler's decisions: switching threads, sleeping and waking, and the idle loop.
 //!
-//! Each CPU has a [`Scheduler`] in a lock of rank `RunQueue`. Everything here that switches runs with interrupts disabled, and the run
-//! queue's lock is let go before the switch: what keeps another CPU from running the thread that is being left is that threads stay
-//! on the CPU they are queued on.
+//! | file | what |
+//! |---|---|
+//! | this | sleeping, waking, switching, the idle loop |
+//! | `machine` | each CPU's state and locks, and what CPUs know of each other |
+//! | `migrate` | threads between CPUs: wake-up, help, balance, affinity |
+//! | `user_state` | address space and registers of user mode |
+//! | `accounting`, `deadline` | the tick, CPU time; timers |
+//!
+//! Everything here that switches runs with interrupts disabled and holds the run queue's lock *across* the switch; the thread that is
+//! switched to lets it go ([`after_switch`]). So another CPU can take a thread only after it has been left completely. Rejected: a flag in
+//! each thread that says so (Linux's `on_cpu`). Counted on x86_64, it takes five instructions more a switch (two stores, the thread
+//! left remembered and loaded again, a load and a branch before the next one), and a waker would have to spin on it where it now spins on the lock
+//! that it takes anyway. What the lock costs is that others wait for the length of a switch; they have nothing to do on that queue meanwhile.
 //!
 //! # Sleeping and waking
 //! [`park`]: under the run queue's lock, the state becomes Blocked or Sleeping and *then* the token, the signals and the deadline are
@@ -11,8 +21,10 @@
 //! sleep costs two memory accesses.
 //!
 //! # Whose registers are in the CPU
-//! Vector registers are saved when *another* user thread is about to use them, not when their owner is left: the idle thread and kernel
-//! threads do not disturb them. The same holds for the address space. A thread that ends gives both up first.
+//! A user thread's vector registers and thread pointers are saved when it is left, so that it may go on anywhere. They are loaded again
+//! unless the CPU still has them: it came back to where it ran last, and no other user thread ran there since. With one CPU the address
+//! space stays until another is needed; with several, a CPU that runs no user thread has the kernel's own table, so that a space is
+//! active only where one of its threads runs, and can be freed after the last.
 //!
 //! # Invariants
 //! - A thread's `context` is valid whenever it is not Running.
@@ -22,74 +34,33 @@
 
 mod accounting;
 pub mod deadline;
+mod machine;
+mod migrate;
 mod user_state;
 
 pub use accounting::{CpuTimes, TickMode, cpu_times, runnable_count, runtime, switch_count, tick};
+pub use machine::set_topology;
+pub use migrate::set_affinity;
 pub use user_state::{
     release_address_space, reset_user_registers, save_extended_state, second_thread_pointer, set_second_thread_pointer,
     use_address_space,
 };
 
 use super::context::SwitchContext;
-use super::scheduler::{Decision, Preempt, Scheduler};
+use super::scheduler::placement::Waker;
+use super::scheduler::{Decision, Place};
 use super::thread::{Thread, ThreadPointer, ThreadState, try_current_thread};
 use crate::arch::{ContextSwitch, Cpu, Current, TimerHardware, TrapFrame};
-use crate::base::{CpuId, CpuMask, MAXIMUM_CPUS, Nanoseconds, VirtualAddress};
+use crate::base::{Nanoseconds, VirtualAddress};
 use crate::memory::frame_allocator;
 use crate::sync::parking::{ThreadReference, Unpark};
-use crate::sync::{Interruptible, InterruptsDisabled, LockRank, Parker, SpinLock, WakeReason};
+use crate::sync::{Interruptible, Parker, WakeReason};
 use crate::time;
 use alloc::sync::Arc;
 use core::ptr::{NonNull, null_mut};
-use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use core::sync::atomic::{Ordering::Relaxed, Ordering::SeqCst};
+use machine::{CpuState, Guard, lock_queue_of, request, this_cpu};
 use spin::Once;
-
-struct CpuState {
-    scheduler: SpinLock<Scheduler<ThreadPointer>, InterruptsDisabled>,
-    /// The thread that runs when nobody else wants to; it is on no queue.
-    idle: AtomicPtr<Thread>,
-    /// Whose vector registers the CPU holds.
-    extended_owner: AtomicPtr<Thread>,
-    left_behind: AtomicPtr<Thread>,
-    /// When the running thread was switched to, in nanoseconds.
-    switched_at: AtomicU64,
-    switches: AtomicU64,
-    user_ticks: AtomicU64,
-    nice_ticks: AtomicU64,
-    system_ticks: AtomicU64,
-}
-
-static CPUS: [CpuState; MAXIMUM_CPUS] = [const {
-    CpuState {
-        scheduler: SpinLock::new(LockRank::RunQueue, Scheduler::new()),
-        idle: AtomicPtr::new(null_mut()),
-        extended_owner: AtomicPtr::new(null_mut()),
-        left_behind: AtomicPtr::new(null_mut()),
-        switched_at: AtomicU64::new(0),
-        switches: AtomicU64::new(0),
-        user_ticks: AtomicU64::new(0),
-        nice_ticks: AtomicU64::new(0),
-        system_ticks: AtomicU64::new(0),
-    }
-}; MAXIMUM_CPUS];
-
-impl CpuState {
-    /// The thread that runs when nobody else wants to, once there is one.
-    fn idle_thread(&self) -> Option<&'static Thread> {
-        // SAFETY: the idle thread's reference is kept for good; see `adopt_idle_thread`.
-        unsafe { self.idle.load(Relaxed).as_ref() }
-    }
-}
-
-#[inline]
-fn cpu_state(cpu: CpuId) -> &'static CpuState {
-    &CPUS[cpu.0 as usize % MAXIMUM_CPUS]
-}
-
-#[inline]
-fn this_cpu() -> &'static CpuState {
-    cpu_state(Current::id())
-}
 
 /// Interrupts disabled until dropped, and then as they were.
 struct Uninterrupted(bool);
@@ -110,10 +81,22 @@ impl Drop for Uninterrupted {
     }
 }
 
-/// Turns the code that runs now (the boot path) into this CPU's idle thread and registers the scheduler with `sync`.
+/// Runs a better thread if one waits and this context may be preempted.
+#[inline]
+fn give_way_if_due() {
+    if Current::local().need_reschedule() {
+        DISPATCHER.preempt();
+    }
+}
+
+/// Turns the code that runs now (the boot path of a CPU) into this CPU's idle thread, and registers the scheduler with `sync`. For a CPU
+/// other than the first it comes before `inter_processor::set_online`.
 pub fn adopt_idle_thread(thread: Arc<Thread>) {
     let pointer = Arc::into_raw(thread).cast_mut();
     let cpu = this_cpu();
+    if Current::id().0 != 0 {
+        machine::set_several();
+    }
     cpu.idle.store(pointer, Relaxed);
     cpu.switched_at.store(Current::now().0, Relaxed);
     // SAFETY: just made from an `Arc` whose reference is kept for good.
@@ -132,19 +115,22 @@ pub fn run_idle() -> ! {
         if Current::local().need_reschedule() {
             reschedule();
             Current::enable_interrupts();
+        } else if migrate::help() {
+            reschedule();
+            Current::enable_interrupts();
         } else if frame_allocator::zero_ahead() {
             // One at a time, and with interrupts masked: whoever wakes waits for one at most, and does not find the frames taken.
             Current::enable_interrupts();
         } else {
             time::stop_tick();
+            this_cpu().tickless.store(true, Relaxed);
             Current::wait_for_interrupt();
         }
     }
 }
 
 impl Thread {
-    /// Makes a thread ready that was created: it begins in [`begin`], with the stack below its user registers. Once; from then on it
-    /// belongs to this CPU.
+    /// Makes a thread ready that was created: it begins in [`begin`], with the stack below its user registers. Once.
     pub fn start(self: &Arc<Self>) {
         if self.started.swap(true, Relaxed) {
             return;
@@ -152,12 +138,12 @@ impl Thread {
         let entry = VirtualAddress::new(begin as *const () as u64);
         // SAFETY: a thread that has not been started is run by no CPU, and only its creator starts it.
         unsafe { *self.context.get() = SwitchContext::kernel(entry, self.frame_address()) };
+        self.head.expect_lock();
         let Some(member) = NonNull::new(Arc::into_raw(self.clone()).cast_mut()) else { return };
-        self.entity.set_cpu(Current::id());
-        let mut scheduler = this_cpu().scheduler.lock();
-        let preempt = scheduler.wake(ThreadPointer(member), Current::now);
-        drop(scheduler);
-        request(preempt);
+        let interrupts = Uninterrupted::new();
+        migrate::launch(self, ThreadPointer(member));
+        drop(interrupts);
+        give_way_if_due();
     }
 
     /// The thread as its queue knows it.
@@ -166,19 +152,19 @@ impl Thread {
     }
 }
 
-/// Has the running thread give way at the next opportunity.
-#[inline]
-fn request(preempt: Preempt) {
-    if preempt == Preempt::Yes {
-        Current::local().request_reschedule();
-    }
-}
-
 /// Gives a thread its token and makes it ready if it sleeps. Any context.
 #[inline]
 pub fn wake(thread: &Thread) {
     if !thread.token.swap(true, SeqCst) && thread.state_in_order().is_asleep() {
-        rouse(thread);
+        migrate::rouse(thread, Waker::GoesOn);
+    }
+}
+
+/// The same for a running thread that is about to sleep and has handed over what `thread` waited for: it may as well run here.
+#[inline]
+pub fn wake_and_sleep(thread: &Thread) {
+    if !thread.token.swap(true, SeqCst) && thread.state_in_order().is_asleep() {
+        migrate::rouse(thread, Waker::AboutToSleep(Current::id()));
     }
 }
 
@@ -191,25 +177,11 @@ impl Unpark for Thread {
     }
 }
 
-/// Makes a sleeping thread ready.
-fn rouse(thread: &Thread) {
-    let cpu = cpu_state(thread.entity.cpu());
-    let mut scheduler = cpu.scheduler.lock();
-    if !thread.state().is_asleep() {
-        return;
-    }
-    thread.set_state(ThreadState::Ready);
-    let preempt = scheduler.wake(thread.member(), Current::now);
-    // Before the lock is let go: its release is where a better thread gets the CPU.
-    request(preempt);
-    drop(scheduler);
-}
-
 /// A thread's deadline has passed: the timer calls it.
 pub fn deadline_passed(thread: &Thread) {
     thread.timed_out.store(true, SeqCst);
     if thread.state_in_order().is_asleep() {
-        rouse(thread);
+        migrate::rouse(thread, Waker::GoesOn);
     }
 }
 
@@ -244,7 +216,8 @@ pub fn park(deadline: Option<Nanoseconds>, interruptible: Interruptible) -> Wake
     let asleep = if deadline.is_some() { ThreadState::Sleeping } else { ThreadState::Blocked };
     let reason = loop {
         let interrupts = Uninterrupted::new();
-        let mut scheduler = this_cpu().scheduler.lock();
+        let cpu = this_cpu();
+        let mut scheduler = cpu.lock();
         thread.set_state(asleep);
         if let Some(reason) = reason_to_go_on(&thread, interruptible) {
             thread.set_state(ThreadState::Running);
@@ -256,8 +229,7 @@ pub fn park(deadline: Option<Nanoseconds>, interruptible: Interruptible) -> Wake
         scheduler.block_current(Current::now);
         Current::local().clear_reschedule();
         let decision = scheduler.pick(Current::now);
-        drop(scheduler);
-        act(decision);
+        act(cpu, scheduler, decision);
         drop(interrupts);
         if let Some(reason) = reason_to_go_on(&thread, interruptible) {
             break reason;
@@ -272,7 +244,7 @@ pub fn park(deadline: Option<Nanoseconds>, interruptible: Interruptible) -> Wake
 /// Runs a better thread if one waits; interrupts are disabled.
 pub fn reschedule() {
     let cpu = this_cpu();
-    let mut scheduler = cpu.scheduler.lock();
+    let mut scheduler = cpu.lock();
     Current::local().clear_reschedule();
     let running = scheduler.current().is_some();
     let decision = scheduler.pick(Current::now);
@@ -282,32 +254,28 @@ pub fn reschedule() {
     {
         thread.set_state(ThreadState::Ready);
         thread.involuntary_switches.fetch_add(1, Relaxed);
+        migrate::offer_displaced(cpu, &scheduler, &thread);
     }
-    drop(scheduler);
-    act(decision);
+    act(cpu, scheduler, decision);
 }
 
 /// Gives way to the others of the running thread's level (`sched_yield`).
 pub fn yield_now() {
     let _interrupts = Uninterrupted::new();
     let cpu = this_cpu();
-    let mut scheduler = cpu.scheduler.lock();
+    let mut scheduler = cpu.lock();
     Current::local().clear_reschedule();
     scheduler.yield_current();
     let decision = scheduler.pick(Current::now);
-    if let Decision::Run(next) = decision
-        && let Some(thread) = try_current_thread()
-    {
-        if core::ptr::eq(next.0.as_ptr(), &raw const **thread) {
-            // It was taken off and put back: nobody better waits.
-            drop(scheduler);
-            return;
-        }
-        thread.set_state(ThreadState::Ready);
-        thread.voluntary_switches.fetch_add(1, Relaxed);
+    let Some(thread) = try_current_thread() else { return };
+    if scheduler.current() == Some(thread.member()) {
+        // It was taken off and put back: nobody better waits.
+        return;
     }
-    drop(scheduler);
-    act(decision);
+    thread.set_state(ThreadState::Ready);
+    thread.voluntary_switches.fetch_add(1, Relaxed);
+    migrate::offer_displaced(cpu, &scheduler, &thread);
+    act(cpu, scheduler, decision);
 }
 
 /// Ends the running thread for the scheduler: it never runs again. It has given up everything but its stack.
@@ -315,42 +283,49 @@ pub fn leave_for_good() -> ! {
     Current::disable_interrupts();
     let cpu = this_cpu();
     if let Some(thread) = try_current_thread() {
-        thread.set_state(ThreadState::Terminated);
         let pointer = core::ptr::from_ref::<Thread>(&thread).cast_mut();
-        if cpu.extended_owner.load(Relaxed) == pointer {
-            cpu.extended_owner.store(null_mut(), Relaxed);
-        }
-        let mut scheduler = cpu.scheduler.lock();
+        // The registers are nobody's any more: they need not be saved.
+        thread.extended_cpu.store(Thread::NO_CPU, Relaxed);
+        let mut scheduler = cpu.lock();
+        thread.set_state(ThreadState::Terminated);
         scheduler.block_current(Current::now);
         cpu.left_behind.store(pointer, Relaxed);
         Current::local().clear_reschedule();
         let decision = scheduler.pick(Current::now);
-        drop(scheduler);
-        act(decision);
+        act(cpu, scheduler, decision);
     }
     // No decision leads back to a thread that is on no queue.
     Current::halt()
 }
 
-/// Does what was decided; interrupts are disabled.
+/// Does what was decided and lets the lock of this CPU's scheduler go; interrupts are disabled.
 #[inline]
-fn act(decision: Decision<ThreadPointer>) {
+fn act(cpu: &'static CpuState, scheduler: Guard, decision: Decision<ThreadPointer>) {
+    cpu.publish(&scheduler);
     match decision {
-        Decision::Continue => {}
-        Decision::Run(next) => switch_to(next.0.as_ptr()),
-        Decision::Idle => switch_to(this_cpu().idle.load(Relaxed)),
+        Decision::Continue => release(cpu, scheduler),
+        Decision::Run(next) => switch_to(cpu, scheduler, next.0.as_ptr()),
+        Decision::Idle => switch_to(cpu, scheduler, cpu.idle.load(Relaxed)),
     }
 }
 
-/// Leaves the running thread for `next`, and returns when somebody switches back.
-fn switch_to(next: *const Thread) {
+/// Lets the lock go, and has the scheduler called when it wants to be.
+#[inline]
+fn release(cpu: &CpuState, scheduler: Guard) {
+    let event = scheduler.next_event();
+    drop(scheduler);
+    deadline::set_event(cpu, event);
+}
+
+/// Leaves the running thread for `next`, and returns when somebody switches back, on this CPU or another one: what `cpu` names
+/// must not be used after.
+fn switch_to(cpu: &'static CpuState, scheduler: Guard, next: *const Thread) {
     let previous: *const Thread = Current::current_thread().cast();
     if next == previous || next.is_null() || previous.is_null() {
-        return;
+        return release(cpu, scheduler);
     }
-    let cpu = this_cpu();
     if previous == cpu.idle.load(Relaxed).cast_const() {
-        time::start_tick();
+        migrate::leave_idle(cpu, &scheduler);
     }
     // SAFETY: the scheduler holds a reference to each thread that it names, the idle thread's is kept for good, and the running
     // thread's is held until it has been left (`left_behind`).
@@ -361,32 +336,57 @@ fn switch_to(next: *const Thread) {
     cpu.switched_at.store(now, Relaxed);
     cpu.switches.store(cpu.switches.load(Relaxed) + 1, Relaxed);
     if old.is_user() {
-        old.thread_pointer.store(Current::thread_pointer(), Relaxed);
-        old.second_thread_pointer.store(Current::second_thread_pointer(), Relaxed);
+        user_state::save_user(old);
     }
     new.set_state_relaxed(ThreadState::Running);
     // SAFETY: interrupts are disabled; `next` is held as above.
     unsafe { Current::set_current_thread(next.cast()) };
     if new.is_user() {
         user_state::prepare_user(cpu, new);
+    } else {
+        user_state::leave_user_space();
     }
-    // SAFETY: interrupts are disabled. The old context is the running thread's own; the new one was filled when its thread was
-    // left or created, and nobody else runs that thread, because it was taken off its queue under the lock.
-    unsafe { Current::switch(old.context.get().cast(), new.context.get().cast()) };
+    // SAFETY: interrupts are disabled, and each way onto another stack leads to `after_switch`. The old context is the running thread's
+    // own; the new one was filled when its thread was left or created, and nobody else runs that thread: it was taken off this CPU's
+    // queue, and where it ran last it had been left before it was queued here.
+    unsafe {
+        cpu.hold(scheduler);
+        Current::switch(old.context.get().cast(), new.context.get().cast());
+    }
     after_switch();
 }
 
-/// The first thing on the new stack: lets go of a thread that has ended.
+/// The first thing on the new stack: lets the lock of the scheduler go, and does what had to wait for that.
 #[inline]
 fn after_switch() {
     let cpu = this_cpu();
-    if !cpu.left_behind.load(Relaxed).is_null() {
-        free_left_behind(cpu);
+    // SAFETY: interrupts are disabled.
+    let Some(mut scheduler) = (unsafe { cpu.take_held() }) else { return };
+    let departing = scheduler.take_departing();
+    release(cpu, scheduler);
+    if departing.is_some()
+        || cpu.tickless.load(Relaxed)
+        || !cpu.left_behind.load(Relaxed).is_null()
+        || cpu.asked.load(Relaxed)
+    {
+        finish_switch(cpu, departing);
     }
 }
 
 #[cold]
-fn free_left_behind(cpu: &CpuState) {
+fn finish_switch(cpu: &CpuState, departing: Option<ThreadPointer>) {
+    let idles = Current::current_thread().cast() == cpu.idle.load(Relaxed).cast_const();
+    if !idles {
+        if cpu.tickless.swap(false, Relaxed) {
+            time::start_tick();
+        }
+        if cpu.asked.load(Relaxed) {
+            migrate::pass_on(cpu);
+        }
+    }
+    if let Some(member) = departing {
+        migrate::send_on(member);
+    }
     let ended = cpu.left_behind.swap(null_mut(), Relaxed);
     if !ended.is_null() {
         // SAFETY: the scheduler's reference, put there once by `leave_for_good`; its stack is no longer in use.
@@ -424,7 +424,7 @@ extern "C" fn begin() -> ! {
 /// Whether this CPU has nothing to run but the idle thread.
 #[must_use]
 pub fn is_idle() -> bool {
-    this_cpu().scheduler.lock().current().is_none()
+    this_cpu().lock().current().is_none()
 }
 
 /// Changes a thread's level and policy to what its parameters say.
@@ -433,16 +433,13 @@ pub fn apply_parameters(thread: &Thread) {
         return;
     }
     let levels = thread.levels();
-    let mut scheduler = cpu_state(thread.entity.cpu()).scheduler.lock();
+    let (cpu, mut scheduler) = lock_queue_of(thread);
     let preempt = scheduler.set_parameters(thread.member(), levels, Current::now());
-    request(preempt);
-    drop(scheduler);
-}
-
-/// Changes the CPUs that a thread may use.
-pub fn set_affinity(thread: &Thread, affinity: CpuMask) {
-    let scheduler = cpu_state(thread.entity.cpu()).scheduler.lock();
-    thread.entity.set_affinity(affinity);
+    machine::cpu_state(cpu).publish(&scheduler);
+    request(cpu, preempt);
+    if !machine::is_alone() && matches!(thread.entity.place(), Place::Level(_)) && thread.entity.may_move() {
+        migrate::offer(thread);
+    }
     drop(scheduler);
 }
 

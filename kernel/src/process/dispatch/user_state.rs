@@ -1,38 +1,49 @@
 //! What a user thread needs of the CPU beside its kernel registers: address space, vector registers, thread pointer.
 //!
-//! All of it stays in the CPU while the idle thread and kernel threads run; see [`super`] on whose registers are in the CPU.
+//! See [`super`] on whose registers are in the CPU. A CPU holds the vector registers of thread *t*, as they are in *t*'s area, exactly when
+//! its `extended_owner` is *t* and *t*'s `extended_cpu` is that CPU: the owner's pointer alone may be that of a thread that ran elsewhere since,
+//! or of one that has ended and whose memory is another's by now; it is compared, never followed.
 
 #![allow(unsafe_code, reason = "saves and loads the machine state of threads")]
 
-use super::{CpuState, Uninterrupted, this_cpu};
+use super::Uninterrupted;
+use super::machine::{CpuState, is_alone, this_cpu};
 use crate::arch::{ContextSwitch, Cpu, Current, ExtendedStateOperations};
 use crate::base::{PhysicalAddress, VirtualAddress};
 use crate::memory::paging::shootdown;
 use crate::process::thread::Thread;
 use core::sync::atomic::Ordering::Relaxed;
 
+/// Saves what a user thread that is being left has in the CPU.
+#[inline]
+pub(super) fn save_user(old: &Thread) {
+    old.thread_pointer.store(Current::thread_pointer(), Relaxed);
+    old.second_thread_pointer.store(Current::second_thread_pointer(), Relaxed);
+    if old.extended_cpu.load(Relaxed) != Thread::NO_CPU {
+        // SAFETY: it is the running thread, whose area is its own CPU's to write; the lock of the scheduler keeps others from running it.
+        if let Some(state) = unsafe { &mut *old.extended_state.get() } {
+            state.save();
+        }
+    }
+}
+
 /// Loads what a user thread needs of the CPU beside its kernel registers.
 #[inline]
 pub(super) fn prepare_user(cpu: &CpuState, new: &Thread) {
-    let root = new.space_root.load(Relaxed);
-    if root != 0 && !shootdown::is_active(PhysicalAddress::new(root)) {
+    let here = Current::id();
+    let root = PhysicalAddress::new(new.space_root.load(Relaxed));
+    if root.value() != 0 && !shootdown::is_active(root) {
         // SAFETY: the thread's process holds its address space, and gives it up only after `release_address_space`.
-        unsafe { shootdown::activate(PhysicalAddress::new(root)) };
+        unsafe { shootdown::activate(root) };
     }
     let pointer = core::ptr::from_ref(new).cast_mut();
-    let owner = cpu.extended_owner.load(Relaxed);
-    if owner != pointer {
-        if !owner.is_null() {
-            // SAFETY: the owner clears the field before it is freed; it does not run, so its area is this CPU's to write.
-            if let Some(state) = unsafe { &mut *(*owner).extended_state.get() } {
-                state.save();
-            }
-        }
+    if cpu.extended_owner.load(Relaxed) != pointer || new.extended_cpu.load(Relaxed) != here.0 {
         // SAFETY: the new thread does not run yet, so its area is this CPU's to read.
         if let Some(state) = unsafe { &*new.extended_state.get() } {
             state.restore();
         }
         cpu.extended_owner.store(pointer, Relaxed);
+        new.extended_cpu.store(here.0, Relaxed);
     }
     Current::set_thread_pointer(new.thread_pointer.load(Relaxed));
     Current::set_second_thread_pointer(new.second_thread_pointer.load(Relaxed));
@@ -42,10 +53,18 @@ pub(super) fn prepare_user(cpu: &CpuState, new: &Thread) {
     }
 }
 
+/// A thread without user mode is about to run: with several CPUs no user space stays active, for its last thread may end elsewhere.
+#[inline]
+pub(super) fn leave_user_space() {
+    if !is_alone() {
+        shootdown::activate_kernel();
+    }
+}
+
 /// Writes the vector registers of the running thread to its area, so that they can be copied (`fork`).
 pub fn save_extended_state(thread: &Thread) {
     let _interrupts = Uninterrupted::new();
-    if core::ptr::eq(this_cpu().extended_owner.load(Relaxed), thread) {
+    if thread.extended_cpu.load(Relaxed) != Thread::NO_CPU {
         // SAFETY: the area belongs to the running thread, which is the caller.
         if let Some(state) = unsafe { &mut *thread.extended_state.get() } {
             state.save();
@@ -62,6 +81,7 @@ pub fn reset_user_registers(thread: &Thread) {
         state.restore();
     }
     this_cpu().extended_owner.store(core::ptr::from_ref(thread).cast_mut(), Relaxed);
+    thread.extended_cpu.store(Current::id().0, Relaxed);
     thread.thread_pointer.store(0, Relaxed);
     thread.second_thread_pointer.store(0, Relaxed);
     Current::set_thread_pointer(0);

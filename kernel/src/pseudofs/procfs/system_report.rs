@@ -1,6 +1,6 @@
 //! What `/proc` says of the system as a whole, in Linux's formats (proc(5)).
 
-use crate::arch::{Cpu, Current, SerialConsole};
+use crate::arch::{Cpu, Current, SerialConsole, inter_processor};
 use crate::base::{CpuId, Nanoseconds, PAGE_SHIFT};
 use crate::fs::mount::{Location, Mount, MountFlags};
 use crate::memory::frame_allocator;
@@ -15,7 +15,7 @@ use alloc::vec::Vec;
 /// CPUs that run.
 #[must_use]
 pub fn online_cpus() -> u32 {
-    1
+    inter_processor::online().count() as u32
 }
 
 /// `/proc/uptime`: seconds since boot, and seconds that CPUs were idle.
@@ -26,7 +26,8 @@ pub fn uptime(text: &mut Vec<u8>) {
 }
 
 fn idle_time() -> Nanoseconds {
-    dispatch::cpu_times(CpuId(0)).idle
+    let idle = inter_processor::possible().iter().map(|cpu| dispatch::cpu_times(cpu).idle.0);
+    Nanoseconds(idle.sum())
 }
 
 /// `/proc/meminfo`.
@@ -102,11 +103,11 @@ fn write_class(text: &mut Vec<u8>, class: &ClassUsage) {
 pub fn stat(text: &mut Vec<u8>) {
     let mut lines = Vec::new();
     let mut total = [0u64; 4];
-    for cpu in 0..online_cpus() {
-        let times = dispatch::cpu_times(CpuId(cpu));
+    for cpu in inter_processor::online() {
+        let times = dispatch::cpu_times(cpu);
         let fields = [times.user, times.nice, times.system, times.idle].map(|time| time.to_ticks().0);
         total.iter_mut().zip(fields).for_each(|(sum, field)| *sum += field);
-        append!(lines, "cpu{cpu} {} {} {} {} 0 0 0 0 0 0\n", fields[0], fields[1], fields[2], fields[3]);
+        append!(lines, "cpu{} {} {} {} {} 0 0 0 0 0 0\n", cpu.0, fields[0], fields[1], fields[2], fields[3]);
     }
     append!(text, "cpu  {} {} {} {} 0 0 0 0 0 0\n", total[0], total[1], total[2], total[3]);
     text.extend_from_slice(&lines);

@@ -1,0 +1,318 @@
+//! Threads between CPUs: waking them where they run best, helping those that have too much, affinity.
+//!
+//! [`super::super::scheduler::placement`] decides from hints; here the locks are taken, the decision is checked once more and done.
+//! A thread is moved by whoever holds the queues of both CPUs, and only while it runs on neither; one that runs is first expelled by
+//! its own CPU and sent on after the switch ([`send_on`]).
+
+use super::machine::{
+    CpuState, Guard, Hints, ask, claim, cpu_state, idle_cpus, is_alone, is_marked_idle, lock_pair, lock_queue_of,
+    mark_idle, request, this_cpu, topology,
+};
+use super::{Uninterrupted, give_way_if_due};
+use crate::arch::{Cpu, Current, TimerHardware, inter_processor};
+use crate::base::{CpuId, CpuMask, Nanoseconds};
+use crate::process::scheduler::placement::{self, BALANCE_PERIOD, View, Waker};
+use crate::process::scheduler::{Member, Place, Preempt};
+use crate::process::thread::{Thread, ThreadPointer, ThreadState};
+use core::sync::atomic::Ordering::{Relaxed, Release};
+
+/// Puts a thread that nobody has started yet on a queue.
+pub(super) fn launch(thread: &Thread, member: ThreadPointer) {
+    let here = Current::id();
+    let target =
+        if is_alone() { here } else { placement::place_new(topology(), &Hints, thread.entity.affinity(), here) };
+    thread.entity.set_cpu(target);
+    let mut scheduler = cpu_state(target).lock();
+    let preempt = scheduler.wake(member, Current::now);
+    arrived(target, scheduler, thread, preempt, Waker::GoesOn);
+}
+
+/// Makes a sleeping thread ready, on the CPU that suits it.
+#[inline]
+pub(super) fn rouse(thread: &Thread, waker: Waker) {
+    if is_alone() {
+        let (target, mut scheduler) = lock_queue_of(thread);
+        if thread.state().is_asleep() {
+            thread.set_state(ThreadState::Ready);
+            let preempt = scheduler.wake(thread.member(), Current::now);
+            // Before the lock is let go: its release is where a better thread gets the CPU.
+            request(target, preempt);
+        }
+        return;
+    }
+    rouse_somewhere(thread, waker);
+}
+
+fn rouse_somewhere(thread: &Thread, waker: Waker) {
+    let interrupts = Uninterrupted::new();
+    put_somewhere(thread, waker);
+    drop(interrupts);
+    give_way_if_due();
+}
+
+fn put_somewhere(thread: &Thread, waker: Waker) {
+    let entity = &thread.entity;
+    loop {
+        let previous = entity.cpu();
+        let may_move = entity.may_move();
+        let target = if may_move {
+            placement::place(topology(), &Hints, entity.affinity(), entity.level(), previous, waker)
+        } else {
+            previous
+        };
+        // The lock of the CPU that it was on is also what tells that it has been left.
+        let (last, mut scheduler) = if target == previous {
+            (None, cpu_state(previous).lock())
+        } else {
+            let (last, scheduler) = lock_pair(previous, target);
+            (Some(last), scheduler)
+        };
+        if entity.cpu() != previous {
+            continue;
+        }
+        if !thread.state().is_asleep() {
+            return;
+        }
+        if may_move && !placement::permitted(entity.affinity(), inter_processor::online()).contains(target) {
+            continue;
+        }
+        thread.set_state(ThreadState::Ready);
+        entity.set_cpu(target);
+        drop(last);
+        let preempt = scheduler.wake(thread.member(), Current::now);
+        arrived(target, scheduler, thread, preempt, waker);
+        return;
+    }
+}
+
+/// `thread` was put on `target`'s queue: tells that CPU, or another that can come for it.
+fn arrived(target: CpuId, scheduler: Guard, thread: &Thread, preempt: Preempt, waker: Waker) {
+    cpu_state(target).publish(&scheduler);
+    if is_alone() {
+        request(target, preempt);
+        return;
+    }
+    let was_idle = claim(target);
+    // Before the lock is let go: its release is where a better thread gets this CPU.
+    request(target, if was_idle { Preempt::Yes } else { preempt });
+    let is_offered = !was_idle && !matches!(waker, Waker::AboutToSleep(cpu) if cpu == target);
+    if is_offered && thread.entity.may_move() {
+        offer(thread);
+    }
+    drop(scheduler);
+}
+
+/// A thread has begun to wait: an idle CPU that it may use is asked to come for it. Its queue's lock is held, and published.
+pub(super) fn offer(thread: &Thread) {
+    let mut idle = thread.entity.affinity().intersection(idle_cpus());
+    while let Some(cpu) = topology().nearest(thread.entity.cpu(), idle) {
+        if claim(cpu) {
+            return ask(cpu);
+        }
+        idle.remove(cpu);
+    }
+}
+
+/// The thread that ran until now may have to wait for longer than others have to idle.
+#[inline]
+pub(super) fn offer_displaced(cpu: &CpuState, scheduler: &Guard, thread: &Thread) {
+    if is_alone() {
+        return;
+    }
+    cpu.publish(scheduler);
+    if matches!(thread.entity.place(), Place::Level(_)) && thread.entity.may_move() {
+        offer(thread);
+    }
+}
+
+/// This CPU idled and has begun to run, though it was asked to come for a thread or others wait on its queue: it asks the next idle one
+/// for whoever still waits. No lock is held.
+#[cold]
+pub(super) fn pass_on(cpu: &CpuState) {
+    cpu.asked.store(false, Relaxed);
+    for other in inter_processor::online() {
+        let idle = idle_cpus();
+        if idle.is_empty() {
+            return;
+        }
+        let other = cpu_state(other);
+        if other.waiting() != 0 && offer_waiting(&other.lock(), idle) {
+            return;
+        }
+    }
+}
+
+/// Offers the longest-waiting thread of a queue that one of `idle` may take. Says whether there was one.
+fn offer_waiting(scheduler: &Guard, idle: CpuMask) -> bool {
+    let found = scheduler.waiting_threads().find(|member| {
+        let entity = member.entity();
+        entity.may_move() && !entity.affinity().intersection(idle).is_empty()
+    });
+    if let Some(member) = &found {
+        offer(member.get());
+    }
+    found.is_some()
+}
+
+/// This CPU idles: takes a thread from one that has too many, the nearest first. Says whether it has something to run now. Interrupts are
+/// disabled, no lock is held.
+pub(super) fn help() -> bool {
+    let here = Current::id();
+    if is_alone() || is_marked_idle(here) {
+        return false;
+    }
+    this_cpu().asked.store(false, Relaxed);
+    mark_idle(here);
+    for other in topology().nearest_first(here, inter_processor::online()) {
+        if cpu_state(other).waiting() != 0 && take_from(other, here) {
+            claim(here);
+            return true;
+        }
+    }
+    // Somebody may have put a thread here between the last look at the queue and the mark.
+    if this_cpu().waiting() != 0 {
+        claim(here);
+        return true;
+    }
+    false
+}
+
+/// Moves the longest-waiting thread that CPU `to` may run from CPU `from` to it.
+fn take_from(from: CpuId, to: CpuId) -> bool {
+    let (mut source, mut target) = lock_pair(from, to);
+    let Some(member) = source.candidate_for(to) else { return false };
+    let waited = source.detach(member);
+    cpu_state(from).publish(&source);
+    member.entity().set_cpu(to);
+    let preempt = target.attach(member, waited, Current::now());
+    cpu_state(to).publish(&target);
+    request(to, preempt);
+    drop(source);
+    drop(target);
+    true
+}
+
+/// A tick's work for others: every [`BALANCE_PERIOD`] ticks this CPU takes a thread from a busier one; and what waits here, though its
+/// waker meant to sleep, is offered. No lock is held.
+pub(super) fn balance(cpu: CpuId, ticks: u64) {
+    if is_alone() {
+        return;
+    }
+    let state = cpu_state(cpu);
+    if ticks.is_multiple_of(BALANCE_PERIOD)
+        && let Some(other) = placement::busier(topology(), &Hints, cpu, Hints.load(cpu))
+    {
+        take_from(other, cpu);
+    }
+    let idle = Hints.idle();
+    if state.waiting() != 0 && !idle.is_empty() {
+        offer_waiting(&state.lock(), idle);
+    }
+}
+
+/// Sends a thread to a CPU that it may use, which was expelled from this one and has been left. It is ready, and on no queue; its `cpu` is
+/// still this one. Interrupts are disabled, no lock is held.
+#[cold]
+pub(super) fn send_on(member: ThreadPointer) {
+    let thread = member.get();
+    let here = Current::id();
+    loop {
+        let affinity = thread.entity.affinity();
+        let target = placement::place_new(topology(), &Hints, affinity, here);
+        let (own, mut scheduler) = if target == here {
+            (None, cpu_state(here).lock())
+        } else {
+            let (own, scheduler) = lock_pair(here, target);
+            (Some(own), scheduler)
+        };
+        // Affinity is written under the lock of `cpu`, which is held now.
+        if thread.entity.affinity() != affinity {
+            continue;
+        }
+        thread.entity.set_cpu(target);
+        drop(own);
+        let preempt = scheduler.attach(member, Default::default(), Current::now());
+        arrived(target, scheduler, thread, preempt, Waker::GoesOn);
+        return;
+    }
+}
+
+/// Changes the CPUs that a thread may use; at least one of `affinity` is online. When this returns the thread does not run elsewhere.
+pub fn set_affinity(thread: &Thread, affinity: CpuMask) {
+    let interrupts = Uninterrupted::new();
+    let expelled_from = restrict(thread, affinity);
+    drop(interrupts);
+    give_way_if_due();
+    if let Some(cpu) = expelled_from {
+        wait_until_left(thread, cpu);
+    }
+}
+
+/// Does it, interrupts disabled; gives the CPU that still runs the thread and has been told to leave it.
+fn restrict(thread: &Thread, affinity: CpuMask) -> Option<CpuId> {
+    loop {
+        let (cpu, mut scheduler) = lock_queue_of(thread);
+        thread.entity.set_affinity(affinity);
+        let member = thread.member();
+        let may_stay = placement::permitted(affinity, inter_processor::online()).contains(cpu);
+        let runs = scheduler.current() == Some(member);
+        if !thread.started.load(Relaxed) || is_alone() {
+            return None;
+        }
+        if may_stay {
+            if runs {
+                scheduler.keep_current();
+            } else if matches!(thread.entity.place(), Place::Level(_)) {
+                offer(thread);
+            }
+            return None;
+        }
+        if runs {
+            scheduler.expel_current();
+            request(cpu, Preempt::Yes);
+            return Some(cpu);
+        }
+        if thread.entity.place() == Place::Nowhere {
+            // It sleeps or is on its way: who wakes or moves it looks at the mask.
+            return None;
+        }
+        drop(scheduler);
+        let target = placement::place_new(topology(), &Hints, affinity, cpu);
+        let (mut source, mut scheduler) = lock_pair(cpu, target);
+        if thread.entity.cpu() != cpu || thread.entity.place() == Place::Nowhere || thread.entity.affinity() != affinity
+        {
+            continue;
+        }
+        let waited = source.detach(member);
+        cpu_state(cpu).publish(&source);
+        thread.entity.set_cpu(target);
+        drop(source);
+        let preempt = scheduler.attach(member, waited, Current::now());
+        arrived(target, scheduler, thread, preempt, Waker::GoesOn);
+        return None;
+    }
+}
+
+/// Waits until a thread that was expelled from `cpu` has been left there; the running thread itself has been by now.
+fn wait_until_left(thread: &Thread, cpu: CpuId) {
+    // The interrupt is under way; a CPU that has its interrupts masked for longer than this is not waited for.
+    const PATIENCE: u64 = 10_000_000;
+    let end = Nanoseconds(Current::now().0 + PATIENCE);
+    while thread.entity.cpu() == cpu && thread.state() == ThreadState::Running && !thread.is_current() {
+        if Current::now() > end {
+            return;
+        }
+        Current::relax();
+    }
+}
+
+/// Notes that the CPU leaves its idle thread: others that wait here are for the next idle one.
+#[inline]
+pub(super) fn leave_idle(cpu: &CpuState, scheduler: &Guard) {
+    if !is_alone() {
+        claim(Current::id());
+        if scheduler.waiting() != 0 {
+            cpu.asked.store(true, Release);
+        }
+    }
+}
