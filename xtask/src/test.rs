@@ -30,6 +30,9 @@ pub struct TestOptions {
     /// Processor model of the booted tests, in QEMU's own words; those that are about a model keep theirs
     #[arg(long, value_name = "MODEL")]
     cpu: Option<String>,
+    /// Processors of each machine that is booted; those that are about a number keep theirs
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
+    cpus: Option<u32>,
     /// Only the checks of the sources: format, clippy, layers, unsafe census, documents
     #[arg(long)]
     checks: bool,
@@ -134,8 +137,10 @@ fn run_booted(options: &TestOptions, architecture: Architecture) -> Result<(usiz
     };
     let filter = options.filter.as_deref();
     let mut jobs = jobs(options, architecture, filter)?;
-    // A processor that was asked for takes the place of all variations.
-    for variation in machines::variations(architecture).iter().filter(|_| options.cpu.is_none()) {
+    // A processor or a number of them that was asked for takes the place of all variations.
+    for variation in
+        machines::variations(architecture).iter().filter(|_| options.cpu.is_none() && options.cpus.is_none())
+    {
         let inner = filter.map(|word| word.strip_prefix(variation.name).unwrap_or(word).trim_start_matches('/'));
         let mut again = self::jobs(options, architecture, inner)?;
         again.retain(|job| variation.has(&job.name));
@@ -143,6 +148,7 @@ fn run_booted(options: &TestOptions, architecture: Architecture) -> Result<(usiz
     }
     let mut setup = Setup::new(architecture, system, kernel);
     setup.cpu.clone_from(&options.cpu);
+    setup.cpus = options.cpus.unwrap_or(1);
     Ok(booted::run(&setup, jobs, usize::from(options.jobs), filter))
 }
 

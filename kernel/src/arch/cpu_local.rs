@@ -22,6 +22,7 @@ pub struct CpuLocal {
     work_pending: AtomicBool,
     in_interrupt: AtomicBool,
     identifier: AtomicU32,
+    reschedules: AtomicU64,
 }
 
 /// Byte offsets for assembly.
@@ -59,6 +60,7 @@ impl CpuLocal {
             work_pending: AtomicBool::new(false),
             in_interrupt: AtomicBool::new(false),
             identifier: AtomicU32::new(id.0),
+            reschedules: AtomicU64::new(0),
         }
     }
     /// Stores the block's own address where the entry code finds it.
@@ -130,6 +132,14 @@ impl CpuLocal {
     /// How many interrupts it has taken.
     pub fn interrupt_count(&self) -> u64 {
         self.interrupts.load(Relaxed)
+    }
+    /// Another CPU asked for a reschedule; the machine's alone.
+    pub fn count_reschedule(&self) {
+        self.reschedules.store(self.reschedules.load(Relaxed).wrapping_add(1), Relaxed);
+    }
+    /// How often others have asked.
+    pub fn reschedule_count(&self) -> u64 {
+        self.reschedules.load(Relaxed)
     }
     /// Leaves it; the machine's alone.
     pub fn leave_interrupt(&self) {

@@ -86,6 +86,7 @@ pub fn possible() -> CpuMask {
 
 /// Says which there may be; boot's alone.
 pub fn set_possible(mask: CpuMask) {
+    register_block();
     POSSIBLE.store(mask.with(CpuId(0)), Relaxed);
 }
 
@@ -96,8 +97,28 @@ pub fn online() -> CpuMask {
     ONLINE.load(Ordering::Acquire)
 }
 
+/// Each CPU's block, once the CPU is online.
+static BLOCKS: [AtomicPtr<CpuLocal>; MAXIMUM_CPUS] = [const { AtomicPtr::new(core::ptr::null_mut()) }; MAXIMUM_CPUS];
+
+/// Notes this CPU's block.
+fn register_block() {
+    if let Some(place) = BLOCKS.get(Current::id().0 as usize) {
+        place.store(core::ptr::from_ref(Current::local()).cast_mut(), Ordering::Release);
+    }
+}
+
+/// The block of `cpu`, for its counters; `None` before it has been online.
+#[must_use]
+#[allow(unsafe_code, reason = "follows a pointer that was made from a reference")]
+pub fn local_of(cpu: CpuId) -> Option<&'static CpuLocal> {
+    let block = BLOCKS.get(cpu.0 as usize)?.load(Ordering::Acquire);
+    // SAFETY: null, or made from a `&'static`.
+    unsafe { block.as_ref() }
+}
+
 /// This CPU is ready: it takes interrupts from others and may be given threads. Interrupts are masked.
 pub fn set_online() {
+    register_block();
     ONLINE.insert(Current::id(), Ordering::SeqCst);
 }
 
@@ -294,6 +315,7 @@ pub fn calls_served(cpu: CpuId) -> u32 {
 /// What a machine does when a reschedule interrupt arrives.
 #[inline]
 pub fn reschedule_arrived(local: &CpuLocal) {
+    local.count_reschedule();
     local.request_reschedule();
 }
 

@@ -1,8 +1,7 @@
 //! sysfs: its root and the CPU and node directories that tools read.
 
 use super::append;
-use super::procfs::process_report::CpuList;
-use super::procfs::system_report::online_cpus;
+use crate::arch::inter_processor;
 use crate::base::Result;
 use crate::fs::file_system::Superblock;
 use crate::fs::inode::Inode;
@@ -28,11 +27,11 @@ fn root(device: DeviceNumber) -> Arc<dyn Inode> {
     let empty = |names: &[&str]| directory(device, names, FixedDirectory::new());
     let cpus = &["devices", "system", "cpu"];
     let mut cpu = FixedDirectory::new();
-    for name in ["online", "possible", "present"] {
-        cpu = cpu.with(name, file(device, cpus, name, CpuSet));
+    for (name, set) in [("online", CpuSet::Online), ("possible", CpuSet::Possible), ("present", CpuSet::Possible)] {
+        cpu = cpu.with(name, file(device, cpus, name, set));
     }
-    for number in 0..online_cpus() {
-        let name = alloc::format!("cpu{number}");
+    for number in inter_processor::possible() {
+        let name = alloc::format!("cpu{}", number.0);
         cpu = cpu.with(&name, directory(device, &["devices", "system", "cpu", &name], FixedDirectory::new()));
     }
     let system = FixedDirectory::new().with("cpu", directory(device, cpus, cpu));
@@ -64,14 +63,22 @@ fn file(device: DeviceNumber, parent: &[&str], name: &str, file: impl PseudoFile
     pseudo::file(Attributes::new(device, pseudo::number(number(parent), name.as_bytes()), 0o444), file)
 }
 
-/// The CPUs that there are: all run.
-struct CpuSet;
+/// Which CPUs a file lists.
+#[derive(Clone, Copy)]
+enum CpuSet {
+    /// Those that run.
+    Online,
+    /// Those that there are; no further ones can be plugged in.
+    Possible,
+}
 
 impl PseudoFile for CpuSet {
     fn read(&self, text: &mut Vec<u8>) -> Result<()> {
-        let online = online_cpus();
-        let mask = if online >= 64 { u64::MAX } else { (1 << online) - 1 };
-        append!(text, "{}\n", CpuList(mask));
+        let mask = match self {
+            Self::Online => inter_processor::online(),
+            Self::Possible => inter_processor::possible(),
+        };
+        append!(text, "{mask}\n");
         Ok(())
     }
     fn size(&self) -> u64 {

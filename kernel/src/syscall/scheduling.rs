@@ -6,6 +6,7 @@
 use super::Call;
 use super::argument::{Flags, ProcessIdentifier, low_half};
 use super::time_values::TimeSpecification;
+use crate::arch::inter_processor;
 use crate::base::{CpuMask, Errno, Nanoseconds, PAGE_SIZE, Result, VirtualAddress};
 use crate::memory::user::{UserPointer, UserSlice};
 use crate::process::dispatch;
@@ -274,8 +275,10 @@ pub fn sched_rr_get_interval(
     interval.write(&Nanoseconds(Nanoseconds::TICK.0 * ticks).into())
 }
 
-/// The CPUs that there are, as a mask.
-const PRESENT: u64 = 1;
+/// The CPUs that run.
+fn active() -> CpuMask {
+    inter_processor::online()
+}
 
 /// `sched_setaffinity(2)`.
 pub fn sched_setaffinity(call: &mut Call<'_>, tid: ProcessIdentifier, size: u32, mask: VirtualAddress) -> Result<()> {
@@ -287,11 +290,11 @@ pub fn sched_setaffinity(call: &mut Call<'_>, tid: ProcessIdentifier, size: u32,
     if !may_change(&caller, &thread) {
         return Err(Errno::EPERM);
     }
-    let affinity = u64::from_le_bytes(bytes);
-    if affinity & PRESENT == 0 {
+    let affinity = CpuMask::from_bits(u64::from_le_bytes(bytes));
+    if affinity.intersection(active()).is_empty() {
         return Err(Errno::EINVAL);
     }
-    dispatch::set_affinity(&thread, CpuMask::from_bits(affinity));
+    dispatch::set_affinity(&thread, affinity);
     Ok(())
 }
 
@@ -305,8 +308,8 @@ pub fn sched_getaffinity(
     if size < 8 || !size.is_multiple_of(8) {
         return Err(Errno::EINVAL);
     }
-    let affinity = find_by_number(call, tid.0)?.affinity().bits() & PRESENT;
-    UserSlice::new(mask, 8).write(&affinity.to_le_bytes())?;
+    let affinity = find_by_number(call, tid.0)?.affinity().intersection(active());
+    UserSlice::new(mask, 8).write(&affinity.bits().to_le_bytes())?;
     Ok(8)
 }
 

@@ -61,6 +61,8 @@ pub struct Variation {
     pub cpu: &'static str,
     /// Properties of the architecture's first board.
     pub properties: &'static str,
+    /// Processors.
+    pub cpus: u32,
     /// Jobs and groups of jobs.
     pub tests: &'static [&'static str],
 }
@@ -75,11 +77,14 @@ impl Variation {
 /// The variations: without large-system atomics and PAN, and with them; each with another interrupt controller.
 pub fn variations(architecture: Architecture) -> &'static [Variation] {
     const TESTS: &[&str] = &["conformance", "applets/processes", "applets/shell", "sessions/interrupt"];
+    /// What several processors are tried with: processes, their pipes and signals.
+    const SEVERAL: &[&str] = &["conformance", "applets/processes", "applets/shell", "sessions/interrupt"];
     match architecture {
-        Architecture::X86_64 => &[],
+        Architecture::X86_64 => &[Variation { name: "4-cpus", cpu: "max", properties: "", cpus: 4, tests: SEVERAL }],
         Architecture::Aarch64 => &[
-            Variation { name: "cortex-a72", cpu: "cortex-a72", properties: ",gic-version=2", tests: TESTS },
-            Variation { name: "neoverse-n1", cpu: "neoverse-n1", properties: ",gic-version=3", tests: TESTS },
+            Variation { name: "cortex-a72", cpu: "cortex-a72", properties: ",gic-version=2", cpus: 1, tests: TESTS },
+            Variation { name: "neoverse-n1", cpu: "neoverse-n1", properties: ",gic-version=3", cpus: 1, tests: TESTS },
+            Variation { name: "4-cpus", cpu: "max,pauth-impdef=on", properties: "", cpus: 4, tests: SEVERAL },
         ],
     }
 }
@@ -132,6 +137,10 @@ pub fn jobs(architecture: Architecture) -> Vec<Job> {
         expect(setup, script, "1\n", Outcome::Exited(0), |configuration| "6G".clone_into(&mut configuration.memory))
     }));
     jobs.push(Job::single("machines/numa", numa));
+    jobs.push(Job::single("machines/cpus-2", |setup| several_cpus(setup, 2)));
+    jobs.push(Job::single("machines/cpus-8", |setup| several_cpus(setup, 8)));
+    jobs.push(Job::single("machines/cpus-64", |setup| several_cpus(setup, 64)));
+    jobs.push(Job::single("machines/maxcpus", maxcpus));
     jobs.push(Job::single("machines/idle", idle));
     jobs.push(Job::single("machines/initramfs-gzip", gzip));
     jobs.push(Job::single("machines/initramfs-several", several));
@@ -194,6 +203,25 @@ fn numa(setup: &Setup) -> Result<()> {
         let near = ["node,nodeid=0,memdev=m0,cpus=0", "node,nodeid=1,memdev=m1", "dist,src=0,dst=1,val=30"];
         configuration.extra.extend(nodes.iter().flat_map(|node| ["-object".to_owned(), (*node).to_owned()]));
         configuration.extra.extend(near.iter().flat_map(|node| ["-numa".to_owned(), (*node).to_owned()]));
+    })
+}
+
+/// All of so many processors run, and work that they share is done.
+fn several_cpus(setup: &Setup, cpus: u32) -> Result<()> {
+    let work = "for i in 1 2 3 4; do (seq 300 | sort -rn | head -1) & done; wait";
+    let script = format!("nproc; grep -c '^cpu[0-9]' /proc/stat; {work}");
+    let output = format!("{cpus}\n{cpus}\n300\n300\n300\n300\n");
+    expect(setup, &script, &output, Outcome::Exited(0), |configuration| {
+        configuration.cpus = cpus;
+        "512M".clone_into(&mut configuration.memory);
+    })
+}
+
+/// `maxcpus=` leaves the others alone.
+fn maxcpus(setup: &Setup) -> Result<()> {
+    expect(setup, "grep -c '^cpu[0-9]' /proc/stat", "2\n", Outcome::Exited(0), |configuration| {
+        configuration.cpus = 4;
+        configuration.append.push_str(" maxcpus=2");
     })
 }
 

@@ -54,6 +54,8 @@ pub struct Setup {
     pub cpu: Option<String>,
     /// Properties of the board, likewise.
     pub machine_properties: String,
+    /// Processors, likewise.
+    pub cpus: u32,
 }
 
 /// How one thing tested went.
@@ -104,6 +106,7 @@ impl Job {
             let mut setup = setup.clone();
             setup.cpu = Some(variation.cpu.to_owned());
             variation.properties.clone_into(&mut setup.machine_properties);
+            setup.cpus = variation.cpus;
             let mut verdicts = work(&setup);
             for verdict in &mut verdicts {
                 verdict.name = format!("{}/{}", variation.name, verdict.name);
@@ -116,7 +119,7 @@ impl Job {
 impl Setup {
     /// The architecture's first board and best processor.
     pub fn new(architecture: Architecture, system: Kernel, kernel: PathBuf) -> Self {
-        Self { architecture, system, kernel, cpu: None, machine_properties: String::new() }
+        Self { architecture, system, kernel, cpu: None, machine_properties: String::new(), cpus: 1 }
     }
 
     /// A machine with `initrd` whose serial line is ours; callers change what they want otherwise.
@@ -131,7 +134,7 @@ impl Setup {
             machine: self.architecture.board(),
             machine_properties: self.machine_properties.clone(),
             cpu: self.cpu.clone(),
-            cpus: 1,
+            cpus: self.cpus,
             memory: "256M".to_owned(),
             system: self.system,
             kernel: self.kernel.clone(),

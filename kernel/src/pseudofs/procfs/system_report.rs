@@ -1,6 +1,6 @@
 //! What `/proc` says of the system as a whole, in Linux's formats (proc(5)).
 
-use crate::arch::{Cpu, Current, SerialConsole, inter_processor};
+use crate::arch::{Cpu, CpuLocal, Current, SerialConsole, inter_processor};
 use crate::base::{CpuId, Nanoseconds, PAGE_SHIFT};
 use crate::fs::mount::{Location, Mount, MountFlags};
 use crate::memory::frame_allocator;
@@ -114,7 +114,8 @@ pub fn stat(text: &mut Vec<u8>) {
     let booted = time::realtime().saturating_sub(time::boottime()).split().0;
     let forks = table::lock().forks();
     let (running, blocked) = count_running();
-    let interrupts = Current::local().interrupt_count();
+    let counts = inter_processor::online().iter().filter_map(inter_processor::local_of).map(CpuLocal::interrupt_count);
+    let interrupts: u64 = counts.sum();
     append!(text, "intr {interrupts}\nctxt {}\nbtime {booted}\n", dispatch::switch_count());
     append!(text, "processes {forks}\nprocs_running {running}\nprocs_blocked {blocked}\nsoftirq 0\n");
 }
@@ -158,8 +159,8 @@ pub fn vmstat(text: &mut Vec<u8>) {
 
 /// `/proc/cpuinfo`.
 pub fn cpuinfo(text: &mut Vec<u8>) {
-    for cpu in 0..online_cpus() {
-        Current::describe_cpu(CpuId(cpu), text);
+    for cpu in inter_processor::online() {
+        Current::describe_cpu(cpu, text);
         text.push(b'\n');
     }
 }
@@ -172,10 +173,19 @@ pub fn command_line(text: &mut Vec<u8>) {
 /// `/proc/interrupts`: a column per CPU; the counts that the machine keeps.
 pub fn interrupts(text: &mut Vec<u8>) {
     text.extend_from_slice(b"    ");
-    for cpu in 0..online_cpus() {
-        append!(text, " {:>10}", alloc::format!("CPU{cpu}"));
+    let online = inter_processor::online();
+    for cpu in online {
+        append!(text, " {:>10}", alloc::format!("CPU{}", cpu.0));
     }
     text.push(b'\n');
+    let mut row = |name: &str, what: &str, count: &dyn Fn(CpuId) -> u64| {
+        append!(text, "{name:>3}:");
+        online.iter().for_each(|cpu| append!(text, " {:>10}", count(cpu)));
+        append!(text, "   {what}\n");
+    };
+    let reschedules = |cpu| inter_processor::local_of(cpu).map_or(0, CpuLocal::reschedule_count);
+    row("RES", "Rescheduling interrupts", &reschedules);
+    row("CAL", "Function call interrupts", &|cpu| inter_processor::calls_served(cpu).into());
 }
 
 /// `/proc/filesystems`.
