@@ -36,6 +36,11 @@ pub enum WakeReason {
 pub trait Unpark: Send + Sync {
     /// Gives the thread its token and makes it ready if it sleeps. Takes `LockRank::Thread` and above; any context.
     fn unpark(&self);
+    /// Something that ends its sleep, or that it sees to on its way to user mode, was noted for the thread: as [`Self::unpark`], and if it runs on
+    /// another CPU, that one looks.
+    fn notice(&self) {
+        self.unpark();
+    }
     /// A number that differs between threads alive at the same time (the TID).
     fn identity(&self) -> u64;
 }

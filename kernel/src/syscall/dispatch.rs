@@ -4,7 +4,7 @@ use super::call::Call;
 use super::lookup::{INDEX, LIMIT};
 use super::row::{Handler, Requirement, Support};
 use super::{table, trace};
-use crate::arch::{Cpu, Current, Registers, TrapFrame};
+use crate::arch::{Current, Registers, TrapFrame};
 use crate::base::{Errno, Result};
 use crate::process::{Process, Thread, call_trace};
 use crate::security::Capability;
@@ -56,7 +56,7 @@ pub fn dispatch(thread: &Arc<Thread>, process: &Arc<Process>, frame: &mut TrapFr
         Err(error) => {
             // The way to user mode decides what becomes of a call that wants to start again.
             if error.is_restart() {
-                Current::local().request_work();
+                thread.signals.request_restart_check();
             }
             error.to_register()
         }

@@ -10,6 +10,7 @@ mod process_files;
 pub mod processes;
 pub mod signals;
 mod terminals;
+pub mod processors;
 pub mod threads;
 mod time;
 #[cfg(target_arch = "x86_64")]
@@ -27,6 +28,7 @@ pub fn all() -> Vec<Case> {
         files::CASES,
         events::CASES,
         threads::CASES,
+        processors::CASES,
         time::CASES,
         terminals::CASES,
         clients::CASES,

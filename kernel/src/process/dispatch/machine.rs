@@ -17,7 +17,7 @@ use crate::arch::{Cpu, Current};
 use crate::base::{AtomicCpuMask, CpuId, CpuMask, MAXIMUM_CPUS};
 use crate::process::scheduler::placement::{Topology, View};
 use crate::process::scheduler::{Preempt, Priority, Scheduler};
-use crate::process::thread::{Thread, ThreadPointer};
+use crate::process::thread::{Thread, ThreadPointer, ThreadState};
 use crate::sync::spinlock::SpinLockGuard;
 use crate::sync::{InterruptsDisabled, LockRank, SpinLock};
 use core::cell::UnsafeCell;
@@ -239,6 +239,19 @@ pub(super) fn request(cpu: CpuId, preempt: Preempt) {
         } else {
             interrupt(cpu);
         }
+    }
+}
+
+/// What was noted for `thread` has its CPU look, if it runs on another one. A CPU that goes over to the thread now sees the note by itself: both say what they
+/// do, fence, and look (`user_state::prepare_user`).
+pub(super) fn interrupt_if_running_elsewhere(thread: &Thread) {
+    if is_alone() {
+        return;
+    }
+    fence(SeqCst);
+    let cpu = thread.entity.cpu();
+    if thread.state() == ThreadState::Running && !thread.is_current() {
+        interrupt(cpu);
     }
 }
 

@@ -172,6 +172,10 @@ impl Unpark for Thread {
     fn unpark(&self) {
         wake(self);
     }
+    fn notice(&self) {
+        wake(self);
+        machine::interrupt_if_running_elsewhere(self);
+    }
     fn identity(&self) -> u64 {
         core::ptr::from_ref(self).addr() as u64
     }

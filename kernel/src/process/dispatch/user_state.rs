@@ -12,7 +12,7 @@ use crate::arch::{ContextSwitch, Cpu, Current, ExtendedStateOperations};
 use crate::base::{PhysicalAddress, VirtualAddress};
 use crate::memory::paging::shootdown;
 use crate::process::thread::Thread;
-use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::{Ordering::Relaxed, Ordering::SeqCst, fence};
 
 /// Saves what a user thread that is being left has in the CPU.
 #[inline]
@@ -48,6 +48,10 @@ pub(super) fn prepare_user(cpu: &CpuState, new: &Thread) {
     Current::set_thread_pointer(new.thread_pointer.load(Relaxed));
     Current::set_second_thread_pointer(new.second_thread_pointer.load(Relaxed));
     Current::set_kernel_stack(new.stack_top);
+    if !is_alone() {
+        // Its state is Running by now: who notes work from here on interrupts this CPU (`machine::interrupt_if_running_elsewhere`).
+        fence(SeqCst);
+    }
     if new.signals.has_work() || new.set_child_tid.load(Relaxed) != 0 {
         Current::local().request_work();
     }

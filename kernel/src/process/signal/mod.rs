@@ -66,6 +66,7 @@ pub fn is_needed(signals: &ThreadSignals, frame: &TrapFrame) -> bool {
 pub fn deliver(frame: &mut TrapFrame) -> Fate {
     let thread = current_thread();
     let process = thread.process();
+    thread.signals.begin_restart_check();
     loop {
         match deliver::next_step(frame, &thread.signals, &process.signals) {
             Step::Done => return Fate::UserMode,

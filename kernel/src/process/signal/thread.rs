@@ -32,6 +32,9 @@ bitflags! {
         const ARRIVED = 16;
         /// CPU time has passed in a process with timers on it: they are to be looked at.
         const TIMERS = 32;
+        /// A system call that was interrupted has to be looked at: it starts again, or fails. It stands here, because the CPU's own flag does not go
+        /// with a thread that is preempted on the way.
+        const RESTART = 64;
     }
 }
 
@@ -194,12 +197,12 @@ impl ThreadSignals {
         self.work.fetch_and(!work.bits(), Ordering::Release);
     }
 
-    /// Adds `work` and sees that the thread notices: wakes it if it sleeps, and has this CPU look before user mode.
+    /// Adds `work` and sees that the thread notices: wakes it if it sleeps, and has the CPU that it runs on look before user mode.
     pub(super) fn notify(&self, work: SignalWork) {
         self.add_work(work);
         Current::local().request_work();
         if let Some(thread) = self.waker.get().and_then(Weak::upgrade) {
-            thread.unpark();
+            thread.notice();
         }
     }
 
@@ -207,6 +210,18 @@ impl ThreadSignals {
     pub(super) fn notify_self(&self, work: SignalWork) {
         self.add_work(work);
         Current::local().request_work();
+    }
+
+    /// Has the thread, which is the caller, see to a system call that wants to start again.
+    pub fn request_restart_check(&self) {
+        self.notify_self(SignalWork::RESTART);
+    }
+
+    /// That is being seen to.
+    pub(super) fn begin_restart_check(&self) {
+        if self.work().contains(SignalWork::RESTART) {
+            self.remove_work(SignalWork::RESTART);
+        }
     }
 
     /// Has the thread look at the process's timers on CPU time before it goes to user mode. The thread itself or the tick that interrupts
