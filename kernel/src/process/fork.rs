@@ -11,7 +11,7 @@
 use super::dispatch;
 use super::family::{Relatives, enter_process};
 use super::resource_limits::{Processes, Resource, UserCharge};
-use super::scheduler::SCHED_OTHER;
+use super::scheduler::{DeadlineParameters, SCHED_BATCH, SCHED_DEADLINE, SCHED_IDLE, SCHED_OTHER};
 use super::signal::{InheritStack, Signal};
 use super::table;
 use super::thread::{Parts, Start, enter_thread};
@@ -245,9 +245,16 @@ fn assemble(
             if flags.contains(CloneFlags::THREAD) { parent.clone() } else { new_process(parent, id, request) };
         let mut parameters = caller.scheduling();
         if core::mem::take(&mut parameters.reset_on_fork) {
-            parameters.policy = SCHED_OTHER;
+            let was_privileged = !matches!(parameters.policy, SCHED_OTHER | SCHED_BATCH | SCHED_IDLE);
+            parameters.niceness = if was_privileged { 0 } else { parameters.niceness.max(0) };
+            if was_privileged {
+                parameters.policy = SCHED_OTHER;
+            }
             parameters.realtime_priority = 0;
-            parameters.niceness = parameters.niceness.max(0);
+            parameters.deadline = DeadlineParameters::default();
+        } else if parameters.policy == SCHED_DEADLINE {
+            // A reservation is one thread's.
+            return Err(Errno::EAGAIN);
         }
         let stack = if flags.contains(CloneFlags::VM) && !flags.contains(CloneFlags::VFORK) {
             InheritStack::Drop

@@ -343,9 +343,10 @@ impl Thread {
     pub fn scheduling(&self) -> SchedulingParameters {
         *self.parameters.lock()
     }
-    /// Replaces them; [`super::dispatch::apply_parameters`] makes them count.
-    pub fn set_scheduling(&self, parameters: SchedulingParameters) {
-        *self.parameters.lock() = parameters;
+    /// Replaces them, for [`super::dispatch::set_parameters`], and gives the old ones. The lock of admissions, of the same rank, comes
+    /// before a thread's.
+    pub(super) fn exchange_scheduling(&self, parameters: SchedulingParameters) -> SchedulingParameters {
+        core::mem::replace(&mut *self.parameters.lock_nested(), parameters)
     }
     /// The value of `extended_cpu` before the thread has run anywhere.
     pub(super) const NO_CPU: u32 = u32::MAX;

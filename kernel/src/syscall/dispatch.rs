@@ -4,7 +4,7 @@ use super::call::Call;
 use super::lookup::{INDEX, LIMIT};
 use super::row::{Handler, Requirement, Support};
 use super::{table, trace};
-use crate::arch::{Current, Registers, TrapFrame};
+use crate::arch::{Registers, TrapFrame};
 use crate::base::{Errno, Result};
 use crate::process::{Process, Thread, call_trace};
 use crate::security::Capability;

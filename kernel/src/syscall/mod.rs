@@ -45,6 +45,7 @@ pub mod log;
 pub mod event;
 pub mod splice;
 pub mod scheduling;
+mod scheduling_attributes;
 pub mod signal;
 pub mod system;
 pub mod table;

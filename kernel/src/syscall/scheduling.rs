@@ -4,21 +4,22 @@
 //! [`crate::process::scheduler::levels_of`]: five levels, see there.
 
 use super::Call;
-use super::argument::{Flags, ProcessIdentifier, low_half};
+use super::argument::{Flags, ProcessIdentifier};
+use super::scheduling_attributes::{self as attributes, SchedulingAttributes, is_fair, is_realtime};
 use super::time_values::TimeSpecification;
-use crate::arch::inter_processor;
-use crate::base::{CpuMask, Errno, Nanoseconds, PAGE_SIZE, Result, VirtualAddress};
+use crate::arch::{Cpu, Current, inter_processor};
+use crate::base::{CpuMask, Errno, Nanoseconds, Result, VirtualAddress};
 use crate::memory::user::{UserPointer, UserSlice};
 use crate::process::dispatch;
 use crate::process::resource_limits::Resource;
 use crate::process::scheduler::{
-    SCHED_BATCH, SCHED_DEADLINE, SCHED_FIFO, SCHED_IDLE, SCHED_OTHER, SCHED_RR, SchedulingParameters, levels_of,
+    DeadlineParameters, SCHED_BATCH, SCHED_DEADLINE, SCHED_FIFO, SCHED_IDLE, SCHED_OTHER, SCHED_RR,
+    SchedulingParameters, levels_of,
 };
 use crate::process::{Process, Thread, table};
 use crate::security::{Capability, Credentials};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// `SCHED_RESET_ON_FORK`.
 const RESET_ON_FORK: u32 = 0x4000_0000;
@@ -43,15 +44,15 @@ fn find_by_number(call: &Call<'_>, tid: i32) -> Result<Arc<Thread>> {
     if tid < 0 { Err(Errno::ESRCH) } else { find(call, tid) }
 }
 
-/// Whether the caller has the thread's user, or the capability.
-fn may_change(caller: &Credentials, thread: &Thread) -> bool {
+/// Whether the caller has the thread's user.
+fn is_owner(caller: &Credentials, thread: &Thread) -> bool {
     let target = thread.credentials();
-    caller.euid == target.uid || caller.euid == target.euid || caller.may(Capability::SysNice)
+    caller.euid == target.uid || caller.euid == target.euid
 }
 
-fn set_parameters(thread: &Thread, parameters: SchedulingParameters) {
-    thread.set_scheduling(parameters);
-    dispatch::apply_parameters(thread);
+/// Whether the caller has the thread's user, or the capability.
+fn may_change(caller: &Credentials, thread: &Thread) -> bool {
+    is_owner(caller, thread) || caller.may(Capability::SysNice)
 }
 
 /// `sched_getscheduler(2)`.
@@ -86,44 +87,88 @@ pub fn sched_get_priority_min(_call: &mut Call<'_>, policy: u32) -> Result<i32> 
     priority_range(policy).map(|(lowest, _)| lowest)
 }
 
-/// What is asked for.
-struct Wish {
+/// Where the parameters to set come from.
+#[derive(Clone, Copy)]
+enum Policy {
+    /// As it is (`sched_setparam`, `SCHED_FLAG_KEEP_POLICY`).
+    Keep,
+    Set(u32),
+}
+
+/// Sets what a program asks for, or says why not, in Linux's order.
+fn apply(call: &Call<'_>, thread: &Arc<Thread>, policy: Policy, wanted: &SchedulingAttributes) -> Result<()> {
+    let old = thread.scheduling();
+    let (policy, reset_on_fork) = match policy {
+        Policy::Keep => (old.policy, old.reset_on_fork),
+        Policy::Set(policy) => (policy, wanted.flags & attributes::RESET_ON_FORK != 0),
+    };
+    priority_range(policy)?;
+    let is_valid = wanted.flags & !(attributes::ALL_FLAGS | attributes::KERNELS_OWN) == 0
+        && wanted.priority <= 99
+        && (policy != SCHED_DEADLINE || wanted.has_reservation() || wanted.flags & attributes::KERNELS_OWN != 0)
+        && is_realtime(policy) == (wanted.priority != 0);
+    if !is_valid {
+        return Err(Errno::EINVAL);
+    }
+    let niceness = wanted.niceness.clamp(-20, 19) as i8;
+    let change = Change { policy, niceness, priority: wanted.priority, reset_on_fork };
+    if !may_apply(call, thread, &old, &change) {
+        return Err(Errno::EPERM);
+    }
+    if wanted.flags & attributes::KERNELS_OWN != 0 {
+        return Err(Errno::EINVAL);
+    }
+    if wanted.flags & attributes::UTILISATION_CLAMPS != 0 {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    let mut new = SchedulingParameters { reset_on_fork, ..old };
+    // With this flag Linux leaves the policy as it is, too.
+    if wanted.flags & attributes::KEEP_PARAMETERS == 0 {
+        new.policy = policy;
+        new.realtime_priority = u8::try_from(wanted.priority).unwrap_or(0);
+        if is_fair(policy) {
+            new.niceness = niceness;
+        }
+        new.deadline = if policy == SCHED_DEADLINE { wanted.reservation() } else { DeadlineParameters::default() };
+    }
+    let online = inter_processor::online();
+    if policy == SCHED_DEADLINE && new != old && !online.difference(thread.affinity()).is_empty() {
+        // A reservation is for a thread that may use every CPU.
+        return Err(Errno::EPERM);
+    }
+    dispatch::set_parameters(thread, new)
+}
+
+/// What permission is asked for.
+struct Change {
     policy: u32,
-    realtime_priority: i32,
-    niceness: Option<i8>,
+    niceness: i8,
+    priority: u32,
     reset_on_fork: bool,
 }
 
-fn apply(call: &Call<'_>, thread: &Arc<Thread>, wish: &Wish) -> Result<()> {
-    let (lowest, highest) =
-        priority_range(wish.policy).ok().filter(|_| wish.policy != SCHED_DEADLINE).ok_or(Errno::EINVAL)?;
-    if !(lowest..=highest).contains(&wish.realtime_priority) {
-        return Err(Errno::EINVAL);
-    }
+/// Whether the caller has the capability, or the change needs none.
+fn may_apply(call: &Call<'_>, thread: &Thread, old: &SchedulingParameters, change: &Change) -> bool {
     let caller = call.thread.credentials();
-    let old = thread.scheduling();
-    let new = SchedulingParameters {
-        policy: wish.policy,
-        realtime_priority: u8::try_from(wish.realtime_priority).unwrap_or(0),
-        niceness: wish.niceness.unwrap_or(old.niceness),
-        reset_on_fork: wish.reset_on_fork,
-        ..old
-    };
-    if !caller.may(Capability::SysNice) {
-        let process = thread.process();
-        let ceiling = process.limit(Resource::RealTimePriority);
-        let raises = new.realtime_priority > old.realtime_priority && u64::from(new.realtime_priority) > ceiling;
-        let becomes_realtime = highest > 0 && new.policy != old.policy && ceiling == 0;
-        let leaves_idle =
-            old.policy == SCHED_IDLE && new.policy != SCHED_IDLE && !may_have_niceness(process, old.niceness);
-        let nicer = new.niceness < old.niceness && !may_have_niceness(process, new.niceness);
-        let forgets = old.reset_on_fork && !new.reset_on_fork;
-        if raises || becomes_realtime || leaves_idle || nicer || forgets || !may_change(&caller, thread) {
-            return Err(Errno::EPERM);
-        }
-    }
-    set_parameters(thread, new);
-    Ok(())
+    let process = thread.process();
+    let ceiling = process.limit(Resource::RealTimePriority);
+    let is_nicer =
+        is_fair(change.policy) && change.niceness < old.niceness && !may_have_niceness(process, change.niceness);
+    let becomes_realtime = is_realtime(change.policy) && change.policy != old.policy && ceiling == 0;
+    let rises = is_realtime(change.policy)
+        && change.priority > u32::from(old.realtime_priority)
+        && u64::from(change.priority) > ceiling;
+    let leaves_idle =
+        old.policy == SCHED_IDLE && change.policy != SCHED_IDLE && !may_have_niceness(process, old.niceness);
+    let forgets = old.reset_on_fork && !change.reset_on_fork;
+    let needs_privilege = is_nicer
+        || becomes_realtime
+        || rises
+        || change.policy == SCHED_DEADLINE
+        || leaves_idle
+        || forgets
+        || !is_owner(&caller, thread);
+    !needs_privilege || caller.may(Capability::SysNice)
 }
 
 /// Whether `RLIMIT_NICE` allows this niceness.
@@ -151,37 +196,13 @@ fn set_from(call: &Call<'_>, tid: ProcessIdentifier, policy: Option<u32>, parame
     if parameter.is_null() || tid.0 < 0 {
         return Err(Errno::EINVAL);
     }
-    let realtime_priority = parameter.read()?;
+    let priority = parameter.read()?;
     let thread = find(call, tid.0)?;
-    let old = thread.scheduling();
-    let policy_and_flag = policy.unwrap_or(old.policy | if old.reset_on_fork { RESET_ON_FORK } else { 0 });
-    let wish = Wish {
-        policy: policy_and_flag & !RESET_ON_FORK,
-        realtime_priority,
-        niceness: None,
-        reset_on_fork: policy_and_flag & RESET_ON_FORK != 0,
-    };
-    apply(call, &thread, &wish)
+    let flags = if policy.is_some_and(|policy| policy & RESET_ON_FORK != 0) { attributes::RESET_ON_FORK } else { 0 };
+    let wanted = SchedulingAttributes::with_priority(priority.cast_unsigned(), thread.scheduling().niceness, flags);
+    let policy = policy.map_or(Policy::Keep, |policy| Policy::Set(policy & !RESET_ON_FORK));
+    apply(call, &thread, policy, &wanted)
 }
-
-/// `struct sched_attr`, in its newest size.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-pub struct SchedulingAttributes {
-    size: u32,
-    policy: u32,
-    flags: u64,
-    niceness: i32,
-    priority: u32,
-    runtime: u64,
-    deadline: u64,
-    period: u64,
-    utilisation: [u32; 2],
-}
-
-const ATTRIBUTES_SIZE: usize = size_of::<SchedulingAttributes>();
-/// The size in Linux's first version.
-const FIRST_ATTRIBUTES_SIZE: usize = 48;
 
 /// `sched_setattr(2)`.
 pub fn sched_setattr(
@@ -190,48 +211,19 @@ pub fn sched_setattr(
     attributes: UserPointer<u32>,
     flags: Flags,
 ) -> Result<()> {
-    const RESET: u64 = 1;
-    const KEEP_POLICY: u64 = 8;
-    const KEEP_PARAMETERS: u64 = 16;
     if attributes.is_null() || tid.0 < 0 || flags.0 != 0 {
         return Err(Errno::EINVAL);
     }
-    let size = match attributes.read()? as usize {
-        0 => FIRST_ATTRIBUTES_SIZE,
-        size => size,
-    };
-    if !(FIRST_ATTRIBUTES_SIZE..=PAGE_SIZE).contains(&size) {
-        attributes.write(&low_half(ATTRIBUTES_SIZE as u64))?;
-        return Err(Errno::E2BIG);
-    }
-    let given = UserSlice::new(attributes.address(), size).read_to_vec()?;
-    let mut bytes = [0; ATTRIBUTES_SIZE];
-    let known = size.min(ATTRIBUTES_SIZE);
-    if given.iter().skip(known).any(|byte| *byte != 0) {
-        attributes.write(&low_half(ATTRIBUTES_SIZE as u64))?;
-        return Err(Errno::E2BIG);
-    }
-    bytes.iter_mut().zip(&given).for_each(|(target, byte)| *target = *byte);
-    let wanted: SchedulingAttributes = zerocopy::transmute!(bytes);
-    if wanted.flags & !(RESET | KEEP_POLICY | KEEP_PARAMETERS) != 0 || wanted.policy > i32::MAX as u32 {
+    let mut wanted = SchedulingAttributes::read(attributes)?;
+    if wanted.policy > i32::MAX as u32 {
         return Err(Errno::EINVAL);
     }
+    let policy = if wanted.flags & attributes::KEEP_POLICY != 0 { Policy::Keep } else { Policy::Set(wanted.policy) };
     let thread = find(call, tid.0)?;
-    let old = thread.scheduling();
-    let policy = if wanted.flags & KEEP_POLICY != 0 { old.policy } else { wanted.policy };
-    let keeps = wanted.flags & KEEP_PARAMETERS != 0;
-    let is_ordinary = !matches!(policy, SCHED_FIFO | SCHED_RR);
-    let wish = Wish {
-        policy,
-        realtime_priority: if keeps {
-            old.realtime_priority.into()
-        } else {
-            i32::try_from(wanted.priority).map_err(|_| Errno::EINVAL)?
-        },
-        niceness: (is_ordinary && !keeps).then(|| clamp_niceness(wanted.niceness)),
-        reset_on_fork: wanted.flags & RESET != 0,
-    };
-    apply(call, &thread, &wish)
+    if wanted.flags & attributes::KEEP_PARAMETERS != 0 {
+        wanted.fill(&thread.scheduling());
+    }
+    apply(call, &thread, policy, &wanted)
 }
 
 /// `sched_getattr(2)`.
@@ -243,22 +235,10 @@ pub fn sched_getattr(
     flags: Flags,
 ) -> Result<()> {
     let size = size as usize;
-    if attributes.value() == 0 || !(FIRST_ATTRIBUTES_SIZE..=PAGE_SIZE).contains(&size) || flags.0 != 0 {
+    if attributes.value() == 0 || tid.0 < 0 || !SchedulingAttributes::is_size(size) || flags.0 != 0 {
         return Err(Errno::EINVAL);
     }
-    let parameters = find(call, tid.0)?.scheduling();
-    let known = size.min(ATTRIBUTES_SIZE);
-    let shown = SchedulingAttributes {
-        size: low_half(known as u64),
-        policy: parameters.policy,
-        flags: parameters.reset_on_fork.into(),
-        niceness: parameters.niceness.into(),
-        priority: parameters.realtime_priority.into(),
-        utilisation: [0, 1024],
-        ..SchedulingAttributes::default()
-    };
-    let bytes: [u8; ATTRIBUTES_SIZE] = zerocopy::transmute!(shown);
-    UserSlice::new(attributes, known).write(bytes.get(..known).unwrap_or(&bytes))
+    SchedulingAttributes::of(&find(call, tid.0)?.scheduling()).write(attributes, size)
 }
 
 /// `sched_rr_get_interval(2)`.
@@ -269,15 +249,10 @@ pub fn sched_rr_get_interval(
 ) -> Result<()> {
     let parameters = find(call, tid.0)?.scheduling();
     let ticks = match parameters.policy {
-        SCHED_FIFO => 0,
+        SCHED_FIFO | SCHED_DEADLINE | SCHED_IDLE => 0,
         _ => levels_of(&parameters).base.slice().into(),
     };
     interval.write(&Nanoseconds(Nanoseconds::TICK.0 * ticks).into())
-}
-
-/// The CPUs that run.
-fn active() -> CpuMask {
-    inter_processor::online()
 }
 
 /// `sched_setaffinity(2)`.
@@ -290,8 +265,12 @@ pub fn sched_setaffinity(call: &mut Call<'_>, tid: ProcessIdentifier, size: u32,
     if !may_change(&caller, &thread) {
         return Err(Errno::EPERM);
     }
-    let affinity = CpuMask::from_bits(u64::from_le_bytes(bytes));
-    if affinity.intersection(active()).is_empty() {
+    let affinity = CpuMask::from_bits(u64::from_le_bytes(bytes)).intersection(inter_processor::possible());
+    let online = inter_processor::online();
+    if thread.scheduling().policy == SCHED_DEADLINE && !online.difference(affinity).is_empty() {
+        return Err(Errno::EBUSY);
+    }
+    if affinity.intersection(online).is_empty() {
         return Err(Errno::EINVAL);
     }
     dispatch::set_affinity(&thread, affinity);
@@ -308,7 +287,7 @@ pub fn sched_getaffinity(
     if size < 8 || !size.is_multiple_of(8) {
         return Err(Errno::EINVAL);
     }
-    let affinity = find_by_number(call, tid.0)?.affinity().intersection(active());
+    let affinity = find_by_number(call, tid.0)?.affinity().intersection(inter_processor::online());
     UserSlice::new(mask, 8).write(&affinity.bits().to_le_bytes())?;
     Ok(8)
 }
@@ -373,9 +352,9 @@ pub fn setpriority(call: &mut Call<'_>, which: i32, who: i32, niceness: i32) -> 
         {
             result = Err(Errno::EACCES);
         } else {
-            set_parameters(&thread, SchedulingParameters { niceness, ..old });
+            let set = dispatch::set_parameters(&thread, SchedulingParameters { niceness, ..old });
             if result == Err(Errno::ESRCH) {
-                result = Ok(());
+                result = set;
             }
         }
     }
@@ -389,7 +368,6 @@ pub fn getcpu(
     node: UserPointer<u32>,
     _cache: VirtualAddress,
 ) -> Result<()> {
-    use crate::arch::{Cpu, Current};
     cpu.write_optional(&Current::id().0)?;
     node.write_optional(&0)
 }

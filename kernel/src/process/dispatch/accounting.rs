@@ -3,11 +3,10 @@
 //! The clock says how much a thread has run, read at each switch; the tick says how that divides into user mode and the kernel.
 
 use super::machine::{cpu_state, is_alone, request, this_cpu};
-use super::migrate;
+use super::{migrate, reservations};
 use crate::arch::{Cpu, Current, TimerHardware, inter_processor};
 use crate::base::{CpuId, Nanoseconds};
 use crate::process::Usage;
-use crate::process::scheduler::Limit;
 use crate::process::thread::{Thread, ThreadState, try_current_thread};
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -24,7 +23,7 @@ pub enum TickMode {
 pub fn tick(user: TickMode) {
     let (here, cpu) = (Current::id(), this_cpu());
     let mut scheduler = cpu.lock();
-    let preempt = scheduler.tick(Limit::NONE, Current::now);
+    let preempt = scheduler.tick(reservations::limit(), Current::now);
     let idle = scheduler.current().is_none();
     let ticks = scheduler.ticks();
     cpu.publish(&scheduler);

@@ -4,7 +4,8 @@ use super::TickMode;
 use super::machine::{CpuState, request, this_cpu};
 use crate::arch::{Cpu, Current, TimerHardware};
 use crate::base::Nanoseconds;
-use crate::process::thread::Thread;
+use crate::process::signal::{Signal, SignalInformation, Target};
+use crate::process::thread::{Thread, try_current_thread};
 use crate::process::timers;
 use crate::time::{self, TimerCallback, TimerHandle};
 use alloc::sync::Arc;
@@ -42,7 +43,7 @@ pub fn interrupt(mode: TickMode) {
         super::tick(mode);
     }
     if ticks.0 != 0
-        && let Some(thread) = crate::process::thread::try_current_thread()
+        && let Some(thread) = try_current_thread()
         && thread.is_user()
     {
         let mode = if mode == TickMode::User { timers::Mode::User } else { timers::Mode::Kernel };
@@ -66,10 +67,22 @@ pub(super) fn set_event(cpu: &CpuState, event: Option<Nanoseconds>) {
 fn advance(cpu: &'static CpuState) {
     let mut scheduler = cpu.lock();
     let preempt = scheduler.advance(Current::now());
+    let has_overrun = scheduler.is_overrun();
     cpu.publish(&scheduler);
     request(Current::id(), preempt);
     super::release(cpu, scheduler);
+    if has_overrun
+        && let Some(thread) = try_current_thread()
+        && thread.scheduling().deadline.flags & OVERRUN_FLAG != 0
+    {
+        let information = SignalInformation::from_kernel(Signal::SIGXCPU);
+        // What cannot be queued is lost, as on Linux.
+        let _ = thread.process().signals.send(Target::Process, Signal::SIGXCPU, information, None);
+    }
 }
+
+/// `SCHED_FLAG_DL_OVERRUN`: the process wants to know.
+const OVERRUN_FLAG: u64 = 4;
 
 /// More ticks than these in one interrupt are not accounted: the machine was stopped.
 const MISSED_TICKS: u64 = 10;

@@ -216,6 +216,8 @@ pub(super) fn is_marked_idle(cpu: CpuId) -> bool {
 /// This CPU has nothing to run; what others publish from now on concerns it.
 pub(super) fn mark_idle(cpu: CpuId) {
     IDLE.insert(cpu, SeqCst);
+    // Before the looks at the others' summaries: on some machines an atomic change alone does not order what is read after it.
+    fence(SeqCst);
 }
 
 /// `cpu` has been given something, or was asked for help: nobody else is to count on it. Says whether it idled until now.

@@ -20,7 +20,7 @@ use core::sync::atomic::Ordering::{Relaxed, Release};
 pub(super) fn launch(thread: &Thread, member: ThreadPointer) {
     let here = Current::id();
     let target =
-        if is_alone() { here } else { placement::place_new(topology(), &Hints, thread.entity.affinity(), here) };
+        if is_alone() { here } else { placement::place_new(topology(), &Hints, thread.entity.allowed(), here) };
     thread.entity.set_cpu(target);
     let mut scheduler = cpu_state(target).lock();
     let preempt = scheduler.wake(member, Current::now);
@@ -54,12 +54,8 @@ fn put_somewhere(thread: &Thread, waker: Waker) {
     let entity = &thread.entity;
     loop {
         let previous = entity.cpu();
-        let may_move = entity.may_move();
-        let target = if may_move {
-            placement::place(topology(), &Hints, entity.affinity(), entity.level(), previous, waker)
-        } else {
-            previous
-        };
+        let level = entity.level_for_placement();
+        let target = placement::place(topology(), &Hints, entity.allowed(), level, previous, waker);
         // The lock of the CPU that it was on is also what tells that it has been left.
         let (last, mut scheduler) = if target == previous {
             (None, cpu_state(previous).lock())
@@ -73,7 +69,7 @@ fn put_somewhere(thread: &Thread, waker: Waker) {
         if !thread.state().is_asleep() {
             return;
         }
-        if may_move && !placement::permitted(entity.affinity(), inter_processor::online()).contains(target) {
+        if !placement::permitted(entity.allowed(), inter_processor::online()).contains(target) {
             continue;
         }
         thread.set_state(ThreadState::Ready);
@@ -96,7 +92,7 @@ fn arrived(target: CpuId, scheduler: Guard, thread: &Thread, preempt: Preempt, w
     // Before the lock is let go: its release is where a better thread gets this CPU.
     request(target, if was_idle { Preempt::Yes } else { preempt });
     let is_offered = !was_idle && !matches!(waker, Waker::AboutToSleep(cpu) if cpu == target);
-    if is_offered && thread.entity.may_move() {
+    if is_offered {
         offer(thread);
     }
     drop(scheduler);
@@ -104,7 +100,7 @@ fn arrived(target: CpuId, scheduler: Guard, thread: &Thread, preempt: Preempt, w
 
 /// A thread has begun to wait: an idle CPU that it may use is asked to come for it. Its queue's lock is held, and published.
 pub(super) fn offer(thread: &Thread) {
-    let mut idle = thread.entity.affinity().intersection(idle_cpus());
+    let mut idle = thread.entity.allowed().intersection(idle_cpus());
     while let Some(cpu) = topology().nearest(thread.entity.cpu(), idle) {
         if claim(cpu) {
             return ask(cpu);
@@ -120,7 +116,7 @@ pub(super) fn offer_displaced(cpu: &CpuState, scheduler: &Guard, thread: &Thread
         return;
     }
     cpu.publish(scheduler);
-    if matches!(thread.entity.place(), Place::Level(_)) && thread.entity.may_move() {
+    if matches!(thread.entity.place(), Place::Level(_)) {
         offer(thread);
     }
 }
@@ -144,10 +140,7 @@ pub(super) fn pass_on(cpu: &CpuState) {
 
 /// Offers the longest-waiting thread of a queue that one of `idle` may take. Says whether there was one.
 fn offer_waiting(scheduler: &Guard, idle: CpuMask) -> bool {
-    let found = scheduler.waiting_threads().find(|member| {
-        let entity = member.entity();
-        entity.may_move() && !entity.affinity().intersection(idle).is_empty()
-    });
+    let found = scheduler.waiting_threads().find(|member| !member.entity().allowed().intersection(idle).is_empty());
     if let Some(member) = &found {
         offer(member.get());
     }
@@ -217,16 +210,16 @@ pub(super) fn send_on(member: ThreadPointer) {
     let thread = member.get();
     let here = Current::id();
     loop {
-        let affinity = thread.entity.affinity();
-        let target = placement::place_new(topology(), &Hints, affinity, here);
+        let allowed = thread.entity.allowed();
+        let target = placement::place_new(topology(), &Hints, allowed, here);
         let (own, mut scheduler) = if target == here {
             (None, cpu_state(here).lock())
         } else {
             let (own, scheduler) = lock_pair(here, target);
             (Some(own), scheduler)
         };
-        // Affinity is written under the lock of `cpu`, which is held now.
-        if thread.entity.affinity() != affinity {
+        // It is written under the lock of `cpu`, which is held now.
+        if thread.entity.allowed() != allowed {
             continue;
         }
         thread.entity.set_cpu(target);
@@ -240,7 +233,10 @@ pub(super) fn send_on(member: ThreadPointer) {
 /// Changes the CPUs that a thread may use; at least one of `affinity` is online. When this returns the thread does not run elsewhere.
 pub fn set_affinity(thread: &Thread, affinity: CpuMask) {
     let interrupts = Uninterrupted::new();
-    let expelled_from = restrict(thread, affinity);
+    let (_, scheduler) = lock_queue_of(thread);
+    thread.entity.set_affinity(affinity);
+    drop(scheduler);
+    let expelled_from = relocate(thread);
     drop(interrupts);
     give_way_if_due();
     if let Some(cpu) = expelled_from {
@@ -248,17 +244,37 @@ pub fn set_affinity(thread: &Thread, affinity: CpuMask) {
     }
 }
 
-/// Does it, interrupts disabled; gives the CPU that still runs the thread and has been told to leave it.
-fn restrict(thread: &Thread, affinity: CpuMask) -> Option<CpuId> {
+/// Has a thread's parameters count, which may have changed; `home` is the CPU that promised its reservation, if it has one.
+pub(super) fn apply(thread: &Thread, home: Option<CpuId>) {
+    let levels = thread.levels();
+    let interrupts = Uninterrupted::new();
+    let (cpu, mut scheduler) = lock_queue_of(thread);
+    thread.entity.bind(home);
+    let preempt = scheduler.set_parameters(thread.member(), levels, Current::now());
+    cpu_state(cpu).publish(&scheduler);
+    // Also when nobody better waits: the scheduler may want to be called at another time.
+    request(cpu, if home.is_some() { Preempt::Yes } else { preempt });
+    drop(scheduler);
+    let expelled_from = relocate(thread);
+    drop(interrupts);
+    give_way_if_due();
+    if let Some(cpu) = expelled_from {
+        wait_until_left(thread, cpu);
+    }
+}
+
+/// The CPUs that a thread may use, or its parameters, have changed: it is moved if it waits where it may not, and offered to idle ones else.
+/// Interrupts are disabled. Gives the CPU that still runs the thread and has been told to leave it.
+fn relocate(thread: &Thread) -> Option<CpuId> {
+    if is_alone() || !thread.started.load(Relaxed) {
+        return None;
+    }
     loop {
         let (cpu, mut scheduler) = lock_queue_of(thread);
-        thread.entity.set_affinity(affinity);
         let member = thread.member();
-        let may_stay = placement::permitted(affinity, inter_processor::online()).contains(cpu);
+        let allowed = thread.entity.allowed();
+        let may_stay = placement::permitted(allowed, inter_processor::online()).contains(cpu);
         let runs = scheduler.current() == Some(member);
-        if !thread.started.load(Relaxed) || is_alone() {
-            return None;
-        }
         if may_stay {
             if runs {
                 scheduler.keep_current();
@@ -277,10 +293,11 @@ fn restrict(thread: &Thread, affinity: CpuMask) -> Option<CpuId> {
             return None;
         }
         drop(scheduler);
-        let target = placement::place_new(topology(), &Hints, affinity, cpu);
+        let target = placement::place_new(topology(), &Hints, allowed, cpu);
         let (mut source, mut scheduler) = lock_pair(cpu, target);
-        if thread.entity.cpu() != cpu || thread.entity.place() == Place::Nowhere || thread.entity.affinity() != affinity
-        {
+        let is_unchanged =
+            thread.entity.cpu() == cpu && thread.entity.place() != Place::Nowhere && thread.entity.allowed() == allowed;
+        if !is_unchanged {
             continue;
         }
         let waited = source.detach(member);

@@ -6,6 +6,7 @@
 //! | `machine` | each CPU's state and locks, and what CPUs know of each other |
 //! | `migrate` | threads between CPUs: wake-up, help, balance, affinity |
 //! | `user_state` | address space and registers of user mode |
+//! | `reservations` | what `SCHED_DEADLINE` was promised, and the real-time policies' limit |
 //! | `accounting`, `deadline` | the tick, CPU time; timers |
 //!
 //! Everything here that switches runs with interrupts disabled and holds the run queue's lock *across* the switch; the thread that is
@@ -36,19 +37,21 @@ mod accounting;
 pub mod deadline;
 mod machine;
 mod migrate;
+mod reservations;
 mod user_state;
 
 pub use accounting::{CpuTimes, TickMode, cpu_times, runnable_count, runtime, switch_count, tick};
 pub use machine::set_topology;
 pub use migrate::set_affinity;
+pub use reservations::{realtime_period, realtime_runtime, set_parameters, set_realtime_bandwidth};
 pub use user_state::{
     release_address_space, reset_user_registers, save_extended_state, second_thread_pointer, set_second_thread_pointer,
     use_address_space,
 };
 
 use super::context::SwitchContext;
+use super::scheduler::Decision;
 use super::scheduler::placement::Waker;
-use super::scheduler::{Decision, Place};
 use super::thread::{Thread, ThreadPointer, ThreadState, try_current_thread};
 use crate::arch::{ContextSwitch, Cpu, Current, TimerHardware, TrapFrame};
 use crate::base::{Nanoseconds, VirtualAddress};
@@ -59,7 +62,7 @@ use crate::time;
 use alloc::sync::Arc;
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{Ordering::Relaxed, Ordering::SeqCst};
-use machine::{CpuState, Guard, lock_queue_of, request, this_cpu};
+use machine::{CpuState, Guard, this_cpu};
 use spin::Once;
 
 /// Interrupts disabled until dropped, and then as they were.
@@ -112,10 +115,7 @@ pub fn adopt_idle_thread(thread: Arc<Thread>) {
 pub fn run_idle() -> ! {
     loop {
         Current::disable_interrupts();
-        if Current::local().need_reschedule() {
-            reschedule();
-            Current::enable_interrupts();
-        } else if migrate::help() {
+        if Current::local().need_reschedule() || migrate::help() {
             reschedule();
             Current::enable_interrupts();
         } else if frame_allocator::zero_ahead() {
@@ -288,6 +288,7 @@ pub fn leave_for_good() -> ! {
     let cpu = this_cpu();
     if let Some(thread) = try_current_thread() {
         let pointer = core::ptr::from_ref::<Thread>(&thread).cast_mut();
+        reservations::release(&thread);
         // The registers are nobody's any more: they need not be saved.
         thread.extended_cpu.store(Thread::NO_CPU, Relaxed);
         let mut scheduler = cpu.lock();
@@ -429,22 +430,6 @@ extern "C" fn begin() -> ! {
 #[must_use]
 pub fn is_idle() -> bool {
     this_cpu().lock().current().is_none()
-}
-
-/// Changes a thread's level and policy to what its parameters say.
-pub fn apply_parameters(thread: &Thread) {
-    if !thread.started.load(Relaxed) {
-        return;
-    }
-    let levels = thread.levels();
-    let (cpu, mut scheduler) = lock_queue_of(thread);
-    let preempt = scheduler.set_parameters(thread.member(), levels, Current::now());
-    machine::cpu_state(cpu).publish(&scheduler);
-    request(cpu, preempt);
-    if !machine::is_alone() && matches!(thread.entity.place(), Place::Level(_)) && thread.entity.may_move() {
-        migrate::offer(thread);
-    }
-    drop(scheduler);
 }
 
 /// The scheduler as `sync` sees it.

@@ -206,9 +206,9 @@ impl<K: Member> Scheduler<K> {
         let entity = member.entity();
         let mut reservation = entity.reservation.get();
         if reservation.is_exhausted() && reservation.due() != 0 && now.0 < reservation.renewal() {
-            // It slept after its budget was used up: it still has to wait for the next.
+            // It slept after its budget was used up: it still has to wait for the next. Who picks asks for [`Self::next_event`].
             self.queue.throttle(member);
-            return Preempt::No;
+            return Preempt::Yes;
         }
         reservation.wake(now.0);
         entity.reservation.set(reservation);
@@ -315,6 +315,15 @@ impl<K: Member> Scheduler<K> {
             preempt = preempt.or(self.preempts(entity));
         }
         preempt
+    }
+
+    /// Whether the running thread has used up its reservation.
+    #[must_use]
+    pub fn is_overrun(&self) -> bool {
+        self.current.is_some_and(|current| {
+            let entity = current.entity();
+            entity.policy.get() == Policy::Deadline && entity.reservation.get().is_exhausted()
+        })
     }
 
     /// The running thread blocks, sleeps or ends: it is no longer ready. [`Self::pick`] must follow.
@@ -495,7 +504,7 @@ impl<K: Member> Scheduler<K> {
     /// The thread that has waited longest of those that CPU `cpu` may take.
     #[must_use]
     pub fn candidate_for(&self, cpu: CpuId) -> Option<K> {
-        self.queue.by_age().find(|member| member.entity().affinity().contains(cpu) && member.entity().may_move())
+        self.queue.by_age().find(|member| member.entity().allowed().contains(cpu))
     }
 
     /// The waiting threads, longest waiting first.

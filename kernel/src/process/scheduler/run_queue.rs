@@ -10,7 +10,7 @@
 //!
 //! # Whose the fields are
 //! The lock of the queue of CPU `cpu` guards an entity. `cpu` and `affinity` are atomics that are *written* under that lock (`cpu`
-//! under both queues' when a thread moves) and may be read by anybody, as a hint.
+//! under both queues' when a thread moves) and may be read by anybody, as a hint; so are `allowed` and `home`, which follow from them.
 //!
 //! # Invariant (`validate`)
 //! Bit *l* of the mask is set exactly when level *l* has a member; each member's `place` is the list that it is on; links agree in both
@@ -20,7 +20,7 @@ use super::deadline::Reservation;
 use super::{Parameters, Policy, Priority};
 use crate::base::{AtomicCpuMask, CpuId, CpuMask};
 use core::cell::Cell;
-use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
 /// A handle that leads to an entity, always the same, which lives while the handle is on a queue.
 pub trait Member: Copy + PartialEq + core::fmt::Debug {
@@ -61,7 +61,15 @@ pub struct Entity<K> {
     newer: Cell<Option<K>>,
     cpu: AtomicU32,
     affinity: AtomicCpuMask,
+    /// What of `affinity` counts: all of it, or `home` alone.
+    allowed: AtomicCpuMask,
+    /// The CPU that promised its reservation, or [`NO_CPU`].
+    home: AtomicU32,
+    /// Whether its base is the Realtime level.
+    is_realtime: AtomicBool,
 }
+
+const NO_CPU: u32 = u32::MAX;
 
 impl<K> Entity<K> {
     /// An entity that is on no queue.
@@ -83,6 +91,9 @@ impl<K> Entity<K> {
             newer: Cell::new(None),
             cpu: AtomicU32::new(0),
             affinity: AtomicCpuMask::new(affinity),
+            allowed: AtomicCpuMask::new(affinity),
+            home: AtomicU32::new(NO_CPU),
+            is_realtime: AtomicBool::new(false),
         };
         entity.set_parameters(parameters);
         entity
@@ -96,6 +107,7 @@ impl<K> Entity<K> {
         self.urgency.set(parameters.urgency);
         self.weight.set(parameters.weight);
         self.reservation.set(parameters.reservation);
+        self.is_realtime.store(parameters.base == Priority::Realtime, Relaxed);
         self.renew_slice();
     }
 
@@ -118,7 +130,7 @@ impl<K> Entity<K> {
     pub fn set_cpu(&self, cpu: CpuId) {
         self.cpu.store(cpu.0, Relaxed);
     }
-    /// The CPUs that it may use.
+    /// The CPUs that it was said it may use.
     #[must_use]
     #[inline]
     pub fn affinity(&self) -> CpuMask {
@@ -127,6 +139,31 @@ impl<K> Entity<K> {
     /// Says which it may use; see the module's description on locks.
     pub fn set_affinity(&self, affinity: CpuMask) {
         self.affinity.store(affinity, Relaxed);
+        if self.home().is_none() {
+            self.allowed.store(affinity, Relaxed);
+        }
+    }
+    /// The CPUs that it may use: its affinity, or the one that promised its reservation.
+    #[must_use]
+    #[inline]
+    pub fn allowed(&self) -> CpuMask {
+        self.allowed.load(Relaxed)
+    }
+    /// The CPU that promised its reservation.
+    #[must_use]
+    pub fn home(&self) -> Option<CpuId> {
+        let home = self.home.load(Relaxed);
+        (home != NO_CPU).then_some(CpuId(home))
+    }
+    /// Says which CPU promised its reservation; see the module's description on locks.
+    pub fn bind(&self, home: Option<CpuId>) {
+        self.home.store(home.map_or(NO_CPU, |home| home.0), Relaxed);
+        self.allowed.store(home.map_or(self.affinity(), CpuMask::single), Relaxed);
+    }
+    /// The level that placement goes by: whether others are to make room. For anybody, as a hint.
+    #[must_use]
+    pub fn level_for_placement(&self) -> Priority {
+        if self.is_realtime.load(Relaxed) { Priority::Realtime } else { Priority::Normal }
     }
     /// The level that it is on now.
     #[must_use]
@@ -139,11 +176,6 @@ impl<K> Entity<K> {
     #[inline]
     pub fn place(&self) -> Place {
         self.place.get()
-    }
-    /// Whether balancing may take it to another CPU: reservations stay where they were admitted.
-    #[must_use]
-    pub fn may_move(&self) -> bool {
-        self.policy.get() != Policy::Deadline
     }
     /// Who comes first: level, then urgency.
     #[inline]

@@ -203,7 +203,14 @@ impl Machine {
             return;
         }
         let entity = self.entity(key);
-        let target = placement::place(&self.topology, self, entity.affinity(), entity.level(), entity.cpu(), waker);
+        let target = placement::place(
+            &self.topology,
+            self,
+            entity.affinity(),
+            entity.level_for_placement(),
+            entity.cpu(),
+            waker,
+        );
         self.threads[key].handed_over = matches!(waker, Waker::AboutToSleep(cpu) if cpu == target);
         self.make_ready(key, target);
     }
@@ -232,10 +239,10 @@ impl Machine {
     /// A thread has begun to wait: an idle CPU that it may use is asked to come for it.
     fn offer(&mut self, key: usize) {
         let entity = self.entity(key);
-        if !matches!(entity.place(), Place::Level(_)) || !entity.may_move() {
+        if !matches!(entity.place(), Place::Level(_)) {
             return;
         }
-        let idle = entity.affinity().intersection(self.idle);
+        let idle = entity.allowed().intersection(self.idle);
         if let Some(cpu) = self.topology.nearest(entity.cpu(), idle) {
             self.idle.remove(cpu);
             self.cpu(cpu).interrupted = true;
@@ -254,11 +261,8 @@ impl Machine {
                 return;
             }
             let idle = self.idle;
-            let waiting = self.cpu(other).scheduler.waiting_threads();
-            if let Some(handle) = waiting
-                .filter(|handle| handle.entity().may_move())
-                .find(|handle| !handle.entity().affinity().intersection(idle).is_empty())
-            {
+            let mut waiting = self.cpu(other).scheduler.waiting_threads();
+            if let Some(handle) = waiting.find(|handle| !handle.entity().allowed().intersection(idle).is_empty()) {
                 self.offer(handle.key());
                 return;
             }
@@ -519,7 +523,7 @@ impl Machine {
     fn check_thread(&mut self, key: usize) {
         let entity = self.entity(key);
         let cpu = entity.cpu();
-        let allowed = placement::permitted(entity.affinity(), self.online);
+        let allowed = placement::permitted(entity.allowed(), self.online);
         let Cpu { scheduler, interrupted, .. } = &self.cpus[cpu.0 as usize];
         let load = u64::from(scheduler.load());
         match self.threads[key].state {
@@ -532,8 +536,8 @@ impl Machine {
             }
             State::Ready { most, came_in } if entity.place() != Place::Throttled => {
                 assert!(allowed.contains(cpu), "thread {key} waits for a CPU that it may use");
-                if entity.may_move() && !self.threads[key].handed_over {
-                    let idle = entity.affinity().intersection(self.idle);
+                if !self.threads[key].handed_over {
+                    let idle = entity.allowed().intersection(self.idle);
                     // A CPU that is on its way up asks the next.
                     let comes = self.cpus.iter().any(|cpu| cpu.interrupted && cpu.running.is_none());
                     assert!(idle.is_empty() || comes, "thread {key} waits beside {idle}");

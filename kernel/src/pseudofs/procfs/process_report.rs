@@ -5,6 +5,7 @@ use crate::device::terminal::Terminal;
 use crate::memory::address_space::{AddressSpace, AreaReport, AreaUsage, Detail, ForeignAccess, Statistics};
 use crate::memory::area::AreaFlags;
 use crate::process::resource_limits::Resource;
+use crate::process::scheduler::SCHED_DEADLINE;
 use crate::process::thread::NAME_LENGTH;
 use crate::process::{Lifecycle, Process, Thread, ThreadState, Usage, table};
 use crate::security::CapabilitySet;
@@ -88,6 +89,7 @@ pub fn stat(subject: &Subject) -> Vec<u8> {
     let statistics = subject.statistics();
     let parameters = subject.thread.as_ref().map(|thread| thread.scheduling()).unwrap_or_default();
     let priority = match parameters.realtime_priority {
+        0 if parameters.policy == SCHED_DEADLINE => -101,
         0 => 20 + i32::from(parameters.niceness),
         realtime => -1 - i32::from(realtime),
     };

@@ -4,7 +4,7 @@ use crate::base::{Errno, Result};
 use crate::fs::inode::Inode;
 use crate::fs::pseudo::{self, Attributes, Changes, FixedDirectory, PseudoFile, Text};
 use crate::fs::types::DeviceNumber;
-use crate::process::{call_trace, provoke, uts};
+use crate::process::{call_trace, dispatch, provoke, uts};
 use crate::pseudofs::{append, parse_number, trimmed};
 use crate::security::random;
 use alloc::sync::Arc;
@@ -65,6 +65,8 @@ impl Builder {
             .with("printk", self.file(number, "printk", 0o644, ConsoleLevels))
             .with("ashlar_provoke", self.file(number, "ashlar_provoke", 0o200, Provoke))
             .with("ashlar_trace", self.file(number, "ashlar_trace", 0o644, Trace))
+            .with("sched_rt_runtime_us", self.file(number, "sched_rt_runtime_us", 0o644, RealtimeBandwidth::Runtime))
+            .with("sched_rt_period_us", self.file(number, "sched_rt_period_us", 0o644, RealtimeBandwidth::Period))
             .with("pid_max", text("pid_max", "32768"))
             .with("threads-max", text("threads-max", "32768"))
             .with("cap_last_cap", text("cap_last_cap", "40"))
@@ -156,6 +158,30 @@ impl PseudoFile for Trace {
         let word = core::str::from_utf8(trimmed(bytes)).map_err(|_| Errno::EINVAL)?;
         call_trace::set(call_trace::parse(word).ok_or(Errno::EINVAL)?);
         Ok(())
+    }
+}
+
+/// What the real-time policies may use: `kernel.sched_rt_runtime_us` in each `kernel.sched_rt_period_us`.
+#[derive(Clone, Copy)]
+enum RealtimeBandwidth {
+    Runtime,
+    Period,
+}
+
+impl PseudoFile for RealtimeBandwidth {
+    fn read(&self, text: &mut Vec<u8>) -> Result<()> {
+        match self {
+            Self::Runtime => append!(text, "{}\n", dispatch::realtime_runtime()),
+            Self::Period => append!(text, "{}\n", dispatch::realtime_period()),
+        }
+        Ok(())
+    }
+    fn write(&self, _offset: u64, bytes: &[u8]) -> Result<()> {
+        let value = parse_number(bytes)?;
+        match self {
+            Self::Runtime => dispatch::set_realtime_bandwidth(value, dispatch::realtime_period().cast_signed()),
+            Self::Period => dispatch::set_realtime_bandwidth(dispatch::realtime_runtime(), value),
+        }
     }
 }
 

@@ -18,13 +18,14 @@ crate::system_call_rows! {
     sched_getparam { x86_64: 143, aarch64: 121, needs: Nothing, support: Full } = scheduling::sched_getparam,
         (tid: ProcessIdentifier, parameter: UserPointer<i32>);
     /// Sets a thread's policy and real-time priority. EPERM, ESRCH, EINVAL: policy or priority. EFAULT: memory.
-    sched_setscheduler { x86_64: 144, aarch64: 119, needs: Conditional(&[Capability::SysNice]), support: Partial("no SCHED_DEADLINE") }
+    sched_setscheduler { x86_64: 144, aarch64: 119, needs: Conditional(&[Capability::SysNice]), support: Full }
         = scheduling::sched_setscheduler, (tid: ProcessIdentifier, policy: i32 as Value(&process_names::POLICY), parameter: UserPointer<i32>);
     /// Sets a thread's real-time priority. Errors as `sched_setscheduler`.
     sched_setparam { x86_64: 142, aarch64: 118, needs: Conditional(&[Capability::SysNice]), support: Full }
         = scheduling::sched_setparam, (tid: ProcessIdentifier, parameter: UserPointer<i32>);
-    /// Sets policy, priority and niceness from a structure. E2BIG: it has more than the kernel knows. Errors as `sched_setscheduler`.
-    sched_setattr { x86_64: 314, aarch64: 274, needs: Conditional(&[Capability::SysNice]), support: Partial("no SCHED_DEADLINE, no utilisation clamps") }
+    /// Sets policy, priority and niceness from a structure. E2BIG: it has more than the kernel knows. EBUSY: no CPU can promise the
+    /// reservation. EPERM: also a reservation for a thread that may not use every CPU. EOPNOTSUPP: utilisation clamps. Errors as `sched_setscheduler`.
+    sched_setattr { x86_64: 314, aarch64: 274, needs: Conditional(&[Capability::SysNice]), support: Full }
         = scheduling::sched_setattr, (tid: ProcessIdentifier, attributes: UserPointer<u32>, flags: Flags);
     /// Shows policy, priority and niceness. ESRCH, EINVAL, EFAULT.
     sched_getattr { x86_64: 315, aarch64: 275, needs: Nothing, support: Full }
@@ -36,7 +37,7 @@ crate::system_call_rows! {
     /// Shows a thread's time slice. ESRCH, EINVAL, EFAULT.
     sched_rr_get_interval { x86_64: 148, aarch64: 127, needs: Nothing, support: Full }
         = scheduling::sched_rr_get_interval, (tid: ProcessIdentifier, interval: UserPointer<TimeSpecification> as Filled(Structure::TimeSpecification));
-    /// Says on which CPUs a thread may run. EINVAL: none that exists. EPERM, ESRCH, EFAULT.
+    /// Says on which CPUs a thread may run. EINVAL: none that runs. EBUSY: it has a reservation. EPERM, ESRCH, EFAULT.
     sched_setaffinity { x86_64: 203, aarch64: 122, needs: Conditional(&[Capability::SysNice]), support: Full }
         = scheduling::sched_setaffinity, (tid: ProcessIdentifier, size: u32, mask: VirtualAddress);
     /// Shows on which CPUs a thread may run, and gives the number of bytes. EINVAL: too little room. ESRCH, EFAULT.
