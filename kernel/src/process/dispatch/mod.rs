@@ -37,6 +37,8 @@ mod accounting;
 pub mod deadline;
 mod machine;
 mod migrate;
+#[cfg(test)]
+mod model;
 mod reservations;
 mod user_state;
 
