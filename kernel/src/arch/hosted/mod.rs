@@ -7,9 +7,9 @@
 #![allow(unsafe_code, reason = "reaches the emulated physical memory through raw pointers")]
 
 use super::{
-    AccessKind, ContextSwitch, Cpu, CpuLocal, Destination, ExtendedStateOperations,
-    InterProcessorInterrupt, LinuxInterface, Machine, Mmu, Power, Registers, SavedSignalContext, SerialConsole,
-    SignalDelivery, SignalFrame, SignalStack, TimerHardware, TrapFrame, UserAccess, UserFault,
+    AccessKind, ContextSwitch, Cpu, CpuLocal, Destination, ExtendedStateOperations, InterProcessorInterrupt,
+    LinuxInterface, Machine, Mmu, Power, Registers, SavedSignalContext, SerialConsole, SignalDelivery, SignalFrame,
+    SignalStack, TimerHardware, TrapFrame, UserAccess, UserFault,
 };
 use crate::base::{CpuId, CpuMask, MAXIMUM_CPUS, Nanoseconds, PAGE_SIZE, PhysicalAddress, VirtualAddress};
 use std::cell::Cell;
