@@ -41,11 +41,14 @@ pub(super) struct CpuState {
     pub idle: AtomicPtr<Thread>,
     /// Whose vector registers the CPU holds, if they are still those of that thread: see `user_state`. Never followed.
     pub extended_owner: AtomicPtr<Thread>,
-    pub left_behind: AtomicPtr<Thread>,
+    /// Whether one of the next three says something: what is looked at after each switch.
+    pub has_afterwork: AtomicBool,
     /// The tick was stopped, for the CPU idled.
     pub tickless: AtomicBool,
     /// It was asked to come for a thread that waits somewhere, or left others waiting when it began to run.
     pub asked: AtomicBool,
+    /// The thread that ended here, until the next one drops the scheduler's reference to it.
+    pub left_behind: AtomicPtr<Thread>,
     /// When the scheduler wants to be called ([`Scheduler::next_event`]), in nanoseconds.
     pub event: AtomicU64,
     /// When the running thread was switched to, in nanoseconds.
@@ -69,6 +72,7 @@ pub(super) static CPUS: [CpuState; MAXIMUM_CPUS] = [const {
         idle: AtomicPtr::new(null_mut()),
         extended_owner: AtomicPtr::new(null_mut()),
         left_behind: AtomicPtr::new(null_mut()),
+        has_afterwork: AtomicBool::new(false),
         tickless: AtomicBool::new(false),
         asked: AtomicBool::new(false),
         event: AtomicU64::new(u64::MAX),
@@ -124,6 +128,12 @@ impl CpuState {
     pub fn idle_thread(&self) -> Option<&'static Thread> {
         // SAFETY: the idle thread's reference is kept for good; see `adopt_idle_thread`.
         unsafe { self.idle.load(Relaxed).as_ref() }
+    }
+
+    /// It is to look for threads that wait, or has to ask others to.
+    pub fn set_asked(&self) {
+        self.asked.store(true, Release);
+        self.has_afterwork.store(true, Release);
     }
 
     #[inline]
@@ -228,7 +238,7 @@ pub(super) fn claim(cpu: CpuId) -> bool {
 
 /// Asks the idle `cpu` to come for a thread that waits somewhere.
 pub(super) fn ask(cpu: CpuId) {
-    cpu_state(cpu).asked.store(true, Release);
+    cpu_state(cpu).set_asked();
     interrupt(cpu);
 }
 

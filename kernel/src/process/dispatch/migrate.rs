@@ -14,7 +14,7 @@ use crate::base::{CpuId, CpuMask, Nanoseconds};
 use crate::process::scheduler::placement::{self, BALANCE_PERIOD, View, Waker};
 use crate::process::scheduler::{Member, Place, Preempt};
 use crate::process::thread::{Thread, ThreadPointer, ThreadState};
-use core::sync::atomic::Ordering::{Relaxed, Release};
+use core::sync::atomic::Ordering::Relaxed;
 
 /// Puts a thread that nobody has started yet on a queue.
 pub(super) fn launch(thread: &Thread, member: ThreadPointer) {
@@ -329,7 +329,7 @@ pub(super) fn leave_idle(cpu: &CpuState, scheduler: &Guard) {
     if !is_alone() {
         claim(Current::id());
         if scheduler.waiting() != 0 {
-            cpu.asked.store(true, Release);
+            cpu.set_asked();
         }
     }
 }

@@ -58,7 +58,7 @@ use super::thread::{Thread, ThreadPointer, ThreadState, try_current_thread};
 use crate::arch::{ContextSwitch, Cpu, Current, TimerHardware, TrapFrame};
 use crate::base::{Nanoseconds, VirtualAddress};
 use crate::memory::frame_allocator;
-use crate::sync::parking::{ThreadReference, Unpark};
+use crate::sync::parking::{self, ThreadReference, Unpark};
 use crate::sync::{Interruptible, Parker, WakeReason};
 use crate::time;
 use alloc::sync::Arc;
@@ -86,11 +86,12 @@ impl Drop for Uninterrupted {
     }
 }
 
-/// Runs a better thread if one waits and this context may be preempted.
+/// Runs a better thread if one waits and this context may be preempted. It goes through `sync`, as a lock's release does: a direct way
+/// from waking to switching would be a circle of calls through most of the kernel, in which nothing is inlined.
 #[inline]
 fn give_way_if_due() {
     if Current::local().need_reschedule() {
-        DISPATCHER.preempt();
+        parking::preempt();
     }
 }
 
@@ -125,7 +126,9 @@ pub fn run_idle() -> ! {
             Current::enable_interrupts();
         } else {
             time::stop_tick();
-            this_cpu().tickless.store(true, Relaxed);
+            let cpu = this_cpu();
+            cpu.tickless.store(true, Relaxed);
+            cpu.has_afterwork.store(true, Relaxed);
             Current::wait_for_interrupt();
         }
     }
@@ -297,6 +300,7 @@ pub fn leave_for_good() -> ! {
         thread.set_state(ThreadState::Terminated);
         scheduler.block_current(Current::now);
         cpu.left_behind.store(pointer, Relaxed);
+        cpu.has_afterwork.store(true, Relaxed);
         Current::local().clear_reschedule();
         let decision = scheduler.pick(Current::now);
         act(cpu, scheduler, decision);
@@ -371,11 +375,7 @@ fn after_switch() {
     let Some(mut scheduler) = (unsafe { cpu.take_held() }) else { return };
     let departing = scheduler.take_departing();
     release(cpu, scheduler);
-    if departing.is_some()
-        || cpu.tickless.load(Relaxed)
-        || !cpu.left_behind.load(Relaxed).is_null()
-        || cpu.asked.load(Relaxed)
-    {
+    if departing.is_some() || cpu.has_afterwork.load(Relaxed) {
         finish_switch(cpu, departing);
     }
 }
@@ -383,7 +383,9 @@ fn after_switch() {
 #[cold]
 fn finish_switch(cpu: &CpuState, departing: Option<ThreadPointer>) {
     let idles = Current::current_thread().cast() == cpu.idle.load(Relaxed).cast_const();
+    // What the idle thread does not do stays to be done.
     if !idles {
+        cpu.has_afterwork.swap(false, SeqCst);
         if cpu.tickless.swap(false, Relaxed) {
             time::start_tick();
         }
