@@ -8,6 +8,7 @@ mod machine;
 mod memory;
 mod process_files;
 pub mod processes;
+mod scheduling;
 pub mod signals;
 mod terminals;
 pub mod processors;
@@ -23,6 +24,7 @@ pub fn all() -> Vec<Case> {
     [
         memory::CASES,
         processes::CASES,
+        scheduling::CASES,
         signals::CASES,
         machine::CASES,
         files::CASES,

@@ -1,0 +1,155 @@
+//! Scheduling policies as programs set and see them.
+
+use crate::runner::Case;
+use crate::{Outcome, call, raw};
+
+pub(super) const CASES: &[Case] = &[
+    ("scheduling/attributes", attributes),
+    ("scheduling/sizes-of-attributes", sizes),
+    ("scheduling/reservations", reservations),
+    ("scheduling/permission", permission),
+];
+
+/// `struct sched_attr`, and room after it.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct Attributes {
+    size: u32,
+    policy: i32,
+    flags: u64,
+    niceness: i32,
+    priority: u32,
+    runtime: u64,
+    deadline: u64,
+    period: u64,
+    utilisation: [u32; 2],
+    beyond: [u32; 2],
+}
+
+const SIZE: u32 = 56;
+const DEADLINE: i32 = 6;
+const MILLISECOND: u64 = 1_000_000;
+
+fn policy(policy: i32, niceness: i32, priority: u32, flags: u64) -> Attributes {
+    Attributes { size: SIZE, policy, flags, niceness, priority, ..Attributes::default() }
+}
+
+fn reservation(runtime: u64, deadline: u64, period: u64) -> Attributes {
+    Attributes { size: SIZE, policy: DEADLINE, runtime, deadline, period, ..Attributes::default() }
+}
+
+fn set(attributes: Attributes) -> Outcome {
+    raw!(libc::SYS_sched_setattr, 0, &raw const attributes, 0)
+}
+
+fn show() {
+    let mut shown = Attributes::default();
+    let outcome = raw!(libc::SYS_sched_getattr, 0, &raw mut shown, SIZE, 0);
+    let Attributes { policy, flags, niceness, priority, runtime, deadline, period, .. } = shown;
+    print!("{outcome:?} policy {policy} flags {flags:x} nice {niceness} priority {priority}");
+    // Newer kernels show the slice of ordinary policies, too.
+    if policy == DEADLINE { println!(" {runtime} {deadline} {period}") } else { println!() }
+}
+
+fn attributes() {
+    for wanted in [
+        policy(libc::SCHED_FIFO, 0, 50, 0),
+        policy(libc::SCHED_FIFO, 0, 0, 0),
+        policy(libc::SCHED_FIFO, 0, 100, 0),
+        policy(libc::SCHED_OTHER, 0, 1, 0),
+        policy(4, 0, 0, 0),
+        policy(7, 0, 0, 0),
+        policy(-1, 0, 0, 0),
+        // SCHED_FLAG_KEEP_POLICY and SCHED_FLAG_KEEP_PARAMS.
+        policy(libc::SCHED_OTHER, 0, 20, 8),
+        policy(libc::SCHED_FIFO, 0, 0, 0x10),
+        policy(libc::SCHED_OTHER, 0, 0, 0x10),
+        policy(libc::SCHED_OTHER, 0, 0, 0x80),
+        policy(libc::SCHED_OTHER, 0, 0, 0x1000_0000),
+        policy(libc::SCHED_BATCH, 5, 0, 1),
+        policy(libc::SCHED_IDLE, 0, 0, 0),
+        policy(libc::SCHED_OTHER, 100, 0, 0),
+        policy(libc::SCHED_OTHER, -100, 0, 0),
+        policy(libc::SCHED_OTHER, 0, 0, 0),
+    ] {
+        print!("{:?}: ", set(wanted));
+        show();
+    }
+}
+
+fn sizes() {
+    for size in [48, 0, 47, 4097] {
+        println!("{size} {:?}", set(Attributes { size, ..policy(libc::SCHED_OTHER, 1, 0, 0) }));
+    }
+    for beyond in [0, 1] {
+        let mut wanted = Attributes { size: 64, beyond: [0, beyond], ..policy(libc::SCHED_OTHER, 1, 0, 0) };
+        println!("{:?} {}", raw!(libc::SYS_sched_setattr, 0, &raw mut wanted, 0), wanted.size);
+    }
+    println!("{:?}", set(Attributes { size: 48, ..policy(libc::SCHED_OTHER, 1, 0, 0x20) }));
+    let mut shown = Attributes { utilisation: [7; 2], ..Attributes::default() };
+    for size in [47, 48, 4097] {
+        let outcome = raw!(libc::SYS_sched_getattr, 0, &raw mut shown, size, 0);
+        println!("{outcome:?} {} {:?}", shown.size, shown.utilisation);
+    }
+    println!("{:?}", set(policy(libc::SCHED_OTHER, 0, 0, 0)));
+}
+
+fn reservations() {
+    for wanted in [
+        reservation(10 * MILLISECOND, 30 * MILLISECOND, 0),
+        reservation(1023, 30 * MILLISECOND, 0),
+        reservation(31 * MILLISECOND, 30 * MILLISECOND, 0),
+        reservation(10 * MILLISECOND, 30 * MILLISECOND, 20 * MILLISECOND),
+        reservation(2000, 50_000, 0),
+        reservation(2 * MILLISECOND, 5000 * MILLISECOND, 0),
+        Attributes { priority: 1, ..reservation(10 * MILLISECOND, 30 * MILLISECOND, 0) },
+        Attributes { flags: 6, ..reservation(5 * MILLISECOND, 20 * MILLISECOND, 40 * MILLISECOND) },
+    ] {
+        print!("{:?}: ", set(wanted));
+        show();
+    }
+    // What was reserved is one thread's, unless children start without.
+    println!("fork {:?}", fork_and(|| ()));
+    println!("{:?}", set(Attributes { flags: 1, ..reservation(10 * MILLISECOND, 30 * MILLISECOND, 0) }));
+    println!("fork {:?}", fork_and(show));
+    let mut nobody = [0_u64; 16];
+    println!("{:?}", raw!(libc::SYS_sched_setaffinity, 0, 128, &raw const nobody));
+    nobody[14] = 1;
+    println!("{:?}", set(policy(libc::SCHED_OTHER, 0, 0, 0)));
+    println!("{:?}", raw!(libc::SYS_sched_setaffinity, 0, 128, &raw const nobody));
+}
+
+fn fork_and(work: impl FnOnce()) -> Result<(), &'static str> {
+    match call!(fork())? {
+        0 => {
+            work();
+            std::process::exit(0)
+        }
+        child => call!(waitpid(child as i32, std::ptr::null_mut(), 0)).map(|_| ()),
+    }
+}
+
+fn permission() {
+    let limit = |resource, value| {
+        let limit = libc::rlimit { rlim_cur: value, rlim_max: value };
+        call!(setrlimit(resource, &raw const limit))
+    };
+    let result = fork_and(|| {
+        println!("{:?} {:?}", limit(libc::RLIMIT_NICE, 0), limit(libc::RLIMIT_RTPRIO, 0));
+        println!("{:?}", set(policy(libc::SCHED_OTHER, 5, 0, 0)));
+        println!("{:?}", call!(setresuid(1000, 1000, 1000)));
+        for wanted in [
+            policy(libc::SCHED_OTHER, 4, 0, 0),
+            policy(libc::SCHED_OTHER, 6, 0, 0),
+            policy(libc::SCHED_FIFO, 0, 1, 0),
+            reservation(10 * MILLISECOND, 30 * MILLISECOND, 0),
+            policy(libc::SCHED_IDLE, 0, 0, 0),
+            policy(libc::SCHED_OTHER, 6, 0, 0),
+            policy(libc::SCHED_IDLE, 0, 0, 1),
+            policy(libc::SCHED_IDLE, 0, 0, 0),
+        ] {
+            println!("{:?}", set(wanted));
+        }
+    });
+    println!("{result:?}");
+}
