@@ -110,7 +110,7 @@ fn apply(call: &Call<'_>, thread: &Arc<Thread>, policy: Policy, wanted: &Schedul
     if !is_valid {
         return Err(Errno::EINVAL);
     }
-    let niceness = wanted.niceness.clamp(-20, 19) as i8;
+    let niceness = clamp_niceness(wanted.niceness);
     let change = Change { policy, niceness, priority: wanted.priority, reset_on_fork };
     if !may_apply(call, thread, &old, &change) {
         return Err(Errno::EPERM);

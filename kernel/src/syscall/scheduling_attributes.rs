@@ -1,5 +1,6 @@
 //! `struct sched_attr`: reading it in any size that Linux takes, checking it, writing it.
 
+use super::argument::low_half;
 use crate::base::{Errno, PAGE_SIZE, Result, VirtualAddress};
 use crate::memory::user::{UserPointer, UserSlice};
 use crate::process::scheduler::{
@@ -61,7 +62,7 @@ impl SchedulingAttributes {
             0 => FIRST_SIZE,
             size => size,
         };
-        let refuse = || match attributes.write(&(NEWEST_SIZE as u32)) {
+        let refuse = || match attributes.write(&low_half(NEWEST_SIZE as u64)) {
             // Linux does not look at whether that worked.
             Ok(()) | Err(_) => Err(Errno::E2BIG),
         };
@@ -120,7 +121,7 @@ impl SchedulingAttributes {
     /// `EINVAL`: no size that Linux ever had, or more than a page. `EFAULT`.
     pub fn write(mut self, target: VirtualAddress, size: usize) -> Result<()> {
         let known = size.min(NEWEST_SIZE);
-        self.size = known as u32;
+        self.size = low_half(known as u64);
         let bytes: [u8; NEWEST_SIZE] = zerocopy::transmute!(self);
         UserSlice::new(target, known).write(bytes.get(..known).unwrap_or(&bytes))
     }

@@ -1,8 +1,9 @@
 //! What shows only when threads run at the same time on several CPUs, and is the same where they take turns.
 
-use crate::call;
+use crate::raw;
 use crate::runner::{Case, in_child};
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering::SeqCst};
+use crate::system::{self, Mapping, Must, PAGE};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
@@ -14,8 +15,6 @@ pub(super) const CASES: &[Case] = &[
     ("processors/children-of-a-busy-process-see-its-memory-as-it-was", forked_while_storing),
 ];
 
-const PAGE: usize = 4096;
-
 fn spin() -> ! {
     loop {
         std::hint::spin_loop();
@@ -23,82 +22,73 @@ fn spin() -> ! {
 }
 
 fn killed_while_spinning() {
-    let child = unsafe { libc::fork() };
-    if child == 0 {
-        spin();
-    }
+    let child = system::fork(|| spin());
     thread::sleep(Duration::from_millis(20));
-    let mut status = 0;
-    println!("{:?}", call!(kill(child, libc::SIGKILL)));
-    println!("{} {}", unsafe { libc::waitpid(child, &mut status, 0) } == child, libc::WTERMSIG(status));
+    println!("{:?}", system::kill(child, libc::SIGKILL));
+    let (ended, status) = system::wait().must();
+    println!("{} {}", ended == child, libc::WTERMSIG(status));
 }
 
 static NOTICED: AtomicBool = AtomicBool::new(false);
 
 fn signalled_while_spinning() {
-    extern "C" fn notice(_signal: i32) {
-        NOTICED.store(true, SeqCst);
-    }
-    unsafe { libc::signal(libc::SIGUSR1, notice as *const () as usize) };
+    system::catch(libc::SIGUSR1, |_| NOTICED.store(true, SeqCst));
     let (sender, receiver) = std::sync::mpsc::channel();
     let spinner = thread::spawn(move || {
-        sender.send(unsafe { libc::pthread_self() }).unwrap();
+        sender.send(system::gettid()).must();
         while !NOTICED.load(SeqCst) {
             std::hint::spin_loop();
         }
     });
-    let target = receiver.recv().unwrap();
+    let target = receiver.recv().must();
     thread::sleep(Duration::from_millis(20));
-    println!("{}", unsafe { libc::pthread_kill(target, libc::SIGUSR1) });
+    println!("{}", raw!(libc::SYS_tgkill, system::getpid(), target, libc::SIGUSR1).must());
     println!("{}", spinner.join().is_ok());
 }
 
-static WORD: AtomicPtr<AtomicU64> = AtomicPtr::new(std::ptr::null_mut());
 static FAULTED: AtomicBool = AtomicBool::new(false);
 static GO_ON: AtomicBool = AtomicBool::new(false);
 static END: AtomicBool = AtomicBool::new(false);
 
-extern "C" fn wait_after_fault(_signal: i32) {
+fn wait_after_fault(_signal: i32) {
     FAULTED.store(true, SeqCst);
     while !GO_ON.load(SeqCst) {
-        unsafe { libc::sched_yield() };
+        let _ = system::sched_yield();
     }
 }
 
 /// A page with a thread that counts in its first word for ever, faults excepted.
-fn counted_page() -> (*mut libc::c_void, thread::JoinHandle<()>) {
-    let protection = libc::PROT_READ | libc::PROT_WRITE;
-    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-    let page = unsafe { libc::mmap(std::ptr::null_mut(), PAGE, protection, flags, -1, 0) };
-    WORD.store(page.cast(), SeqCst);
+fn counted_page() -> (&'static Mapping, thread::JoinHandle<()>) {
+    let page = Mapping::private(1).leak();
     [&FAULTED, &GO_ON, &END].into_iter().for_each(|flag| flag.store(false, SeqCst));
-    unsafe { libc::signal(libc::SIGSEGV, wait_after_fault as *const () as usize) };
-    let counter = thread::spawn(|| {
+    system::catch(libc::SIGSEGV, wait_after_fault);
+    let counter = thread::spawn(move || {
         while !END.load(SeqCst) {
-            unsafe { &*WORD.load(SeqCst) }.fetch_add(1, SeqCst);
+            page.write_word(0, count(page) + 1);
         }
     });
-    while count() < 1000 {
+    while count(page) < 1000 {
         thread::yield_now();
     }
     (page, counter)
 }
 
-fn count() -> u64 {
-    unsafe { &*WORD.load(SeqCst) }.load(SeqCst)
+/// What the one counter has come to.
+fn count(page: &Mapping) -> u64 {
+    page.read_word(0)
 }
 
 fn protected_elsewhere() {
     let (page, counter) = counted_page();
-    println!("{:?}", call!(mprotect(page, PAGE, libc::PROT_READ)));
-    let first = count();
+    println!("{:?}", page.protect(0, PAGE, libc::PROT_READ));
+    let first = count(page);
     while !FAULTED.load(SeqCst) {
         thread::yield_now();
     }
-    println!("{}", count() == first);
-    println!("{:?}", call!(mprotect(page, PAGE, libc::PROT_READ | libc::PROT_WRITE)));
+    println!("{}", count(page) == first);
+    println!("{:?}", page.protect(0, PAGE, system::READ_WRITE));
     GO_ON.store(true, SeqCst);
-    while count() == first {
+    while count(page) == first {
         thread::yield_now();
     }
     END.store(true, SeqCst);
@@ -107,27 +97,26 @@ fn protected_elsewhere() {
 
 fn unmapped_elsewhere() {
     let (page, counter) = counted_page();
-    println!("{:?}", call!(munmap(page, PAGE)));
+    println!("{:?}", page.unmap(0, PAGE));
     while !FAULTED.load(SeqCst) {
         thread::yield_now();
     }
-    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
-    let again = unsafe { libc::mmap(page, PAGE, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
-    println!("{} {}", again == page, count());
+    let again = page.map_again(0, PAGE, libc::MAP_FIXED);
+    println!("{} {}", again == Ok(page.start() as i64), count(page));
     END.store(true, SeqCst);
     GO_ON.store(true, SeqCst);
-    println!("{} {}", counter.join().is_ok(), count());
+    println!("{} {}", counter.join().is_ok(), count(page));
 }
 
 fn forked_while_storing() {
-    let (_, counter) = counted_page();
+    let (page, counter) = counted_page();
     let outcomes: Vec<_> = (0..20)
         .map(|_| {
             in_child(|| {
                 // Nobody counts here: the thread that does is not in the child.
-                let first = count();
+                let first = count(page);
                 thread::yield_now();
-                i32::from(count() != first)
+                i32::from(count(page) != first)
             })
         })
         .collect();

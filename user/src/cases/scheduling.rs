@@ -1,7 +1,8 @@
 //! Scheduling policies as programs set and see them.
 
+use crate::raw;
 use crate::runner::Case;
-use crate::{Outcome, call, raw};
+use crate::system::{self, Errno, Outcome};
 
 pub(super) const CASES: &[Case] = &[
     ("scheduling/attributes", attributes),
@@ -11,7 +12,6 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 /// `struct sched_attr`, and room after it.
-#[repr(C)]
 #[derive(Clone, Copy, Default)]
 struct Attributes {
     size: u32,
@@ -38,14 +38,57 @@ fn reservation(runtime: u64, deadline: u64, period: u64) -> Attributes {
     Attributes { size: SIZE, policy: DEADLINE, runtime, deadline, period, ..Attributes::default() }
 }
 
+impl Attributes {
+    /// As it lies in memory.
+    fn to_words(self) -> [u32; 16] {
+        let low = |value: u64| value as u32;
+        let high = |value: u64| (value >> 32) as u32;
+        [
+            self.size,
+            self.policy.cast_unsigned(),
+            low(self.flags),
+            high(self.flags),
+            self.niceness.cast_unsigned(),
+            self.priority,
+            low(self.runtime),
+            high(self.runtime),
+            low(self.deadline),
+            high(self.deadline),
+            low(self.period),
+            high(self.period),
+            self.utilisation[0],
+            self.utilisation[1],
+            self.beyond[0],
+            self.beyond[1],
+        ]
+    }
+
+    fn from_words(words: &[u32; 16]) -> Self {
+        let wide = |index: usize| u64::from(words[index]) | u64::from(words[index + 1]) << 32;
+        Self {
+            size: words[0],
+            policy: words[1].cast_signed(),
+            flags: wide(2),
+            niceness: words[4].cast_signed(),
+            priority: words[5],
+            runtime: wide(6),
+            deadline: wide(8),
+            period: wide(10),
+            utilisation: [words[12], words[13]],
+            beyond: [words[14], words[15]],
+        }
+    }
+}
+
 fn set(attributes: Attributes) -> Outcome {
-    raw!(libc::SYS_sched_setattr, 0, &raw const attributes, 0)
+    raw!(libc::SYS_sched_setattr, 0, &attributes.to_words()[..], 0)
 }
 
 fn show() {
-    let mut shown = Attributes::default();
-    let outcome = raw!(libc::SYS_sched_getattr, 0, &raw mut shown, SIZE, 0);
-    let Attributes { policy, flags, niceness, priority, runtime, deadline, period, .. } = shown;
+    let mut shown = [0; 16];
+    let outcome = raw!(libc::SYS_sched_getattr, 0, &mut shown[..], SIZE, 0);
+    let Attributes { policy, flags, niceness, priority, runtime, deadline, period, .. } =
+        Attributes::from_words(&shown);
     print!("{outcome:?} policy {policy} flags {flags:x} nice {niceness} priority {priority}");
     // Newer kernels show the slice of ordinary policies, too.
     if policy == DEADLINE { println!(" {runtime} {deadline} {period}") } else { println!() }
@@ -82,13 +125,14 @@ fn sizes() {
         println!("{size} {:?}", set(Attributes { size, ..policy(libc::SCHED_OTHER, 1, 0, 0) }));
     }
     for beyond in [0, 1] {
-        let mut wanted = Attributes { size: 64, beyond: [0, beyond], ..policy(libc::SCHED_OTHER, 1, 0, 0) };
-        println!("{:?} {}", raw!(libc::SYS_sched_setattr, 0, &raw mut wanted, 0), wanted.size);
+        let mut wanted = Attributes { size: 64, beyond: [0, beyond], ..policy(libc::SCHED_OTHER, 1, 0, 0) }.to_words();
+        println!("{:?} {}", raw!(libc::SYS_sched_setattr, 0, &mut wanted[..], 0), wanted[0]);
     }
     println!("{:?}", set(Attributes { size: 48, ..policy(libc::SCHED_OTHER, 1, 0, 0x20) }));
-    let mut shown = Attributes { utilisation: [7; 2], ..Attributes::default() };
+    let mut words = Attributes { utilisation: [7; 2], ..Attributes::default() }.to_words();
     for size in [47, 48, 4097] {
-        let outcome = raw!(libc::SYS_sched_getattr, 0, &raw mut shown, size, 0);
+        let outcome = raw!(libc::SYS_sched_getattr, 0, &mut words[..], size, 0);
+        let shown = Attributes::from_words(&words);
         println!("{outcome:?} {} {:?}", shown.size, shown.utilisation);
     }
     println!("{:?}", set(policy(libc::SCHED_OTHER, 0, 0, 0)));
@@ -113,31 +157,25 @@ fn reservations() {
     println!("{:?}", set(Attributes { flags: 1, ..reservation(10 * MILLISECOND, 30 * MILLISECOND, 0) }));
     println!("fork {:?}", fork_and(show));
     let mut nobody = [0_u64; 16];
-    println!("{:?}", raw!(libc::SYS_sched_setaffinity, 0, 128, &raw const nobody));
+    println!("{:?}", raw!(libc::SYS_sched_setaffinity, 0, 128, &nobody[..]));
     nobody[14] = 1;
     println!("{:?}", set(policy(libc::SCHED_OTHER, 0, 0, 0)));
-    println!("{:?}", raw!(libc::SYS_sched_setaffinity, 0, 128, &raw const nobody));
+    println!("{:?}", raw!(libc::SYS_sched_setaffinity, 0, 128, &nobody[..]));
 }
 
-fn fork_and(work: impl FnOnce()) -> Result<(), &'static str> {
-    match call!(fork())? {
-        0 => {
-            work();
-            std::process::exit(0)
-        }
-        child => call!(waitpid(child as i32, std::ptr::null_mut(), 0)).map(|_| ()),
-    }
+fn fork_and(work: impl FnOnce()) -> Result<(), Errno> {
+    let child = system::try_fork(|| {
+        work();
+        0
+    })?;
+    system::waitpid(child, &mut 0, 0).map(|_| ())
 }
 
 fn permission() {
-    let limit = |resource, value| {
-        let limit = libc::rlimit { rlim_cur: value, rlim_max: value };
-        call!(setrlimit(resource, &raw const limit))
-    };
     let result = fork_and(|| {
-        println!("{:?} {:?}", limit(libc::RLIMIT_NICE, 0), limit(libc::RLIMIT_RTPRIO, 0));
+        println!("{:?} {:?}", system::limit(libc::RLIMIT_NICE, 0), system::limit(libc::RLIMIT_RTPRIO, 0));
         println!("{:?}", set(policy(libc::SCHED_OTHER, 5, 0, 0)));
-        println!("{:?}", call!(setresuid(1000, 1000, 1000)));
+        println!("{:?}", system::setresuid(1000, 1000, 1000));
         for wanted in [
             policy(libc::SCHED_OTHER, 4, 0, 0),
             policy(libc::SCHED_OTHER, 6, 0, 0),
