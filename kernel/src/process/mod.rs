@@ -66,7 +66,6 @@ pub use thread::{
 };
 pub use thread_group::Process;
 
-use crate::arch::Cpu;
 use crate::base::Result;
 use alloc::sync::Arc;
 
@@ -98,14 +97,6 @@ pub fn start_init(function: fn()) -> Result<Arc<Process>> {
     thread.set_name(b"init");
     thread.start();
     Ok(process)
-}
-
-/// The end of another CPU's boot path: it becomes that CPU's idle thread and takes its share from now on. Interrupts are disabled; memory
-/// works.
-pub fn run_secondary() -> ! {
-    dispatch::adopt_idle_thread(thread::idle_thread(crate::arch::Current::id()));
-    crate::arch::inter_processor::set_online();
-    dispatch::run_idle()
 }
 
 /// The end of the boot path: runs others from now on.

@@ -15,8 +15,8 @@
 
 mod current;
 
+pub(super) use current::is_process_of_current;
 pub use current::{CurrentProcess, CurrentThread, boot_thread, current_process, current_thread, try_current_thread};
-pub(super) use current::{idle_thread, is_process_of_current};
 
 use super::cells::OwnedCell;
 use super::context::SwitchContext;
@@ -511,6 +511,7 @@ impl Thread {
         // It fits: there are fewer than a hundred CPUs.
         let _ = core::fmt::Write::write_fmt(&mut name, format_args!("swapper/{}", cpu.0));
         thread.set_name(name.as_bytes());
+        thread.entity.set_cpu(cpu);
         Ok(thread)
     }
 

@@ -8,7 +8,6 @@
 use super::super::{Process, ResourceLimits, SignalState};
 use super::Thread;
 use crate::arch::{Cpu, Current};
-use crate::base::CpuId;
 use alloc::sync::Arc;
 use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
@@ -83,14 +82,6 @@ pub fn boot_thread() -> CurrentThread {
     // SAFETY: the static holds a reference for good, and the result never drops the one that it borrows.
     let thread = ManuallyDrop::new(unsafe { Arc::from_raw(Arc::as_ptr(thread)) });
     CurrentThread { thread, stays_here: PhantomData }
-}
-
-/// A thread of the kernel's own process 0 for the boot path of CPU `cpu`, which is not the first: its idle thread to be.
-pub(in crate::process) fn idle_thread(cpu: CpuId) -> Arc<Thread> {
-    let kernel = boot_thread().process().clone();
-    let thread = Thread::adopting(&kernel, alloc::format!("swapper/{}", cpu.0).as_bytes());
-    thread.entity.set_cpu(cpu);
-    thread
 }
 
 /// The running thread's process.
