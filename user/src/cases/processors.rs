@@ -64,7 +64,7 @@ fn counted_page() -> (&'static Mapping, thread::JoinHandle<()>) {
     system::catch(libc::SIGSEGV, wait_after_fault);
     let counter = thread::spawn(move || {
         while !END.load(SeqCst) {
-            page.write_word(0, count(page) + 1);
+            page.add_word(0, 1);
         }
     });
     while count(page) < 1000 {

@@ -1,13 +1,13 @@
 //! Memory of a case's own, outside all that Rust's allocator and stacks use.
 //!
-//! Invariants: a [`Mapping`] owns its address range; no reference into it exists but the atomics that [`Mapping::word`] lends, so that
+//! Invariants: a [`Mapping`] owns its address range; no reference into it exists but the atomics that [`Mapping::word`] lends and `add_word` uses, so that
 //! content may change under another process's hand, and an access may fault, without harm to any Rust object. Accesses are volatile and
 //! within the range.
 #![allow(unsafe_code, reason = "maps memory and reaches it by its address")]
 
 use super::nowhere::jump;
 use super::{Errno, Must, Outcome, Plain, Returned};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
 
 /// The size of a page, in bytes.
 pub const PAGE: usize = 4096;
@@ -129,6 +129,12 @@ impl Mapping {
     pub fn write_word(&self, offset: usize, value: u64) {
         // SAFETY: as in `write`.
         unsafe { self.place::<u64>(offset & !7).write_volatile(value) };
+    }
+
+    /// Adds to a word at a multiple of 8 in one step, or faults. One that faulted adds to what is there afterwards.
+    pub fn add_word(&self, offset: usize, amount: u64) {
+        // SAFETY: as in `write`; every other access to such a word is a volatile or an atomic one of its size.
+        unsafe { AtomicU64::from_ptr(self.place::<u64>(offset & !7)) }.fetch_add(amount, SeqCst);
     }
 
     /// Writes `value` to all bytes.
