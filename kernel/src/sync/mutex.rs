@@ -5,7 +5,7 @@
 
 #![allow(unsafe_code, reason = "a lock hands out exclusive references to its cell")]
 
-use super::parking::Interruptible;
+use super::parking::{self, Interruptible};
 use super::wait_queue::WaitQueue;
 use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
@@ -53,10 +53,19 @@ impl<T> Mutex<T> {
 
     #[cold]
     fn lock_slowly(&self) {
+        let mut looks = 0u32;
         // An uninterruptible wait without deadline ends only with its condition.
         let _ = self.waiters.wait_until(None, Interruptible::No, || {
+            looks = looks.saturating_add(1);
             (self.state.swap(CONTENDED, Ordering::Acquire) == FREE).then_some(())
         });
+        // Locks are taken in the middle of other waits (in a condition that looks at several things): the wake-up that ended a sleep
+        // here may have been meant for those. They get it back; the third look is the first after a sleep.
+        if looks > 2
+            && let Some(thread) = parking::current_thread()
+        {
+            thread.unpark();
+        }
     }
 
     /// Takes the lock if it is free now.

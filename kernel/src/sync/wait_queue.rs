@@ -5,6 +5,10 @@
 //!
 //! Waking an empty queue takes no lock: the number of waiters is kept beside them. A waiter is counted before it checks its
 //! condition and a waker changes the state before it reads the count, each with a full fence between, so one sees the other.
+//!
+//! Waking one is enough only if a wake-up is never spent on a thread that does not need it. So a woken thread is off the queue before it
+//! looks at its condition (which may wake the next one itself), and one that leaves the queue for another reason, and finds that it was woken
+//! meanwhile, wakes the next in its place.
 
 use super::parking::{self, Interruptible, ThreadReference, WakeReason};
 use super::{InterruptsDisabled, LockRank, SpinLock};
@@ -39,6 +43,15 @@ pub enum Place {
     Queued,
     /// There was no memory for a place: nobody will wake it.
     None,
+}
+
+/// Whether a thread was still on the queue that it was taken off.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Membership {
+    /// It was.
+    Queued,
+    /// It was not: somebody has woken it, or it never had a place.
+    Gone,
 }
 
 /// How soon a thread that has no place looks again.
@@ -100,25 +113,38 @@ impl WaitQueue {
             return Ok(value);
         }
         let thread = current();
-        let result = loop {
+        loop {
             let place = thread.as_ref().map_or(Place::Queued, |thread| self.add(thread));
             if let Some(value) = condition() {
-                break Ok(value);
+                self.leave(thread.as_ref(), place);
+                return Ok(value);
             }
             let reason = park(place);
+            let was_woken = thread.as_ref().is_none_or(|thread| self.remove(thread) == Membership::Gone);
             if let Some(value) = condition() {
-                break Ok(value);
+                return Ok(value);
             }
-            match reason {
-                WakeReason::Woken => {}
-                WakeReason::TimedOut => break Err(WaitError::TimedOut),
-                WakeReason::Interrupted => break Err(WaitError::Interrupted),
+            let error = match reason {
+                WakeReason::Woken => continue,
+                WakeReason::TimedOut => WaitError::TimedOut,
+                WakeReason::Interrupted => WaitError::Interrupted,
+            };
+            if was_woken && place == Place::Queued {
+                self.wake_one();
             }
-        };
-        if let Some(thread) = &thread {
-            self.remove(thread);
+            return Err(error);
         }
-        result
+    }
+
+    /// Takes a thread off the queue that has found its condition true while it was there. Was it woken, that was for another one.
+    #[cold]
+    fn leave(&self, thread: Option<&ThreadReference>, place: Place) {
+        if let Some(thread) = thread
+            && self.remove(thread) == Membership::Gone
+            && place == Place::Queued
+        {
+            self.wake_one();
+        }
     }
 
     /// Waits without deadline, ended by signals.
@@ -146,8 +172,8 @@ impl WaitQueue {
         place
     }
 
-    /// Takes `thread` off the queue if it is there.
-    pub fn remove(&self, thread: &ThreadReference) {
+    /// Takes `thread` off the queue if it is there, and says whether it was.
+    pub fn remove(&self, thread: &ThreadReference) -> Membership {
         let mut waiters = self.waiters.lock();
         let removed = waiters
             .iter()
@@ -157,7 +183,7 @@ impl WaitQueue {
             self.count.fetch_sub(1, Ordering::Relaxed);
         }
         drop(waiters);
-        drop(removed);
+        if removed.is_some() { Membership::Queued } else { Membership::Gone }
     }
 
     /// Wakes the thread that has waited longest. Returns whether there was one.

@@ -197,8 +197,8 @@ pub fn deadline_passed(thread: &Thread) {
 /// Why a thread that wants to sleep need not.
 #[inline]
 fn reason_to_go_on(thread: &Thread, interruptible: Interruptible) -> Option<WakeReason> {
-    if thread.token.load(SeqCst) {
-        thread.token.store(false, Relaxed);
+    // Taken in one step: what the sleeper looks at next must not be read before a waker can see that the token is gone.
+    if thread.token.load(SeqCst) && thread.token.swap(false, SeqCst) {
         return Some(WakeReason::Woken);
     }
     if thread.signals.interrupts(interruptible) {

@@ -153,6 +153,63 @@ fn the_condition_wins_over_the_reason() {
     assert!(queue.is_empty());
 }
 
+/// A waiter that is on the queue already finds its condition true, and wakes the next one as part of it: that one must not be itself.
+#[test]
+fn a_wake_up_from_within_a_condition_reaches_another_waiter() {
+    for wakes_before_look in [1, 2, 3] {
+        let queue = WaitQueue::new();
+        let (leaving, waiting) = (HostThread::new(), HostThread::new());
+        let mut looks = 0;
+        let result = queue.wait_parked(
+            || Some(leaving.reference()),
+            |_| {
+                // Behind the one that leaves.
+                queue.add(&waiting.reference());
+                assert!(queue.wake_one());
+                leaving.park()
+            },
+            || {
+                looks += 1;
+                if looks == 2 && wakes_before_look == 2 {
+                    queue.add(&waiting.reference());
+                }
+                (looks == wakes_before_look).then(|| queue.wake_one())
+            },
+        );
+        let woken = *waiting.token.lock().unwrap();
+        assert_eq!((result.is_ok(), woken), (true, wakes_before_look != 1));
+    }
+}
+
+/// A wake-up that comes between a waiter's success and its leaving, or to one that gives up, goes to the next.
+#[test]
+fn a_wake_up_that_comes_too_late_for_one_goes_to_the_next() {
+    for reason in [WakeReason::Woken, WakeReason::TimedOut, WakeReason::Interrupted] {
+        let queue = WaitQueue::new();
+        let (leaving, waiting) = (HostThread::new(), HostThread::new());
+        let mut looks = 0;
+        let result = queue.wait_parked(
+            || Some(leaving.reference()),
+            |_| {
+                queue.add(&waiting.reference());
+                assert!(queue.wake_one());
+                reason
+            },
+            || {
+                looks += 1;
+                let succeeds = reason == WakeReason::Woken && looks == 2;
+                succeeds.then(|| {
+                    queue.add(&waiting.reference());
+                    // Somebody else's, for the unit after the one that was just taken.
+                    assert!(queue.wake_one());
+                })
+            },
+        );
+        assert_eq!(result.is_ok(), reason == WakeReason::Woken);
+        assert!(*waiting.token.lock().unwrap(), "a wake-up was lost");
+    }
+}
+
 /// Producers add units one at a time and wake one consumer for each; every unit is consumed. A lost wake-up leaves a consumer asleep.
 #[test]
 fn no_unit_waits_for_ever_under_stress() {
