@@ -26,7 +26,7 @@ setsid sh -c 'ps -o pid,sid | awk -v p=$$ "\$1 == p { print (\$1 == \$2) }"'; se
 #: orphan-parent
 sh -c '(sleep 0.5; exec cut -d" " -f4 /proc/self/stat > f) & exit'; sleep 1.5; cat f
 #: zombies
-sh -c '(exit 3) & exec sleep 1' & sleep 0.4; ps -o stat,comm | awk '/^Z/ { print "zombie" }'; wait; ps -o stat,comm | grep -c '^Z'
+sh -c '(exit 3) & exec sleep 1' & sleep 0.4; ps -o stat,comm | awk '/^Z/ { print "zombie" }'; wait; sleep 0.2; ps -o stat,comm | grep -c '^Z'
 #: pidof-pgrep
 sleep 77 & p=$!; [ "$(pidof sleep)" = $p ]; echo $?; kill $p; wait $p 2>/dev/null; pidof nosuchprogram; echo $?
 #: exit-codes

@@ -32,8 +32,8 @@ use spin::Once;
 
 /// The bits of `MPIDR_EL1` that are a CPU's place.
 const AFFINITY: u64 = 0xff_00ff_ffff;
-/// How long CPUs that were asked may take.
-const PATIENCE: Nanoseconds = Nanoseconds::from_milliseconds(1000);
+/// How long CPUs that were asked may take, all together: as long as Linux waits for one. An emulator on a busy host may need it.
+const PATIENCE: Nanoseconds = Nanoseconds::from_milliseconds(5_000);
 
 /// Affinities by CPU number, once they are known.
 static PROCESSORS: Once<ArrayVec<u64, MAXIMUM_CPUS>> = Once::new();

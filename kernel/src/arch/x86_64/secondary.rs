@@ -126,8 +126,8 @@ mod start {
     /// Where real mode begins: a page of the low memory that is never given out.
     const TRAMPOLINE_PAGE: u8 = 8;
     const TRAMPOLINE: u64 = (TRAMPOLINE_PAGE as u64) << 12;
-    /// How long CPUs that were asked may take.
-    const PATIENCE: Nanoseconds = Nanoseconds::from_milliseconds(500);
+    /// How long CPUs that were asked may take, all together: as long as Linux waits for one. An emulator on a busy host may need it.
+    const PATIENCE: Nanoseconds = Nanoseconds::from_milliseconds(10_000);
     /// After this a CPU that has not come is sent a second SIPI.
     const SECOND_START: Nanoseconds = Nanoseconds::from_microseconds(300);
     /// How long a CPU takes to reset (Intel, volume 3, 9.4.4.1), where it is not known to be quick.
