@@ -334,7 +334,9 @@ impl FileOperations for TextOperations {
     fn write_at(&self, _file: &OpenFile, offset: u64, source: &mut IoSource<'_>) -> Result<usize> {
         let mut bytes = alloc::vec![0; source.remaining().min(WRITE_MAX)];
         let count = source.read(&mut bytes)?;
-        self.file.write(offset, bytes.get(..count).unwrap_or_default())?;
+        let result = self.file.write(offset, bytes.get(..count).unwrap_or_default());
+        // A piece that is refused was not written in part.
+        result.inspect_err(|_| source.discount(count))?;
         Ok(count)
     }
 }
@@ -520,6 +522,24 @@ mod tests {
         assert_eq!(read(), b"count ");
         assert_eq!(read(), b"1\n");
         assert_eq!(open.write(&mut IoSource::kernel(b"x")), Err(Errno::EBADF));
+    }
+
+    /// What is refused is not a part that was written, though its bytes were taken.
+    #[test]
+    fn a_write_that_is_refused_fails() {
+        struct Refusing;
+        impl PseudoFile for Refusing {
+            fn read(&self, _text: &mut Vec<u8>) -> Result<()> {
+                Ok(())
+            }
+            fn write(&self, _offset: u64, bytes: &[u8]) -> Result<()> {
+                if bytes == b"1" { Ok(()) } else { Err(Errno::EINVAL) }
+            }
+        }
+        let made = file(Attributes::new(DeviceNumber::new(0, 1), 5, 0o644), Refusing);
+        let open = OpenFile::anonymous(made.open(OpenFlags::WRITE_ONLY).unwrap(), OpenFlags::WRITE_ONLY);
+        assert_eq!(open.write(&mut IoSource::kernel(b"2")), Err(Errno::EINVAL));
+        assert_eq!(open.write(&mut IoSource::kernel(b"1")), Ok(1));
     }
 
     #[test]
