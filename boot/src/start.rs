@@ -56,7 +56,10 @@ pub fn start() -> ! {
     install_shared_object();
     Current::enable_console_interrupt();
     time::initialize();
-    process::secondary::start(command_line().maximum_cpus.map_or(usize::MAX, |count| count as usize));
+    process::secondary::start(process::secondary::Wanted {
+        possible: command_line().possible_cpus,
+        initial: command_line().initial_cpus,
+    });
     if process::start_init(init).is_err() {
         log::error!("no memory for the first process");
         Current::exit(1);

@@ -5,6 +5,7 @@
 //! any CPU may call; that is why all are atomics with relaxed ordering: they compile to plain loads and stores.
 
 use super::ThreadHead;
+use super::interrupt_report::InterruptCounts;
 use crate::base::{CpuId, VirtualAddress};
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering::Relaxed};
 
@@ -23,6 +24,8 @@ pub struct CpuLocal {
     in_interrupt: AtomicBool,
     identifier: AtomicU32,
     reschedules: AtomicU64,
+    shootdowns: AtomicU64,
+    counts: InterruptCounts,
 }
 
 /// Byte offsets for assembly.
@@ -61,6 +64,8 @@ impl CpuLocal {
             in_interrupt: AtomicBool::new(false),
             identifier: AtomicU32::new(id.0),
             reschedules: AtomicU64::new(0),
+            shootdowns: AtomicU64::new(0),
+            counts: InterruptCounts::new(),
         }
     }
     /// Stores the block's own address where the entry code finds it.
@@ -140,6 +145,18 @@ impl CpuLocal {
     /// How often others have asked.
     pub fn reschedule_count(&self) -> u64 {
         self.reschedules.load(Relaxed)
+    }
+    /// Another CPU had this one forget translations.
+    pub fn count_shootdown(&self) {
+        self.shootdowns.store(self.shootdowns.load(Relaxed).wrapping_add(1), Relaxed);
+    }
+    /// How often others have.
+    pub fn shootdown_count(&self) -> u64 {
+        self.shootdowns.load(Relaxed)
+    }
+    /// How often each source has interrupted it.
+    pub const fn interrupt_counts(&self) -> &InterruptCounts {
+        &self.counts
     }
     /// Leaves it; the machine's alone.
     pub fn leave_interrupt(&self) {

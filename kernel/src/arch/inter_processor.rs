@@ -7,13 +7,17 @@
 //! | set | what | changes |
 //! |---|---|---|
 //! | [`possible`] | what firmware lists and the command line allows | once, at boot |
-//! | present | as possible: no CPU is plugged in while the kernel runs | |
+//! | [`present`] | those that may be started: no CPU is plugged in while the kernel runs | once, at boot |
 //! | [`online`] | those that run threads and take interrupts | as each comes up or is taken off |
 //!
 //! **[`InterProcessor::start_secondaries`]** starts CPUs side by side. Each enters on the stack that it was given, sets itself up as the
 //! first did (descriptor tables, control registers, interrupt controller, timer), and calls `entry`, interrupts masked, [`crate::arch::Cpu::id`]
 //! right. That function makes itself the CPU's idle thread and calls [`set_online`]. A CPU that does not answer in time is left out, and what
-//! was given to it is never used again, in case it wakes up late.
+//! was given to it is used for that CPU alone, in case it wakes up late.
+//!
+//! **[`InterProcessor::leave`]** is the way back: a CPU that runs no thread, whose timers somebody else has taken, calls [`set_offline`] and then this, interrupts
+//! masked from the first on; it does not return. Once [`InterProcessor::has_left`] the CPU can be started again, on the same stack. A machine whose
+//! [`HotplugRules::first`] is [`FirstCpu::Stays`] never has CPU 0 do so.
 //!
 //! **[`send_interrupt`]** may be called anywhere, with any lock held, interrupts enabled or not. It never waits for the target. What was
 //! stored before it is visible to the target's handler. Interrupts of one kind to one CPU may merge into one; a CPU that is not online is left out.
@@ -58,23 +62,75 @@ pub struct Secondary {
     pub stack: VirtualAddress,
 }
 
+/// Whether CPU 0 can be taken off line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FirstCpu {
+    /// It cannot: `cpu0/online` is not there.
+    Stays,
+    /// It can.
+    MayLeave,
+}
+
+/// What `nosmp` leaves of the other CPUs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum WithoutOthers {
+    /// Nothing: they are not possible, and `offline` lists them as beyond.
+    Impossible,
+    /// They are possible, but not present: starting them is `EINVAL`.
+    Absent,
+}
+
+/// Linux's rules for CPUs that come and go, where they are a machine's own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HotplugRules {
+    /// Whether CPU 0 can be taken off line.
+    pub first: FirstCpu,
+    /// What `nosmp` leaves.
+    pub without_others: WithoutOthers,
+    /// Whether CPUs beyond `nr_cpus=` are listed as off line.
+    pub beyond: Beyond,
+}
+
+/// Whether CPUs beyond those that are possible are listed as off line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Beyond {
+    /// They are.
+    Listed,
+    /// They are not.
+    Unknown,
+}
+
 /// The machine's part.
 pub trait InterProcessor {
+    /// What is the machine's own in what programs see of CPUs that come and go.
+    const HOTPLUG: HotplugRules =
+        HotplugRules { first: FirstCpu::MayLeave, without_others: WithoutOthers::Absent, beyond: Beyond::Unknown };
     /// What firmware lists, the booting CPU as 0. Called after [`crate::arch::Startup::initialize_interrupts`]; the same each time.
     fn listed_cpus() -> CpuMask {
         CpuMask::single(CpuId(0))
     }
     /// Starts `secondaries`, on each of which `entry` is called as the module's description says, and gives those that have answered: that
-    /// have set themselves up and are about to call it. Called when memory and the heap work, interrupts enabled or not; not twice at a time, and not
-    /// again for a CPU that has answered. What goes wrong is logged.
+    /// have set themselves up and are about to call it. Called when memory and the heap work, interrupts enabled or not; not twice at a time, and
+    /// for a CPU that has answered only when it [has left](Self::has_left). What goes wrong is logged.
     fn start_secondaries(_secondaries: &[Secondary], _entry: fn() -> !) -> CpuMask {
         CpuMask::EMPTY
     }
     /// Interrupts each of `targets`, all of which are online. See [`send_interrupt`].
     fn interrupt(_targets: CpuMask, _interrupt: InterProcessorInterrupt) {}
+    /// Switches this CPU off, until it is started again. Interrupts are masked, no lock is held.
+    fn leave() -> ! {
+        Current::halt()
+    }
+    /// Whether `cpu`, which has called [`Self::leave`] or is about to, can be started again.
+    fn has_left(_cpu: CpuId) -> bool {
+        true
+    }
+    /// Has devices interrupt `to` from now on, where they interrupted a CPU that is about to leave.
+    fn move_device_interrupts(_to: CpuId) {}
 }
 
 static POSSIBLE: AtomicCpuMask = AtomicCpuMask::new(CpuMask::single(CpuId(0)));
+static PRESENT: AtomicCpuMask = AtomicCpuMask::new(CpuMask::single(CpuId(0)));
 static ONLINE: AtomicCpuMask = AtomicCpuMask::new(CpuMask::single(CpuId(0)));
 
 /// The CPUs that there may be. CPU 0 alone until boot has looked.
@@ -84,10 +140,17 @@ pub fn possible() -> CpuMask {
     POSSIBLE.load(Relaxed)
 }
 
-/// Says which there may be; boot's alone.
-pub fn set_possible(mask: CpuMask) {
+/// Those of them that may be started.
+#[must_use]
+pub fn present() -> CpuMask {
+    PRESENT.load(Relaxed)
+}
+
+/// Says which there may be, and which of these may be started; boot's alone.
+pub fn set_possible(possible: CpuMask, present: CpuMask) {
     register_block();
-    POSSIBLE.store(mask.with(CpuId(0)), Relaxed);
+    POSSIBLE.store(possible.with(CpuId(0)), Relaxed);
+    PRESENT.store(present.intersection(possible).with(CpuId(0)), Relaxed);
 }
 
 /// The CPUs that run threads.
@@ -122,9 +185,11 @@ pub fn set_online() {
     ONLINE.insert(Current::id(), Ordering::SeqCst);
 }
 
-/// This CPU runs no more threads. It has served what was asked of it when the caller has called [`serve_calls`] afterwards.
+/// This CPU runs no more threads and is asked for nothing any more: what was asked of it has been served when this returns. Interrupts are masked.
 pub fn set_offline() {
-    ONLINE.remove(Current::id(), Ordering::SeqCst);
+    let me = Current::id();
+    ONLINE.remove(me, Ordering::SeqCst);
+    CALLS.retire(me, CpuMask::ALL);
 }
 
 /// Interrupts those of `targets` that are online. Any context; never waits for them.
@@ -149,9 +214,16 @@ pub fn call_on<T: Sync>(targets: CpuMask, function: fn(&T), argument: &T) {
         return;
     }
     let interrupts = Current::save_and_disable_interrupts();
-    CALLS.call(Current::id(), targets, function, argument, |targets| {
-        send_interrupt(targets, InterProcessorInterrupt::Call);
-    });
+    CALLS.call(
+        Current::id(),
+        targets,
+        function,
+        argument,
+        |targets| {
+            send_interrupt(targets, InterProcessorInterrupt::Call);
+        },
+        online,
+    );
     if interrupts {
         Current::enable_interrupts();
     }
@@ -217,7 +289,8 @@ impl<const CPUS: usize> CallTable<CPUS> {
     }
 
     /// CPU `me` has `function` run with `argument` on each of `targets` but itself, tells those that do not know yet through `interrupt`, and
-    /// returns when all have; it serves others meanwhile. `me` does nothing else until then: its interrupts are masked.
+    /// returns when all have; it serves others meanwhile. `me` does nothing else until then: its interrupts are masked. Those that are not `online`
+    /// any more are not waited for.
     pub fn call<T: Sync>(
         &self,
         me: CpuId,
@@ -225,6 +298,7 @@ impl<const CPUS: usize> CallTable<CPUS> {
         function: fn(&T),
         argument: &T,
         interrupt: impl FnOnce(CpuMask),
+        online: impl FnOnce() -> CpuMask,
     ) {
         let targets = targets.without(me);
         let Some(mine) = self.boxes.get(me.0 as usize).filter(|_| !targets.is_empty()) else { return };
@@ -232,7 +306,13 @@ impl<const CPUS: usize> CallTable<CPUS> {
         mine.argument.store(core::ptr::from_ref(argument).cast_mut().cast(), Relaxed);
         let trampoline: unsafe fn(*const (), *const ()) = run::<T>;
         mine.trampoline.store(trampoline as *mut (), Relaxed);
-        mine.waiting.store(targets, Relaxed);
+        // Sequentially consistent: a CPU that leaves takes itself out of those online and *then* looks who waits for it ([`Self::retire`]).
+        mine.waiting.store(targets, Ordering::SeqCst);
+        let gone = targets.difference(online());
+        for cpu in gone {
+            mine.waiting.remove(cpu, Ordering::SeqCst);
+        }
+        let targets = targets.difference(gone);
         let mut unaware = CpuMask::EMPTY;
         for target in targets {
             let Some(theirs) = self.boxes.get(target.0 as usize) else {
@@ -247,6 +327,18 @@ impl<const CPUS: usize> CallTable<CPUS> {
         }
         interrupt(unaware);
         while !mine.waiting.load(Ordering::Acquire).is_empty() {
+            self.serve(me);
+            Current::relax();
+        }
+    }
+
+    /// CPU `me`, which is not online any more, serves what any of `others` has asked or is about to ask of it, until nobody waits for it.
+    pub fn retire(&self, me: CpuId, others: CpuMask) {
+        let others = others.without(me);
+        let waits = |cpu: CpuId| {
+            self.boxes.get(cpu.0 as usize).is_some_and(|other| other.waiting.load(Ordering::SeqCst).contains(me))
+        };
+        while others.iter().any(waits) {
             self.serve(me);
             Current::relax();
         }
@@ -342,7 +434,7 @@ mod tests {
                 scope.spawn(move || {
                     for round in 0..ROUNDS {
                         let argument = AtomicU64::new(round);
-                        TABLE.call(CpuId(cpu), all, count, &argument, |_| {});
+                        TABLE.call(CpuId(cpu), all, count, &argument, |_| {}, || all);
                         assert_eq!(argument.load(Relaxed), round + u64::from(CPUS) - 1);
                     }
                     DONE.fetch_add(1, Ordering::SeqCst);
@@ -372,6 +464,7 @@ mod tests {
                         assert_eq!(unaware, CpuMask::single(CpuId(2)));
                         GO_ON.store(true, Ordering::SeqCst);
                     },
+                    || CpuMask::ALL,
                 );
             });
             while !GO_ON.load(Ordering::SeqCst) {
@@ -386,6 +479,7 @@ mod tests {
                     |unaware| {
                         assert!(unaware.is_empty(), "CPU 2 has been told and not come yet");
                     },
+                    || CpuMask::ALL,
                 );
             });
             while TABLE.boxes[2].asked_by.load(Relaxed).count() < 2 {
@@ -399,13 +493,48 @@ mod tests {
     #[test]
     fn a_call_to_nobody_returns() {
         let table = CallTable::<2>::new();
-        table.call(CpuId(0), CpuMask::single(CpuId(0)), |()| unreachable!(), &(), |_| unreachable!());
+        table.call(CpuId(0), CpuMask::single(CpuId(0)), |()| unreachable!(), &(), |_| unreachable!(), || CpuMask::ALL);
         table.call(
             CpuId(0),
             CpuMask::single(CpuId(9)),
             |()| unreachable!(),
             &(),
             |unaware| assert!(unaware.is_empty()),
+            || CpuMask::ALL,
         );
+    }
+
+    /// A CPU that leaves while others call it: each call is served or not waited for, and the caller's argument is not used afterwards.
+    #[test]
+    fn who_leaves_serves_what_was_asked_and_nobody_waits_for_it_afterwards() {
+        const ROUNDS: u64 = if cfg!(miri) { 5 } else { 500 };
+        static TABLE: CallTable<3> = CallTable::new();
+        for _ in 0..ROUNDS {
+            let online = AtomicCpuMask::new(CpuMask::first_cpus(3));
+            let (called, served) = (AtomicU64::new(0), AtomicU64::new(0));
+            std::thread::scope(|scope| {
+                for cpu in 0..2 {
+                    let (online, called) = (&online, &called);
+                    scope.spawn(move || {
+                        for _ in 0..3 {
+                            let argument = AtomicU64::new(0);
+                            fn count(argument: &AtomicU64) {
+                                argument.fetch_add(1, Relaxed);
+                            }
+                            let target = CpuMask::single(CpuId(2));
+                            let read = || online.load(Ordering::SeqCst);
+                            TABLE.call(CpuId(cpu), target, count, &argument, |_| {}, read);
+                            called.fetch_add(argument.load(Relaxed), Relaxed);
+                        }
+                    });
+                }
+                let before = TABLE.served(CpuId(2));
+                TABLE.serve(CpuId(2));
+                online.remove(CpuId(2), Ordering::SeqCst);
+                TABLE.retire(CpuId(2), CpuMask::first_cpus(3));
+                served.store(u64::from(TABLE.served(CpuId(2)) - before), Relaxed);
+            });
+            assert_eq!(called.load(Relaxed), served.load(Relaxed));
+        }
     }
 }

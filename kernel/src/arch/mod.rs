@@ -11,6 +11,8 @@
 //! | [`Startup`] | `boot/` | once, interrupts disabled |
 //! | [`Cpu`] | `sync`, the scheduler | anything; each function is a few instructions |
 //! | [`InterProcessor`] | boot, the scheduler, `memory` | see [`inter_processor`] |
+//! | [`Topology`] | each CPU as it comes up | see [`cpu_topology`] |
+//! | [`InterruptReport`] | `pseudofs` | thread context |
 //! | [`Mmu`] | `memory` | the address space's lock held; never from interrupt context |
 //! | [`UserAccess`] | `memory::user` | interrupts enabled, no spinlock held: the access may fault and sleep |
 //! | [`ContextSwitch`] | the scheduler | interrupts disabled, no other lock held |
@@ -30,9 +32,11 @@ use crate::base::{CpuId, Nanoseconds, PhysicalAddress, VirtualAddress};
 pub mod aarch64;
 pub mod boot_information;
 pub mod cpu_local;
+pub mod cpu_topology;
 #[cfg(not(target_os = "none"))]
 pub mod hosted;
 pub mod inter_processor;
+pub mod interrupt_report;
 pub mod linux_interface;
 pub mod shared_object;
 pub mod thread_head;
@@ -42,7 +46,9 @@ pub mod x86_64;
 
 pub use boot_information::{BootInformation, boot_information};
 pub use cpu_local::CpuLocal;
+pub use cpu_topology::Topology;
 pub use inter_processor::{InterProcessor, InterProcessorInterrupt};
+pub use interrupt_report::InterruptReport;
 pub use linux_interface::LinuxInterface;
 pub use thread_head::ThreadHead;
 
@@ -63,7 +69,18 @@ pub type ExtendedState = <Current as Machine>::ExtendedState;
 
 /// What belongs to a machine as types.
 pub trait Machine:
-    Startup + Cpu + InterProcessor + Mmu + UserAccess + ContextSwitch + TimerHardware + SerialConsole + SharedObject + Power
+    Startup
+    + Cpu
+    + InterProcessor
+    + Topology
+    + InterruptReport
+    + Mmu
+    + UserAccess
+    + ContextSwitch
+    + TimerHardware
+    + SerialConsole
+    + SharedObject
+    + Power
 {
     /// The numbers and structures that user programs see, where those of machines differ.
     const LINUX: LinuxInterface;

@@ -129,8 +129,10 @@ pub struct CommandLine {
     pub panic_action: PanicAction,
     /// `mem=` in bytes.
     pub memory_limit: Option<u64>,
-    /// `maxcpus=` or `nr_cpus=`; `nosmp`, as `maxcpus=0`, is one.
-    pub maximum_cpus: Option<u32>,
+    /// `nr_cpus=`: CPUs that there may be.
+    pub possible_cpus: Option<u32>,
+    /// `maxcpus=`: CPUs that are started at boot; `nosmp` is 0.
+    pub initial_cpus: Option<u32>,
     /// `noapic` or `nolapic`: the 8259 pair and the PIT serve.
     pub legacy_interrupts: bool,
     /// `ashlar.trace=`.
@@ -284,10 +286,11 @@ impl CommandLine {
                 }
             }
             "mem" => self.memory_limit = parse_size(text).filter(|&size| size > 0).or(self.memory_limit),
-            "maxcpus" | "nr_cpus" => {
-                self.maximum_cpus = text.parse().ok().map(|count: u32| count.max(1)).or(self.maximum_cpus);
+            "maxcpus" => self.initial_cpus = text.parse().ok().or(self.initial_cpus),
+            "nr_cpus" => {
+                self.possible_cpus = text.parse().ok().filter(|count| *count != 0).or(self.possible_cpus);
             }
-            "nosmp" => self.maximum_cpus = Some(1),
+            "nosmp" => self.initial_cpus = Some(0),
             "noapic" | "nolapic" => self.legacy_interrupts = true,
             "ashlar.trace" => {
                 self.trace = match text {
@@ -414,12 +417,13 @@ mod tests {
         assert_eq!(line.panic_action, PanicAction::RebootNow);
         assert_eq!(line.log_level, Some(3));
         assert_eq!(line.memory_limit, Some(64 << 20));
-        assert_eq!(line.maximum_cpus, Some(2));
+        assert_eq!((line.initial_cpus, line.possible_cpus), (Some(2), None));
         assert_eq!(line.trace, TraceSelection::All);
         assert_eq!(line.exit_report, ExitReport::Qemu);
         assert!(line.arguments.is_empty() && line.environment == DEFAULT_ENVIRONMENT);
-        assert_eq!(CommandLine::parse("nosmp").maximum_cpus, Some(1));
-        assert_eq!(CommandLine::parse("maxcpus=0").maximum_cpus, Some(1));
+        assert_eq!(CommandLine::parse("nosmp").initial_cpus, Some(0));
+        assert_eq!(CommandLine::parse("maxcpus=0").initial_cpus, Some(0));
+        assert_eq!(CommandLine::parse("nr_cpus=3 nr_cpus=0").possible_cpus, Some(3));
         assert_eq!(CommandLine::parse("loglevel=0x5 loglevel=much").log_level, Some(5));
         assert_eq!(CommandLine::parse("panic=0x10 panic=soon").panic_action, PanicAction::RebootAfter(16));
         assert_eq!(CommandLine::parse("panic=5").panic_action, PanicAction::RebootAfter(5));

@@ -77,7 +77,7 @@ pub type Pid = i32;
 pub fn initialize() {
     crate::memory::paging::shootdown::set_kernel_root(<crate::arch::Current as crate::arch::Mmu>::active_root());
     dispatch::set_end_of_kernel_thread(exit::end_kernel_thread);
-    dispatch::adopt_idle_thread(thread::boot_thread().clone());
+    dispatch::adopt_idle_thread(&thread::boot_thread().clone());
     crate::arch::set_trap_handler(&trap::TRAPS);
     timers::initialize();
     futex::initialize();

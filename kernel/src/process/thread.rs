@@ -484,7 +484,7 @@ impl Thread {
             clear_child_tid: AtomicU64::new(0),
             robust_list: AtomicU64::new(0),
             parent_death_signal: AtomicU32::new(0),
-            name: SpinLock::new(LockRank::Thread, parts.name),
+            name: SpinLock::new(LockRank::Hardware, parts.name),
         };
         if let Start::User(frame) = parts.start {
             // SAFETY: it has not been started.

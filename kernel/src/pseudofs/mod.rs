@@ -7,7 +7,7 @@
 pub mod procfs;
 pub mod sysfs;
 
-use crate::base::{Errno, Result};
+use crate::base::{CpuMask, Errno, Result};
 use crate::fs::file_system::{FileSystemType, Superblock};
 use crate::security::Credentials;
 use alloc::sync::Arc;
@@ -73,5 +73,42 @@ fn fixed(text: &'static str) -> impl Fn(&mut Vec<u8>) -> Result<()> {
     move |target| {
         target.extend_from_slice(text.as_bytes());
         Ok(())
+    }
+}
+
+/// A set of CPUs as Linux writes it in hexadecimal: words of 32 bits, the highest first, and no digit more than there are CPUs.
+struct HexadecimalMask {
+    mask: CpuMask,
+    /// CPUs that there may be.
+    width: usize,
+}
+
+impl core::fmt::Display for HexadecimalMask {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        const WORD: usize = 32;
+        let words = self.width.div_ceil(WORD).max(1);
+        for word in (0..words).rev() {
+            let digits = self.width.saturating_sub(word * WORD).clamp(1, WORD).div_ceil(4);
+            let bits = self.mask.bits() >> (word * WORD) & u64::from(u32::MAX);
+            let separator = if word == 0 { "" } else { "," };
+            write!(formatter, "{bits:0digits$x}{separator}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn masks_have_as_many_digits_as_there_are_cpus() {
+        let text = |bits, width| HexadecimalMask { mask: CpuMask::from_bits(bits), width }.to_string();
+        assert_eq!(text(0xf, 4), "f");
+        assert_eq!(text(0xf, 8), "0f");
+        assert_eq!(text(1, 1), "1");
+        assert_eq!(text(1, 5), "01");
+        assert_eq!(text(1, 33), "0,00000001");
+        assert_eq!(text(u64::MAX, 64), "ffffffff,ffffffff");
     }
 }

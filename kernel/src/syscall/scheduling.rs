@@ -266,7 +266,7 @@ pub fn sched_setaffinity(call: &mut Call<'_>, tid: ProcessIdentifier, size: u32,
         return Err(Errno::EPERM);
     }
     let affinity = CpuMask::from_bits(u64::from_le_bytes(bytes)).intersection(inter_processor::possible());
-    let online = inter_processor::online();
+    let online = dispatch::active();
     if thread.scheduling().policy == SCHED_DEADLINE && !online.difference(affinity).is_empty() {
         return Err(Errno::EBUSY);
     }
@@ -287,7 +287,7 @@ pub fn sched_getaffinity(
     if size < 8 || !size.is_multiple_of(8) {
         return Err(Errno::EINVAL);
     }
-    let affinity = find_by_number(call, tid.0)?.affinity().intersection(inter_processor::online());
+    let affinity = find_by_number(call, tid.0)?.affinity().intersection(dispatch::active());
     UserSlice::new(mask, 8).write(&affinity.bits().to_le_bytes())?;
     Ok(8)
 }

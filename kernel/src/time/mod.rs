@@ -11,13 +11,15 @@
 //! alarm: the earliest timer or, unless [`stop_tick`] was called, the next tick.
 //!
 //! Each CPU has a queue of its own with its own alarm and ticks; a timer fires on the CPU that armed it. A CPU that idles has no ticks.
+//! The queue of a CPU that is off line stays where it is, so that its timers can be cancelled by their handles; another CPU *keeps* it ([`adopt`])
+//! and fires what becomes due there, until the first one is back ([`resume`]).
 //!
 //! Lock order: a queue's lock (rank Timer, interrupts off) is never held while a callback runs, and never two at once.
 
 pub mod timer_queue;
 
 use crate::arch::{Cpu, Current, TimerHardware};
-use crate::base::{CpuId, MAXIMUM_CPUS, Nanoseconds, Ticks};
+use crate::base::{CpuId, CpuMask, MAXIMUM_CPUS, Nanoseconds, Ticks};
 use crate::sync::{InterruptsDisabled, LockRank, SpinLock};
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -40,6 +42,10 @@ struct State {
     ticking: bool,
     /// When the scheduler wants an interrupt.
     event: Nanoseconds,
+    /// The CPUs off line whose queues this one keeps.
+    kept: CpuMask,
+    /// When the first timer of those is due, at the earliest.
+    kept_deadline: Nanoseconds,
 }
 
 impl State {
@@ -50,6 +56,8 @@ impl State {
             next_tick: Nanoseconds::MAX,
             ticking: false,
             event: Nanoseconds::MAX,
+            kept: CpuMask::EMPTY,
+            kept_deadline: Nanoseconds::MAX,
         }
     }
 
@@ -87,7 +95,8 @@ impl State {
 
     /// Gives the hardware its next deadline when it differs from what it has.
     fn program(&mut self) {
-        let mut deadline = self.queue.next_deadline().unwrap_or(Nanoseconds::MAX).min(self.event);
+        let mut deadline =
+            self.queue.next_deadline().unwrap_or(Nanoseconds::MAX).min(self.event).min(self.kept_deadline);
         if self.ticking {
             deadline = deadline.min(self.next_tick);
         }
@@ -193,6 +202,57 @@ pub fn set_event(event: Nanoseconds) {
     });
 }
 
+/// This CPU goes off line: its hardware is asked for nothing any more. Interrupts are disabled.
+pub fn stop() {
+    with_own(|_, state| {
+        state.ticking = false;
+        state.event = Nanoseconds::MAX;
+        state.alarm = Nanoseconds::MAX;
+    });
+}
+
+/// This CPU keeps the queue of `gone`, which has gone off line, and those that it kept.
+pub fn adopt(gone: CpuId) {
+    let (kept, first) = {
+        let mut state = state_of(gone).lock();
+        let kept = core::mem::take(&mut state.kept).with(gone);
+        let first = state.queue.next_deadline().unwrap_or(Nanoseconds::MAX).min(state.kept_deadline);
+        state.kept_deadline = Nanoseconds::MAX;
+        (kept, first)
+    };
+    with_own(|_, state| {
+        state.kept = state.kept.union(kept);
+        state.kept_deadline = state.kept_deadline.min(first);
+        state.program();
+    });
+}
+
+/// This CPU comes (back) on line: its queue is its own. Interrupts are disabled.
+pub fn resume() {
+    let me = Current::id();
+    for state in &STATES {
+        state.lock().kept.remove(me);
+    }
+    with_own(|_, state| {
+        state.alarm = Nanoseconds::MAX;
+        state.program();
+    });
+}
+
+/// Fires what is due on the queues of `kept`, and gives when the next one is.
+#[cold]
+fn fire_kept(kept: CpuMask, now: Nanoseconds) -> Nanoseconds {
+    let mut next = Nanoseconds::MAX;
+    for cpu in kept {
+        loop {
+            let Some(callback) = state_of(cpu).lock().queue.take_expired(now) else { break };
+            callback.expired(now);
+        }
+        next = next.min(state_of(cpu).lock().queue.next_deadline().unwrap_or(Nanoseconds::MAX));
+    }
+    next
+}
+
 /// Calls `callback` in interrupt context soon after `deadline` (monotonic).
 pub fn arm(deadline: Nanoseconds, callback: Arc<dyn TimerCallback>) -> TimerHandle {
     with_own(|cpu, state| {
@@ -215,10 +275,19 @@ pub fn cancel(handle: TimerHandle) -> bool {
 pub fn handle_interrupt() -> Ticks {
     let now = monotonic();
     let state = state_of(Current::id());
-    let passed = state.lock().take_ticks(now);
+    let (passed, kept) = {
+        let mut state = state.lock();
+        // Even if none is kept any more: the deadline is of the past.
+        let kept = (state.kept_deadline <= now).then_some(state.kept);
+        (state.take_ticks(now), kept)
+    };
     loop {
         let Some(callback) = state.lock().queue.take_expired(now) else { break };
         callback.expired(now);
+    }
+    if let Some(kept) = kept {
+        let next = fire_kept(kept, now);
+        state.lock().kept_deadline = next;
     }
     state.lock().program();
     if passed > 0 {
@@ -242,6 +311,27 @@ mod tests {
         assert_eq!(state.take_ticks(Nanoseconds(TICK + 5)), 1);
         assert_eq!(state.take_ticks(Nanoseconds(4 * TICK + 6)), 3);
         assert_eq!(state.next_tick, Nanoseconds(5 * TICK + 5));
+    }
+
+    /// A timer of a CPU that is off line fires where its queue is kept, can still be cancelled, and leaves no alarm behind when the CPU is back.
+    #[test]
+    fn the_timers_of_a_cpu_that_has_gone_are_kept() {
+        struct Count(AtomicU64);
+        impl TimerCallback for Count {
+            fn expired(&self, _now: Nanoseconds) {
+                self.0.fetch_add(1, Relaxed);
+            }
+        }
+        let gone = CpuId(61);
+        let counted = Arc::new(Count(AtomicU64::new(0)));
+        let handles = [10, 20].map(|deadline| {
+            state_of(gone).lock().queue.insert(gone, Nanoseconds(deadline), counted.clone() as Arc<dyn TimerCallback>)
+        });
+        let next = fire_kept(CpuMask::single(gone), Nanoseconds(15));
+        assert_eq!((counted.0.load(Relaxed), next), (1, Nanoseconds(20)));
+        assert_eq!((cancel(handles[0]), cancel(handles[1])), (false, true));
+        assert_eq!(fire_kept(CpuMask::single(gone), Nanoseconds(30)), Nanoseconds::MAX);
+        assert_eq!(fire_kept(CpuMask::EMPTY, Nanoseconds(30)), Nanoseconds::MAX);
     }
 
     #[test]

@@ -128,12 +128,9 @@ pub fn parse(tree: &[u8]) -> Result<(BootInformation, Devices), Malformed> {
         }
     }
     if let Some(cpus) = tree.find_node("/cpus") {
-        for cpu in cpus.children().filter(|node| text(node, "device_type") == Some("cpu")) {
-            let identifier = registers(&cpu).next().map(|(identifier, _)| identifier);
-            if let Some(identifier) = identifier {
-                // Further ones are not used.
-                let _ = devices.cpus.try_push(identifier);
-            }
+        for affinity in cpus.children().filter(is_cpu).filter_map(|cpu| first_register(&cpu)) {
+            // Further ones are not used.
+            let _ = devices.cpus.try_push(affinity);
         }
     }
     Ok((information, devices))
@@ -216,6 +213,16 @@ fn interrupt(node: &FdtNode<'_>, index: usize) -> Option<u32> {
 fn registers<'a>(node: &FdtNode<'a>) -> impl Iterator<Item = (u64, u64)> + 'a {
     let entries = node.reg().ok().flatten();
     entries.into_iter().flatten().filter_map(|entry| Some((entry.address::<u64>().ok()?, entry.size::<u64>().ok()?)))
+}
+
+/// Whether a node below `/cpus` is a CPU.
+pub(super) fn is_cpu(node: &FdtNode<'_>) -> bool {
+    text(node, "device_type") == Some("cpu")
+}
+
+/// The first address of `reg`.
+pub(super) fn first_register(node: &FdtNode<'_>) -> Option<u64> {
+    registers(node).next().map(|(address, _)| address)
 }
 
 /// A property of one or two cells.

@@ -178,7 +178,8 @@ mod machine {
         system_register_syndrome, untagged,
     };
     use crate::arch::{
-        AccessKind, Cpu, Mmu, PageFault, Registers, SerialConsole, TrapHandler, UserAccess, trap_handler,
+        AccessKind, Cpu, Mmu, PageFault, Registers, SerialConsole, TrapHandler, UserAccess, interrupt_report,
+        trap_handler,
     };
     use crate::base::VirtualAddress;
     use arrayvec::ArrayString;
@@ -250,6 +251,7 @@ mod machine {
         let local = Aarch64::local();
         local.enter_interrupt();
         if let Some(line) = interrupt_controller::acknowledge() {
+            interrupt_report::count(local, line as usize);
             if timer::is_line(line) {
                 // The line stays raised until the alarm is set anew.
                 timer::silence();

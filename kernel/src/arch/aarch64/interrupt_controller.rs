@@ -9,14 +9,17 @@ use super::Aarch64;
 use super::device_tree::Gic;
 use super::mmu::physmap;
 use super::{secondary, timer};
+use crate::arch::interrupt_report::{Counter, InterruptRow};
 use crate::arch::{Cpu, InterProcessorInterrupt};
 use crate::base::{CpuId, CpuMask, MAXIMUM_CPUS, PhysicalAddress};
+use alloc::format;
+use alloc::string::ToString;
 use arm_gic::gicv2::{self, GicV2};
 use arm_gic::gicv3::registers::{Gicd, GicrSgi};
 use arm_gic::gicv3::{self, GicCpuInterface, GicV3};
 use arm_gic::{IntId, InterruptGroup, UniqueMmioPointer};
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use spin::Mutex;
 
 enum Controller {
@@ -63,9 +66,11 @@ pub(super) fn initialize(gic: &Gic, count: usize) {
     CPU_COUNT.store(count, Relaxed);
     let controller = match *gic {
         Gic::V2 { distributor, cpu_interface } => {
+            let start = distributor;
             let (Some(distributor), Some(cpu_interface)) = (registers(distributor), registers(cpu_interface)) else {
                 return;
             };
+            TARGETS.store(physmap(start).value() + TARGETS_OFFSET, Relaxed);
             // SAFETY: the device tree says that the registers are there; physmap has them as Device; this is their only driver.
             let mut gic = unsafe { GicV2::new(distributor.as_ptr(), cpu_interface.as_ptr()) };
             gic.setup();
@@ -143,12 +148,68 @@ pub(super) fn send(targets: CpuMask, number: u32) {
     }
 }
 
+/// The lines of devices, which can interrupt any CPU: those of the first 64 that have been enabled.
+static DEVICE_LINES: AtomicU64 = AtomicU64::new(0);
+/// The first register that says which CPUs a line interrupts (version 2), a byte for each line.
+static TARGETS: AtomicU64 = AtomicU64::new(0);
+/// Which it is in the distributor.
+const TARGETS_OFFSET: u64 = 0x800;
+
+/// Has the devices whose lines are enabled interrupt CPU `to`.
+pub(super) fn route_devices(to: CpuId) {
+    let lines = DEVICE_LINES.load(Relaxed);
+    (0..u64::BITS).filter(|line| lines >> line & 1 != 0).for_each(|line| route(line + 32, to));
+}
+
+/// Has device line `line` interrupt CPU `to`.
+fn route(line: u32, to: CpuId) {
+    let Some(affinity) = secondary::affinity_of(to) else { return };
+    let enabled = Aarch64::save_and_disable_interrupts();
+    match &mut *CONTROLLER.lock() {
+        Controller::None => {}
+        Controller::V2(_) => {
+            let register = TARGETS.load(Relaxed) + u64::from(line);
+            let place = core::ptr::with_exposed_provenance_mut::<u8>(register as usize);
+            // SAFETY: `initialize` has put the distributor's address there, which physmap has as Device; the registers may be written by bytes, and
+            // the lock keeps others away.
+            unsafe { place.write_volatile(1 << (affinity & 7)) };
+        }
+        // It fails for what is no device's line.
+        Controller::V3(gic) => drop(gic.distributor().set_routing(identifier(line), Some(affinity))),
+    }
+    if enabled {
+        Aarch64::enable_interrupts();
+    }
+}
+
 /// What the log calls it.
 pub(super) fn name() -> &'static str {
     match *CONTROLLER.lock() {
         Controller::None => "no interrupt controller",
         Controller::V2(_) => "GICv2",
         Controller::V3(_) => "GICv3",
+    }
+}
+
+/// The lines that may interrupt, and what each CPU tells others.
+pub(super) fn rows(add: &mut dyn FnMut(InterruptRow)) {
+    let devices = DEVICE_LINES.load(Relaxed);
+    let controller = name();
+    let timer = core::iter::once((timer::line(), "arch_timer"));
+    let devices = (0..u64::BITS).filter(|line| devices >> line & 1 != 0).map(|line| line + 32);
+    let devices = devices.map(|line| (line, if super::serial::is_line(line) { "uart-pl011" } else { "" }));
+    for (line, device) in timer.chain(devices) {
+        let detail = format!(" {controller:>8} {line:3} {:<8}  {device}", "Level");
+        add(InterruptRow { label: line.to_string(), counter: Counter::Source(line as usize), detail });
+    }
+    let told = [
+        (InterProcessorInterrupt::Reschedule, "Rescheduling interrupts"),
+        (InterProcessorInterrupt::Call, "Function call interrupts"),
+        (InterProcessorInterrupt::Stop, "CPU stop interrupts"),
+    ];
+    for (interrupt, detail) in told {
+        let (number, detail) = (interrupt as usize, format!("      {detail}"));
+        add(InterruptRow { label: format!("IPI{number}"), counter: Counter::Source(number), detail });
     }
 }
 
@@ -159,6 +220,13 @@ fn identifier(line: u32) -> IntId {
         16..32 => IntId::ppi(line - 16),
         _ => IntId::spi((line - 32).min(IntId::MAX_SPI_COUNT - 1)),
     }
+}
+
+/// Lets the device on `line` interrupt the first CPU, until [`route_devices`] says otherwise.
+pub(super) fn enable_device(line: u32) {
+    enable(line);
+    DEVICE_LINES.fetch_or(1u64.checked_shl(line.wrapping_sub(32)).unwrap_or(0), Relaxed);
+    route(line, CpuId(0));
 }
 
 /// Lets `line` interrupt this CPU.

@@ -8,7 +8,7 @@
 //! | `interrupt_controller` `timer` `clock_scale` `real_time_clock` | who interrupts; time |
 //! | `cpu` `mmu` `context_switch` `extended_state` `serial` `power` | the contract's traits |
 //! | `user_access` `page_copy` | user memory; whole pages |
-//! | `cpu_information` | what programs learn of the CPU |
+//! | `cpu_information` `topology` | what programs learn of the CPU, and where it stands |
 //! | `vdso` | the code that programs share |
 //!
 //! The pure parts are compiled for unit tests on any host; what has instructions of the machine in it, for bare metal alone.
@@ -44,6 +44,7 @@ pub mod serial;
 pub mod signal_frame;
 #[cfg(target_os = "none")]
 pub mod timer;
+pub mod topology;
 pub mod trap_frame;
 #[cfg(target_os = "none")]
 pub mod user_access;
@@ -53,6 +54,14 @@ pub mod vdso;
 /// The machine's name as a type.
 #[derive(Debug, Clone, Copy)]
 pub struct Aarch64;
+
+#[cfg(target_os = "none")]
+impl super::InterruptReport for Aarch64 {
+    const LINES: usize = super::interrupt_report::SOURCES;
+    fn interrupt_rows(add: &mut dyn FnMut(super::interrupt_report::InterruptRow)) {
+        interrupt_controller::rows(add);
+    }
+}
 
 #[cfg(target_os = "none")]
 impl super::Machine for Aarch64 {

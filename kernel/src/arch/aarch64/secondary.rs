@@ -11,6 +11,8 @@
 //! |---|---|
 //! | [`InterProcessorInterrupt`] | the SGI of its number |
 //!
+//! A CPU that is taken off line calls `CPU_OFF`, and comes back by `CPU_ON` as it came first.
+//!
 //! Not here: the spin table. QEMU's `virt` has PSCI on every CPU model; a tree whose CPUs say otherwise leaves them off.
 
 #![allow(unsafe_code, reason = "starts CPUs in assembly; system registers")]
@@ -79,6 +81,32 @@ impl InterProcessor for Aarch64 {
         // SAFETY: a barrier.
         unsafe { asm!("dsb ishst", options(nostack, preserves_flags)) };
         interrupt_controller::send(targets, interrupt as u32);
+    }
+
+    fn leave() -> ! {
+        timer::silence();
+        // They return only where firmware refuses.
+        let _ = match power::conduit() {
+            Some(Conduit::Hypervisor) => psci::cpu_off::<Hvc>(),
+            Some(Conduit::SecureMonitor) => psci::cpu_off::<Smc>(),
+            None => Ok(()),
+        };
+        Aarch64::halt()
+    }
+
+    fn has_left(cpu: CpuId) -> bool {
+        let Some(affinity) = affinity_of(cpu) else { return true };
+        let state = match power::conduit() {
+            Some(Conduit::Hypervisor) => psci::affinity_info::<Hvc>(affinity, psci::LowestAffinityLevel::All),
+            Some(Conduit::SecureMonitor) => psci::affinity_info::<Smc>(affinity, psci::LowestAffinityLevel::All),
+            None => return true,
+        };
+        // Firmware without the call is believed to be quick.
+        !matches!(state, Ok(psci::AffinityState::On | psci::AffinityState::OnPending))
+    }
+
+    fn move_device_interrupts(to: CpuId) {
+        interrupt_controller::route_devices(to);
     }
 }
 
@@ -306,8 +334,13 @@ fn start(secondaries: &[Secondary], entry: fn() -> !) -> CpuMask {
     let mut asked = CpuMask::EMPTY;
     for &Secondary { cpu, stack } in secondaries {
         let (Some(start), Some(affinity)) = (STARTS.get(cpu.0 as usize), affinity_of(cpu)) else { continue };
-        let block: &'static CpuLocal = Box::leak(Box::new(CpuLocal::new(cpu)));
-        start.block.store(core::ptr::from_ref(block).cast_mut(), Ordering::Release);
+        if start.block.load(Relaxed).is_null() {
+            let block: &'static CpuLocal = match cpu {
+                CpuId(0) => &cpu::BOOT_CPU,
+                cpu => Box::leak(Box::new(CpuLocal::new(cpu))),
+            };
+            start.block.store(core::ptr::from_ref(block).cast_mut(), Ordering::Release);
+        }
         start.stack.store(stack.value(), Relaxed);
         start.state.store(State::Asked as u32, Ordering::Release);
         let result = match power::conduit() {

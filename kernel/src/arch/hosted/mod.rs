@@ -103,6 +103,9 @@ pub fn take_interrupt(cpu: CpuId, interrupt: InterProcessorInterrupt) -> bool {
     SENT.get(cpu.0 as usize).is_some_and(|sent| sent.fetch_and(!bit, Ordering::SeqCst) & bit != 0)
 }
 
+impl super::Topology for Hosted {}
+impl super::InterruptReport for Hosted {}
+
 impl super::InterProcessor for Hosted {
     fn listed_cpus() -> CpuMask {
         CpuMask::ALL

@@ -2,7 +2,9 @@
 //!
 //! Programs read the flags line to choose their code, so it holds Linux's names for what CPUID reports, in the order of the bits.
 
-use super::clock;
+use super::{clock, secondary};
+use crate::arch::cpu_topology::{self, Relation};
+use crate::arch::inter_processor;
 use crate::base::CpuId as CpuNumber;
 use alloc::vec::Vec;
 use core::arch::x86_64::__cpuid_count;
@@ -71,20 +73,41 @@ pub(super) fn describe(number: CpuNumber, text: &mut Vec<u8>) {
         line("stepping", &features.stepping_id());
     }
     line("cpu MHz", &format_args!("{}.{:03}", kilohertz / 1000, kilohertz % 1000));
-    line("physical id", &0);
-    line("siblings", &1);
-    line("core id", &number.0);
-    line("cpu cores", &1);
-    line("apicid", &number.0);
+    if let Some(cache) = shown_cache(number) {
+        line("cache size", &format_args!("{cache} KB"));
+    }
+    if let Some(description) = cpu_topology::description(number) {
+        let siblings = cpu_topology::related(number, Relation::Package, inter_processor::online());
+        let threads = cpu_topology::related(number, Relation::Core, siblings).count().max(1);
+        line("physical id", &description.position.package);
+        line("siblings", &siblings.count());
+        line("core id", &description.position.core);
+        line("cpu cores", &(siblings.count() / threads));
+    }
+    let apic = secondary::apic_identifier(number).unwrap_or(number.0);
+    line("apicid", &apic);
+    line("initial apicid", &apic);
     line("fpu", &"yes");
+    line("fpu_exception", &"yes");
+    line("cpuid level", &__cpuid_count(0, 0).eax);
     line("wp", &"yes");
     line("flags", &Flags);
     line("bogomips", &format_args!("{}.{:02}", kilohertz * 2 / 1000, kilohertz * 2 % 1000 / 10));
-    line("clflush size", &features.as_ref().map_or(64, |features| u32::from(features.cflush_cache_line_size()) * 8));
+    let line_size = features.as_ref().map_or(64, |features| u32::from(features.cflush_cache_line_size()) * 8);
+    line("clflush size", &line_size);
+    line("cache_alignment", &line_size);
     let sizes = cpuid.get_processor_capacity_feature_info();
     let (physical, linear) =
         sizes.map_or((36, 48), |sizes| (sizes.physical_address_bits(), sizes.linear_address_bits()));
     line("address sizes", &format_args!("{physical} bits physical, {linear} bits virtual"));
+}
+
+/// The size in KiB of the cache that Linux shows: AMD's second level, the last one of others.
+fn shown_cache(number: CpuNumber) -> Option<u64> {
+    let caches = &cpu_topology::description(number)?.caches;
+    let is_amd = CpuId::new().get_vendor_info().is_some_and(|vendor| vendor.as_str() == "AuthenticAMD");
+    let cache = if is_amd { caches.iter().find(|cache| cache.level == 2) } else { caches.last() };
+    Some(cache?.geometry?.size() >> 10)
 }
 
 /// The flags that the CPU has, by name.

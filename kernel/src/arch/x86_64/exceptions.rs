@@ -16,7 +16,8 @@ use super::interrupts::{
 use super::trap_frame::TrapFrame;
 use super::{X86_64, abandoned_stack, interrupt_controller, machine_check, mmu, secondary, user_access};
 use crate::arch::{
-    AccessKind, Cpu, Exception, Mmu, PageFault, Registers, SerialConsole, TrapHandler, inter_processor, trap_handler,
+    AccessKind, Cpu, Exception, Mmu, PageFault, Registers, SerialConsole, TrapHandler, inter_processor,
+    interrupt_report, trap_handler,
 };
 use crate::base::VirtualAddress;
 use arrayvec::ArrayString;
@@ -136,12 +137,14 @@ fn interrupt(handler: &dyn TrapHandler, frame: &TrapFrame) {
     let vector = frame.vector as u8;
     match vector {
         TIMER_VECTOR => {
+            interrupt_report::count(local, interrupt_controller::TIMER_SOURCE);
             interrupt_controller::acknowledge_local();
             handler.timer_interrupt(frame);
         }
         FIRST_LINE_VECTOR.. if vector < FIRST_LINE_VECTOR + LINE_COUNT => {
             let line = vector - FIRST_LINE_VECTOR;
             if interrupt_controller::is_genuine(line) {
+                interrupt_report::count(local, line.into());
                 if interrupt_controller::is_timer(line) {
                     interrupt_controller::acknowledge(line);
                     handler.timer_interrupt(frame);

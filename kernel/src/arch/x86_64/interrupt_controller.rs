@@ -1,7 +1,13 @@
 //! Which controller delivers device lines: the I/O APIC with the local APIC, or the 8259 pair.
 
-use super::{io_apic, local_apic, pic, pit};
-use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use super::interrupts::LINE_COUNT;
+use super::{X86_64, io_apic, local_apic, pic, pit};
+use crate::arch::SerialConsole;
+use crate::arch::interrupt_report::{Counter, InterruptRow};
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::ToString;
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
 /// Whether the local APIC and the I/O APIC are in use.
 static APIC: AtomicBool = AtomicBool::new(false);
@@ -56,8 +62,39 @@ pub fn acknowledge(line: u8) {
     }
 }
 
+/// The counter of the local timer, after those of the lines.
+pub const TIMER_SOURCE: usize = LINE_COUNT as usize;
+/// The lines that may interrupt, a bit each.
+static ENABLED: AtomicU32 = AtomicU32::new(0);
+
+/// The lines of devices that may interrupt, and what each CPU tells others.
+pub(super) fn rows(add: &mut dyn FnMut(InterruptRow)) {
+    let enabled = ENABLED.load(Relaxed);
+    for line in (0..LINE_COUNT).filter(|line| enabled >> line & 1 != 0) {
+        let controller = match selected() {
+            Controller::Apic => "IO-APIC",
+            Controller::Legacy => "XT-PIC",
+        };
+        let device = match line {
+            pit::LINE => "timer",
+            line if u32::from(line) == X86_64::INPUT_LINE => "ttyS0",
+            _ => "",
+        };
+        let detail = format!(" {controller:>8} {line:3}-{:<8}  {device}", "edge");
+        add(InterruptRow { label: line.to_string(), counter: Counter::Source(line.into()), detail });
+    }
+    let mut row = |label: &str, counter, detail: &str| {
+        add(InterruptRow { label: label.to_owned(), counter, detail: format!("  {detail}") });
+    };
+    row("LOC", Counter::Source(TIMER_SOURCE), "Local timer interrupts");
+    row("RES", Counter::Reschedules, "Rescheduling interrupts");
+    row("CAL", Counter::Calls, "Function call interrupts");
+    row("TLB", Counter::Shootdowns, "TLB shootdowns");
+}
+
 /// Lets the ISA line `line` interrupt.
 pub fn enable_line(line: u8) {
+    ENABLED.fetch_or(1u32.checked_shl(line.into()).unwrap_or(0), Relaxed);
     match selected() {
         Controller::Apic => io_apic::enable_line(line),
         Controller::Legacy => pic::enable(line),

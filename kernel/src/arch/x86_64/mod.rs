@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `features` `model_specific` `port` | the CPU's abilities, its registers, its ports |
 //! | `boot` | from the boot protocol's start information to the final page tables |
+//! | `cpu_information` `topology` | what programs learn of the CPU, and where it stands |
 //! | `segments` `interrupts` | GDT, TSS and per-CPU block; IDT |
 //! | `secondary` | starting the other CPUs and interrupting them |
 //! | `trap_frame` `entry` `exceptions` | saved registers; the ways in and out; sorting traps |
@@ -67,6 +68,7 @@ pub mod segments;
 pub mod serial;
 pub mod signal_frame;
 pub mod timer;
+mod topology;
 pub mod trap_frame;
 pub mod user_access;
 pub mod vdso;
@@ -103,6 +105,13 @@ impl super::Startup for X86_64 {
     }
     #[cfg(not(target_os = "none"))]
     fn initialize_interrupts(_choice: super::ControllerChoice) {}
+}
+
+impl super::InterruptReport for X86_64 {
+    const LINES: usize = interrupts::LINE_COUNT as usize;
+    fn interrupt_rows(add: &mut dyn FnMut(super::interrupt_report::InterruptRow)) {
+        interrupt_controller::rows(add);
+    }
 }
 
 impl SharedObject for X86_64 {

@@ -7,7 +7,8 @@
 //! 3. [`find_stack`] looks the CPU up by its APIC's number in [`STARTS`] and takes its stack from there.
 //! 4. [`enter`] goes over to the kernel's own top table and sets the CPU up as the first one was, notes that it has come, and calls the kernel.
 //!
-//! A CPU that comes too late finds its state no longer [`State::Asked`] and halts.
+//! A CPU that comes too late finds its state no longer [`State::Asked`] and halts. One that is taken off line halts too, interrupts masked, and comes back
+//! by INIT and SIPI the same way, on the same stack and block.
 //!
 //! # Time
 //! While CPUs come up all of them race through one maximum of the time-stamp counter ([`Race`]): a counter that is behind shows.
@@ -18,7 +19,9 @@
 use super::local_apic::{self, Command};
 use super::{X86_64, interrupts};
 use crate::arch::Cpu;
-use crate::arch::inter_processor::{InterProcessor, InterProcessorInterrupt};
+use crate::arch::inter_processor::{
+    Beyond, FirstCpu, HotplugRules, InterProcessor, InterProcessorInterrupt, WithoutOthers,
+};
 use crate::base::{CpuId, CpuMask, MAXIMUM_CPUS};
 use arrayvec::ArrayVec;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering, Ordering::Relaxed};
@@ -54,6 +57,9 @@ pub(super) fn is_stopping() -> bool {
 }
 
 impl InterProcessor for X86_64 {
+    const HOTPLUG: HotplugRules =
+        HotplugRules { first: FirstCpu::Stays, without_others: WithoutOthers::Impossible, beyond: Beyond::Listed };
+
     fn listed_cpus() -> CpuMask {
         CpuMask::first_cpus(PROCESSORS.get().map_or(1, ArrayVec::len))
     }
@@ -300,7 +306,7 @@ mod start {
         // SAFETY: the block was made for this CPU, for good.
         let Some(block) = (unsafe { start.block.load(Ordering::Acquire).as_ref() }) else { park() };
         if is_like_the_first {
-            // SAFETY: the first call for this CPU and block; the interrupt table was filled by the first CPU.
+            // SAFETY: the first call for this CPU and block since the CPU was reset; the interrupt table was filled by the first CPU.
             unsafe {
                 block.install();
                 interrupts::load();
@@ -370,11 +376,13 @@ mod start {
         let mut asked = CpuMask::EMPTY;
         for &Secondary { cpu, stack } in secondaries {
             let (Some(start), Some(apic)) = (STARTS.get(cpu.0 as usize), apic_identifier(cpu)) else { continue };
-            let Some(block) = CpuBlock::allocate(cpu) else {
-                log::error!("CPU {}: no memory", cpu.0);
-                continue;
-            };
-            start.block.store(core::ptr::from_ref(block).cast_mut(), Ordering::Release);
+            if start.block.load(Relaxed).is_null() {
+                let Some(block) = CpuBlock::allocate(cpu) else {
+                    log::error!("CPU {}: no memory", cpu.0);
+                    continue;
+                };
+                start.block.store(core::ptr::from_ref(block).cast_mut(), Ordering::Release);
+            }
             start.stack.store(stack.value(), Relaxed);
             start.state.store(State::Asked as u32, Ordering::Release);
             start.apic.store(apic, Ordering::Release);

@@ -167,7 +167,7 @@ impl CpuBlock {
     /// Makes the block this CPU's: `gs`, GDT, task register.
     ///
     /// # Safety
-    /// Called once per CPU and block, in kernel mode with interrupts disabled, before anything reads `gs`.
+    /// Called once per CPU and block after each reset of the CPU, in kernel mode with interrupts disabled, before anything reads `gs`.
     pub unsafe fn install(&'static self) {
         let contents = self.0.get();
         let address = contents.addr() as u64;

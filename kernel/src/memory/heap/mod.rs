@@ -456,6 +456,7 @@ unsafe impl<const SIZE: usize> GlobalAlloc for KernelHeap<SIZE> {
 trait Reporting: Sync {
     fn report(&self) -> HeapStatistics;
     fn report_classes(&self) -> [ClassUsage; CLASSES];
+    fn give_back(&self);
 }
 
 impl<const SIZE: usize> Reporting for KernelHeap<SIZE> {
@@ -464,6 +465,9 @@ impl<const SIZE: usize> Reporting for KernelHeap<SIZE> {
     }
     fn report_classes(&self) -> [ClassUsage; CLASSES] {
         self.slabs.class_usage()
+    }
+    fn give_back(&self) {
+        self.drain();
     }
 }
 
@@ -478,6 +482,13 @@ pub fn register<const SIZE: usize>(heap: &'static KernelHeap<SIZE>) {
 #[must_use]
 pub fn statistics() -> HeapStatistics {
     REGISTERED.get().map_or(HeapStatistics::default(), |heap| heap.report())
+}
+
+/// Gives the free objects that this CPU keeps back to the registered heap, for it goes off line.
+pub fn drain() {
+    if let Some(heap) = REGISTERED.get() {
+        heap.give_back();
+    }
 }
 
 /// What the registered heap's size classes use; zeros on the hosted machine.

@@ -159,6 +159,7 @@ impl Request<'_> {
     /// Does it on this CPU; interrupts are masked.
     fn serve(&self) {
         let Some(cpu) = this_cpu() else { return };
+        Current::local().count_shootdown();
         if !may_have(Current::id(), self.root) {
             return;
         }

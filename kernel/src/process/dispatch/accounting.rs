@@ -100,12 +100,16 @@ pub struct CpuTimes {
 /// What the time of CPU `cpu` went into.
 #[must_use]
 pub fn cpu_times(cpu: CpuId) -> CpuTimes {
+    let is_online = inter_processor::online().contains(cpu);
     let cpu = cpu_state(cpu);
     let ticks = |count: &AtomicU64| Nanoseconds(count.load(Relaxed) * Nanoseconds::TICK.0);
     // The idle thread counts as running for good, so its present turn is one only while the CPU has nothing else.
     let scheduler = cpu.lock();
-    let present =
-        if scheduler.current().is_none() { Current::now().0.saturating_sub(cpu.switched_at.load(Relaxed)) } else { 0 };
+    let present = if scheduler.current().is_none() && is_online {
+        Current::now().0.saturating_sub(cpu.switched_at.load(Relaxed))
+    } else {
+        0
+    };
     let idle = cpu.idle_thread().map_or(0, |thread| thread.runtime.load(Relaxed)) + present;
     drop(scheduler);
     CpuTimes {

@@ -20,13 +20,13 @@ use crate::process::scheduler::{Preempt, Priority, Scheduler};
 use crate::process::thread::{Thread, ThreadPointer, ThreadState};
 use crate::sync::spinlock::SpinLockGuard;
 use crate::sync::{InterruptsDisabled, LockRank, SpinLock};
+use alloc::boxed::Box;
 use core::cell::UnsafeCell;
 use core::ptr::null_mut;
 use core::sync::atomic::{
     AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed,
     Ordering::Release, Ordering::SeqCst, fence,
 };
-use spin::Once;
 
 /// A CPU's scheduler, locked.
 pub(super) type Guard = SpinLockGuard<'static, Scheduler<ThreadPointer>, InterruptsDisabled>;
@@ -87,18 +87,42 @@ pub(super) static CPUS: [CpuState; MAXIMUM_CPUS] = [const {
 
 /// The CPUs that have nothing to run and have not been given anything.
 static IDLE: AtomicCpuMask = AtomicCpuMask::new(CpuMask::EMPTY);
+/// The CPUs that may be given threads: those online, but for one that is on its way off line. Who puts a thread on a queue looks here under that queue's
+/// lock; who takes a CPU out locks its queue afterwards.
+static ACTIVE: AtomicCpuMask = AtomicCpuMask::new(CpuMask::single(CpuId(0)));
 /// Whether a second CPU has ever run threads: until then nobody is asked about others.
 static SEVERAL: AtomicBool = AtomicBool::new(false);
-static TOPOLOGY: Once<Topology> = Once::new();
+/// Made from a box that is kept for good; null for [`FLAT`].
+static TOPOLOGY: AtomicPtr<Topology> = AtomicPtr::new(null_mut());
 static FLAT: Topology = Topology::FLAT;
 
-/// Says which CPUs are near which. Once, at boot; until then all are equally near.
+/// Says which CPUs are near which: at boot, and when a CPU has come up for the first time; until then all are equally near.
 pub fn set_topology(topology: Topology) {
-    TOPOLOGY.call_once(|| topology);
+    TOPOLOGY.store(Box::into_raw(Box::new(topology)), Release);
 }
 
+#[inline]
 pub(super) fn topology() -> &'static Topology {
-    TOPOLOGY.get().unwrap_or(&FLAT)
+    // SAFETY: null, or from a box that is never freed: somebody may be reading an older one.
+    unsafe { TOPOLOGY.load(Acquire).as_ref() }.unwrap_or(&FLAT)
+}
+
+/// The CPUs that may be given threads.
+#[inline]
+#[must_use]
+pub fn active() -> CpuMask {
+    ACTIVE.load(SeqCst)
+}
+
+/// `cpu` may be given threads.
+pub(super) fn activate(cpu: CpuId) {
+    ACTIVE.insert(cpu, SeqCst);
+}
+
+/// `cpu` is given no further threads, once its queue has been locked.
+pub(super) fn deactivate(cpu: CpuId) {
+    ACTIVE.remove(cpu, SeqCst);
+    claim(cpu);
 }
 
 /// Whether this CPU is, and always was, the only one.
@@ -107,9 +131,15 @@ pub(super) fn is_alone() -> bool {
     !SEVERAL.load(Relaxed)
 }
 
-/// A second CPU is about to run threads.
+/// A second CPU is about to run threads: this one, the only one until now, tells what it has.
 pub(super) fn set_several() {
-    SEVERAL.store(true, SeqCst);
+    if is_alone() {
+        let _interrupts = super::Uninterrupted::new();
+        let cpu = this_cpu();
+        let scheduler = cpu.lock();
+        SEVERAL.store(true, SeqCst);
+        cpu.publish(&scheduler);
+    }
 }
 
 #[inline]
@@ -172,6 +202,11 @@ impl CpuState {
         }
     }
 
+    /// Whether neither a thread runs nor one waits, or is to be given time later.
+    pub fn is_empty(scheduler: &Scheduler<ThreadPointer>) -> bool {
+        scheduler.current().is_none() && scheduler.waiting() == 0 && scheduler.throttled_thread().is_none()
+    }
+
     /// How many threads wait, as last published.
     #[inline]
     pub fn waiting(&self) -> u32 {
@@ -214,7 +249,7 @@ pub(super) fn lock_pair(one: CpuId, other: CpuId) -> (Guard, Guard) {
 #[inline]
 pub(super) fn idle_cpus() -> CpuMask {
     fence(SeqCst);
-    IDLE.load(Relaxed)
+    IDLE.load(Relaxed).intersection(active())
 }
 
 /// Whether `cpu` is among them.
@@ -277,7 +312,7 @@ pub(super) struct Hints;
 impl View for Hints {
     #[inline]
     fn online(&self) -> CpuMask {
-        inter_processor::online()
+        active()
     }
     #[inline]
     fn idle(&self) -> CpuMask {

@@ -5,26 +5,61 @@
 //! its own CPU and sent on after the switch ([`send_on`]).
 
 use super::machine::{
-    CpuState, Guard, Hints, ask, claim, cpu_state, idle_cpus, is_alone, is_marked_idle, lock_pair, lock_queue_of,
-    mark_idle, request, this_cpu, topology,
+    CpuState, Guard, Hints, active, ask, claim, cpu_state, idle_cpus, is_alone, is_marked_idle, lock_pair,
+    lock_queue_of, mark_idle, request, this_cpu, topology,
 };
 use super::{Uninterrupted, give_way_if_due};
 use crate::arch::{Cpu, Current, TimerHardware, inter_processor};
 use crate::base::{CpuId, CpuMask, Nanoseconds};
+use crate::process::Pid;
 use crate::process::scheduler::placement::{self, BALANCE_PERIOD, View, Waker};
 use crate::process::scheduler::{Member, Place, Preempt};
-use crate::process::thread::{Thread, ThreadPointer, ThreadState};
+use crate::process::thread::{NAME_LENGTH, Thread, ThreadPointer, ThreadState};
 use core::sync::atomic::Ordering::Relaxed;
 
 /// Puts a thread that nobody has started yet on a queue.
 pub(super) fn launch(thread: &Thread, member: ThreadPointer) {
     let here = Current::id();
-    let target =
-        if is_alone() { here } else { placement::place_new(topology(), &Hints, thread.entity.allowed(), here) };
-    thread.entity.set_cpu(target);
-    let mut scheduler = cpu_state(target).lock();
-    let preempt = scheduler.wake(member, Current::now);
-    arrived(target, scheduler, thread, preempt, Waker::GoesOn);
+    loop {
+        let target =
+            if is_alone() { here } else { placement::place_new(topology(), &Hints, thread.entity.allowed(), here) };
+        let mut scheduler = cpu_state(target).lock();
+        if !active().contains(target) {
+            continue;
+        }
+        let stranded = Stranded::release(thread);
+        thread.entity.set_cpu(target);
+        let preempt = scheduler.wake(member, Current::now);
+        arrived(target, scheduler, thread, preempt, Waker::GoesOn);
+        return Stranded::tell(stranded);
+    }
+}
+
+/// A thread that could run on no CPU any more, for those that it may use are off line: it may use all from now on, as on Linux.
+struct Stranded {
+    tid: Pid,
+    name: [u8; NAME_LENGTH],
+    cpu: CpuId,
+}
+
+impl Stranded {
+    /// Looks whether `thread` is one, and lets it go. The lock of its CPU's queue is held, or it is on none.
+    fn release(thread: &Thread) -> Option<Self> {
+        let entity = &thread.entity;
+        if entity.home().is_some() || !entity.allowed().intersection(active()).is_empty() {
+            return None;
+        }
+        entity.set_affinity(inter_processor::possible());
+        Some(Self { tid: thread.tid(), name: thread.name(), cpu: entity.cpu() })
+    }
+
+    /// Says so in the log. No queue's lock is held.
+    fn tell(stranded: Option<Self>) {
+        if let Some(Self { tid, name, cpu }) = stranded {
+            let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
+            log::info!("process {tid} ({}) no longer affine to cpu{}", name.escape_ascii(), cpu.0);
+        }
+    }
 }
 
 /// Makes a sleeping thread ready, on the CPU that suits it.
@@ -69,15 +104,16 @@ fn put_somewhere(thread: &Thread, waker: Waker) {
         if !thread.state().is_asleep() {
             return;
         }
-        if !placement::permitted(entity.allowed(), inter_processor::online()).contains(target) {
+        if !placement::permitted(entity.allowed(), active()).contains(target) {
             continue;
         }
+        let stranded = Stranded::release(thread);
         thread.set_state(ThreadState::Ready);
         entity.set_cpu(target);
         drop(last);
         let preempt = scheduler.wake(thread.member(), Current::now);
         arrived(target, scheduler, thread, preempt, waker);
-        return;
+        return Stranded::tell(stranded);
     }
 }
 
@@ -151,7 +187,7 @@ fn offer_waiting(scheduler: &Guard, idle: CpuMask) -> bool {
 /// disabled, no lock is held.
 pub(super) fn help() -> bool {
     let here = Current::id();
-    if is_alone() || is_marked_idle(here) {
+    if is_alone() || is_marked_idle(here) || !active().contains(here) {
         return false;
     }
     this_cpu().asked.store(false, Relaxed);
@@ -188,7 +224,7 @@ fn take_from(from: CpuId, to: CpuId) -> bool {
 /// A tick's work for others: every [`BALANCE_PERIOD`] ticks this CPU takes a thread from a busier one; and what waits here, though its
 /// waker meant to sleep, is offered. No lock is held.
 pub(super) fn balance(cpu: CpuId, ticks: u64) {
-    if is_alone() {
+    if is_alone() || !active().contains(cpu) {
         return;
     }
     let state = cpu_state(cpu);
@@ -219,15 +255,50 @@ pub(super) fn send_on(member: ThreadPointer) {
             (Some(own), scheduler)
         };
         // It is written under the lock of `cpu`, which is held now.
-        if thread.entity.allowed() != allowed {
+        if thread.entity.allowed() != allowed || !active().contains(target) {
             continue;
         }
+        let stranded = Stranded::release(thread);
         thread.entity.set_cpu(target);
         drop(own);
         let preempt = scheduler.attach(member, Default::default(), Current::now());
         arrived(target, scheduler, thread, preempt, Waker::GoesOn);
-        return;
+        return Stranded::tell(stranded);
     }
+}
+
+/// Moves one thread that waits on `from`, which is not active any more, to a CPU that suits it. Where none waits, the one that runs is told to
+/// leave. Says whether there was one that waited.
+pub(super) fn evict_one(from: CpuId) -> bool {
+    let _interrupts = Uninterrupted::new();
+    let all = |scheduler: &Guard| scheduler.waiting_threads().chain(scheduler.throttled_thread());
+    let target = {
+        let mut scheduler = cpu_state(from).lock();
+        let Some(member) = all(&scheduler).next() else {
+            if scheduler.current().is_some() {
+                scheduler.expel_current();
+            }
+            request(from, Preempt::Yes);
+            return false;
+        };
+        placement::place_new(topology(), &Hints, member.entity().allowed(), from)
+    };
+    if target == from {
+        return true;
+    }
+    let (mut source, mut scheduler) = lock_pair(from, target);
+    let suits = |member: &ThreadPointer| placement::permitted(member.entity().allowed(), active()).contains(target);
+    let Some(member) = all(&source).find(suits) else { return true };
+    let thread = member.get();
+    let waited = source.detach(member);
+    cpu_state(from).publish(&source);
+    let stranded = Stranded::release(thread);
+    thread.entity.set_cpu(target);
+    drop(source);
+    let preempt = scheduler.attach(member, waited, Current::now());
+    arrived(target, scheduler, thread, preempt, Waker::GoesOn);
+    Stranded::tell(stranded);
+    true
 }
 
 /// Changes the CPUs that a thread may use; at least one of `affinity` is online. When this returns the thread does not run elsewhere.
@@ -263,9 +334,18 @@ pub(super) fn apply(thread: &Thread, home: Option<CpuId>) {
     }
 }
 
+/// CPU `home` has taken over what another one promised to a thread, which goes there. The locks of queues are taken inside the caller's.
+pub(super) fn rebind(thread: &Thread, home: CpuId) {
+    let _interrupts = Uninterrupted::new();
+    let (_, scheduler) = lock_queue_of(thread);
+    thread.entity.bind(Some(home));
+    drop(scheduler);
+    relocate(thread);
+}
+
 /// The CPUs that a thread may use, or its parameters, have changed: it is moved if it waits where it may not, and offered to idle ones else.
 /// Interrupts are disabled. Gives the CPU that still runs the thread and has been told to leave it.
-fn relocate(thread: &Thread) -> Option<CpuId> {
+pub(super) fn relocate(thread: &Thread) -> Option<CpuId> {
     if is_alone() || !thread.started.load(Relaxed) {
         return None;
     }
@@ -273,7 +353,7 @@ fn relocate(thread: &Thread) -> Option<CpuId> {
         let (cpu, mut scheduler) = lock_queue_of(thread);
         let member = thread.member();
         let allowed = thread.entity.allowed();
-        let may_stay = placement::permitted(allowed, inter_processor::online()).contains(cpu);
+        let may_stay = placement::permitted(allowed, active()).contains(cpu);
         let runs = scheduler.current() == Some(member);
         if may_stay {
             if runs {
@@ -297,7 +377,7 @@ fn relocate(thread: &Thread) -> Option<CpuId> {
         let (mut source, mut scheduler) = lock_pair(cpu, target);
         let is_unchanged =
             thread.entity.cpu() == cpu && thread.entity.place() != Place::Nowhere && thread.entity.allowed() == allowed;
-        if !is_unchanged {
+        if !is_unchanged || !active().contains(target) {
             continue;
         }
         let waited = source.detach(member);

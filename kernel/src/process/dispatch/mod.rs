@@ -5,6 +5,7 @@
 //! | this | sleeping, waking, switching, the idle loop |
 //! | `machine` | each CPU's state and locks, and what CPUs know of each other |
 //! | `migrate` | threads between CPUs: wake-up, help, balance, affinity |
+//! | `offline` | a CPU's last thread, and its first again |
 //! | `user_state` | address space and registers of user mode |
 //! | `reservations` | what `SCHED_DEADLINE` was promised, and the real-time policies' limit |
 //! | `accounting`, `deadline` | the tick, CPU time; timers |
@@ -39,11 +40,12 @@ mod machine;
 mod migrate;
 #[cfg(test)]
 mod model;
+pub mod offline;
 mod reservations;
 mod user_state;
 
 pub use accounting::{CpuTimes, TickMode, cpu_times, runnable_count, runtime, switch_count, tick};
-pub use machine::set_topology;
+pub use machine::{active, set_topology};
 pub use migrate::set_affinity;
 pub use reservations::{realtime_period, realtime_runtime, set_parameters, set_realtime_bandwidth};
 pub use user_state::{
@@ -96,16 +98,16 @@ fn give_way_if_due() {
 }
 
 /// Turns the code that runs now (the boot path of a CPU) into this CPU's idle thread, and registers the scheduler with `sync`. For a CPU
-/// other than the first it comes before `inter_processor::set_online`.
-pub fn adopt_idle_thread(thread: Arc<Thread>) {
-    let pointer = Arc::into_raw(thread).cast_mut();
+/// other than the first it comes before `inter_processor::set_online`; a CPU that comes back has the same one again.
+pub fn adopt_idle_thread(thread: &Arc<Thread>) {
+    let pointer = Arc::as_ptr(thread).cast_mut();
     let cpu = this_cpu();
-    if Current::id().0 != 0 {
-        machine::set_several();
+    if cpu.idle.swap(pointer, Relaxed) != pointer {
+        // The reference is kept for good.
+        core::mem::forget(thread.clone());
     }
-    cpu.idle.store(pointer, Relaxed);
     cpu.switched_at.store(Current::now().0, Relaxed);
-    // SAFETY: just made from an `Arc` whose reference is kept for good.
+    // SAFETY: made from an `Arc` of which a reference is kept for good.
     unsafe {
         (*pointer).set_state(ThreadState::Running);
         let _interrupts = Uninterrupted::new();
@@ -120,6 +122,9 @@ pub fn run_idle() -> ! {
         Current::disable_interrupts();
         if Current::local().need_reschedule() || migrate::help() {
             reschedule();
+            Current::enable_interrupts();
+        } else if offline::is_leaving() {
+            offline::leave();
             Current::enable_interrupts();
         } else if frame_allocator::zero_ahead() {
             // One at a time, and with interrupts masked: whoever wakes waits for one at most, and does not find the frames taken.

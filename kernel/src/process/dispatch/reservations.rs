@@ -2,14 +2,18 @@
 //!
 //! Lock: [`ADMISSION`], of rank `Thread`, taken in thread context with no other lock held; the limits are atomics.
 
+use super::machine::active;
 use super::migrate;
-use crate::arch::inter_processor;
-use crate::base::{CpuId, CpuMask, Errno, Result};
+use crate::base::{AtomicCpuMask, CpuId, CpuMask, Errno, Result};
 use crate::process::scheduler::deadline::{Admission, WHOLE, utilisation};
 use crate::process::scheduler::{Limit, SCHED_DEADLINE, SchedulingParameters};
 use crate::process::thread::Thread;
 use crate::sync::{InterruptsDisabled, LockRank, SpinLock};
+use alloc::sync::Arc;
 use core::sync::atomic::{AtomicI32, AtomicU32, Ordering::Relaxed};
+
+/// The CPUs that promise nothing further: one that is on its way off line. Written under [`ADMISSION`].
+static CLOSED: AtomicCpuMask = AtomicCpuMask::new(CpuMask::EMPTY);
 
 static ADMISSION: SpinLock<Admission, InterruptsDisabled> = SpinLock::new(LockRank::Thread, Admission::new());
 
@@ -44,7 +48,7 @@ pub fn set_realtime_bandwidth(runtime: i32, period: i32) -> Result<()> {
         return Err(Errno::EINVAL);
     }
     let admission = ADMISSION.lock();
-    if !admission.fits(inter_processor::online(), share(runtime, period)) {
+    if !admission.fits(active(), share(runtime, period)) {
         return Err(Errno::EBUSY);
     }
     RUNTIME.store(runtime, Relaxed);
@@ -91,7 +95,7 @@ fn admit(thread: &Thread, new: &SchedulingParameters) -> Result<Option<CpuId>> {
     }
     let limit = share(RUNTIME.load(Relaxed), PERIOD.load(Relaxed));
     let preferred = last.unwrap_or(thread.entity.cpu());
-    let home = admission.admit(utilisation_of(new), inter_processor::online(), preferred, limit);
+    let home = admission.admit(utilisation_of(new), open(), preferred, limit);
     if home.is_none() {
         thread.exchange_scheduling(old);
         if let Some(home) = last {
@@ -104,8 +108,49 @@ fn admit(thread: &Thread, new: &SchedulingParameters) -> Result<Option<CpuId>> {
 
 /// The thread ends: what it reserved is free.
 pub(super) fn release(thread: &Thread) {
-    if let Some(home) = thread.entity.home() {
-        let parameters = thread.scheduling();
-        ADMISSION.lock().release(utilisation_of(&parameters), home);
+    if thread.entity.home().is_none() {
+        return;
     }
+    let parameters = thread.scheduling();
+    let mut admission = ADMISSION.lock();
+    // It may have found another home meanwhile.
+    if let Some(home) = thread.entity.home() {
+        admission.release(utilisation_of(&parameters), home);
+    }
+}
+
+/// The CPUs that may promise something.
+fn open() -> CpuMask {
+    active().difference(CLOSED.load(Relaxed))
+}
+
+/// Has other CPUs promise what `cpu` has promised to `threads`, and `cpu` nothing any more.
+///
+/// # Errors
+/// `EBUSY`: the others cannot; those that have found another home keep it.
+pub(super) fn close(cpu: CpuId, threads: impl Iterator<Item = Arc<Thread>>) -> Result<()> {
+    {
+        let _admission = ADMISSION.lock();
+        CLOSED.insert(cpu, Relaxed);
+    }
+    let limit = share(RUNTIME.load(Relaxed), PERIOD.load(Relaxed));
+    for thread in threads.filter(|thread| thread.entity.home() == Some(cpu)) {
+        let used = utilisation_of(&thread.scheduling());
+        let mut admission = ADMISSION.lock();
+        if thread.entity.home() != Some(cpu) {
+            continue;
+        }
+        let Some(home) = admission.admit(used, open(), thread.entity.cpu(), limit) else {
+            CLOSED.remove(cpu, Relaxed);
+            return Err(Errno::EBUSY);
+        };
+        admission.release(used, cpu);
+        migrate::rebind(&thread, home);
+    }
+    Ok(())
+}
+
+/// `cpu` may promise again.
+pub(super) fn reopen(cpu: CpuId) {
+    CLOSED.remove(cpu, Relaxed);
 }

@@ -1,6 +1,7 @@
 //! What `/proc/PID` says of a process, in Linux's formats (proc(5)).
 
-use crate::base::{Nanoseconds, PAGE_SHIFT, VirtualAddress, VirtualRange};
+use crate::arch::inter_processor;
+use crate::base::{CpuId, CpuMask, Nanoseconds, PAGE_SHIFT, VirtualAddress, VirtualRange};
 use crate::device::terminal::Terminal;
 use crate::memory::address_space::{AddressSpace, AreaReport, AreaUsage, Detail, ForeignAccess, Statistics};
 use crate::memory::area::AreaFlags;
@@ -8,6 +9,7 @@ use crate::process::resource_limits::Resource;
 use crate::process::scheduler::SCHED_DEADLINE;
 use crate::process::thread::NAME_LENGTH;
 use crate::process::{Lifecycle, Process, Thread, ThreadState, Usage, table};
+use crate::pseudofs::HexadecimalMask;
 use crate::security::CapabilitySet;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -256,13 +258,14 @@ pub fn status(subject: &Subject) -> Vec<u8> {
         set(c.ambient),
         u8::from(c.no_new_privs)
     );
-    let affinity = subject.thread.as_ref().map_or(1, |thread| thread.affinity().bits());
-    let online = super::system_report::online_cpus();
-    let allowed = affinity & if online >= 64 { u64::MAX } else { (1 << online) - 1 };
+    let possible = inter_processor::possible();
+    let affinity = subject.thread.as_ref().map_or(CpuMask::single(CpuId(0)), |thread| thread.affinity());
+    let allowed = affinity.intersection(possible);
+    let width = possible.last().map_or(1, |last| last.0 as usize + 1);
     let _ = writeln!(
         rest,
-        "Seccomp:\t0\nSeccomp_filters:\t0\nCpus_allowed:\t{allowed:x}\nCpus_allowed_list:\t{}",
-        CpuList(allowed)
+        "Seccomp:\t0\nSeccomp_filters:\t0\nCpus_allowed:\t{}\nCpus_allowed_list:\t{allowed}",
+        HexadecimalMask { mask: allowed, width }
     );
     let _ = writeln!(rest, "Mems_allowed:\t1\nMems_allowed_list:\t0");
     let usage = subject.usage();
@@ -317,29 +320,6 @@ fn write_signals(text: &mut String, subject: &Subject) {
         ignored.bits(),
         caught.bits()
     );
-}
-
-/// A mask as a list such as `0-3,5`.
-pub struct CpuList(pub u64);
-
-impl core::fmt::Display for CpuList {
-    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        let mut rest = self.0;
-        let mut separator = "";
-        while rest != 0 {
-            let first = rest.trailing_zeros();
-            let length = (rest >> first).trailing_ones();
-            let last = first + length - 1;
-            if first == last {
-                write!(formatter, "{separator}{first}")?;
-            } else {
-                write!(formatter, "{separator}{first}-{last}")?;
-            }
-            separator = ",";
-            rest = if last >= 63 { 0 } else { rest & (u64::MAX << (last + 1)) };
-        }
-        Ok(())
-    }
 }
 
 /// An area's line in `/proc/PID/maps`.
@@ -594,14 +574,5 @@ mod tests {
             let expected = alloc::format!("Private_Hugetlb:{amount:8} kB\nRss:            {amount:8} kB\n");
             assert_eq!(core::str::from_utf8(&text), Ok(expected.as_str()));
         }
-    }
-
-    #[test]
-    fn cpu_lists_join_neighbours() {
-        let list = |mask: u64| alloc::format!("{}", CpuList(mask));
-        assert_eq!(list(0b1011_1001), "0,3-5,7");
-        assert_eq!(list(u64::MAX), "0-63");
-        assert_eq!(list(1 << 63), "63");
-        assert_eq!(list(0), "");
     }
 }

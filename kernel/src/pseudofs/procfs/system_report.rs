@@ -1,7 +1,7 @@
 //! What `/proc` says of the system as a whole, in Linux's formats (proc(5)).
 
-use crate::arch::{Cpu, CpuLocal, Current, SerialConsole, inter_processor};
-use crate::base::{CpuId, Nanoseconds, PAGE_SHIFT};
+use crate::arch::{Cpu, CpuLocal, Current, InterruptReport, SerialConsole, inter_processor, interrupt_report};
+use crate::base::{Nanoseconds, PAGE_SHIFT};
 use crate::fs::mount::{Location, Mount, MountFlags};
 use crate::memory::frame_allocator;
 use crate::memory::heap::{self, ClassUsage};
@@ -11,12 +11,6 @@ use crate::pseudofs::append;
 use crate::time;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-
-/// CPUs that run.
-#[must_use]
-pub fn online_cpus() -> u32 {
-    inter_processor::online().count() as u32
-}
 
 /// `/proc/uptime`: seconds since boot, and seconds that CPUs were idle.
 pub fn uptime(text: &mut Vec<u8>) {
@@ -114,10 +108,15 @@ pub fn stat(text: &mut Vec<u8>) {
     let booted = time::realtime().saturating_sub(time::boottime()).split().0;
     let forks = table::lock().forks();
     let (running, blocked) = count_running();
-    let counts = inter_processor::online().iter().filter_map(inter_processor::local_of).map(CpuLocal::interrupt_count);
+    let counts =
+        inter_processor::possible().iter().filter_map(inter_processor::local_of).map(CpuLocal::interrupt_count);
     let interrupts: u64 = counts.sum();
-    append!(text, "intr {interrupts}\nctxt {}\nbtime {booted}\n", dispatch::switch_count());
-    append!(text, "processes {forks}\nprocs_running {running}\nprocs_blocked {blocked}\nsoftirq 0\n");
+    append!(text, "intr {interrupts}");
+    (0..<Current as InterruptReport>::LINES).for_each(|line| append!(text, " {}", interrupt_report::line_count(line)));
+    append!(text, "\nctxt {}\nbtime {booted}\n", dispatch::switch_count());
+    append!(text, "processes {forks}\nprocs_running {running}\nprocs_blocked {blocked}\n");
+    // Nothing is put off to a softirq: the sum and Linux's ten kinds.
+    text.extend_from_slice(b"softirq 0 0 0 0 0 0 0 0 0 0 0\n");
 }
 
 /// Threads that run or want to, and threads that wait for storage.
@@ -170,22 +169,18 @@ pub fn command_line(text: &mut Vec<u8>) {
     append!(text, "{}\n", crate::arch::boot_information::boot_information().command_line);
 }
 
-/// `/proc/interrupts`: a column per CPU; the counts that the machine keeps.
+/// `/proc/interrupts`: a column for each CPU online, a line for each source.
 pub fn interrupts(text: &mut Vec<u8>) {
-    text.extend_from_slice(b"    ");
     let online = inter_processor::online();
-    for cpu in online {
-        append!(text, " {:>10}", alloc::format!("CPU{}", cpu.0));
-    }
+    append!(text, "{:11}", "");
+    online.iter().for_each(|cpu| append!(text, "CPU{:<8}", cpu.0));
     text.push(b'\n');
-    let mut row = |name: &str, what: &str, count: &dyn Fn(CpuId) -> u64| {
-        append!(text, "{name:>3}:");
-        online.iter().for_each(|cpu| append!(text, " {:>10}", count(cpu)));
-        append!(text, "   {what}\n");
-    };
-    let reschedules = |cpu| inter_processor::local_of(cpu).map_or(0, CpuLocal::reschedule_count);
-    row("RES", "Rescheduling interrupts", &reschedules);
-    row("CAL", "Function call interrupts", &|cpu| inter_processor::calls_served(cpu).into());
+    Current::interrupt_rows(&mut |row| {
+        // A label of three letters leaves a blank; longer ones reach into the first column.
+        append!(text, "{:>3}:{}", row.label, if row.label.len() <= 3 { " " } else { "" });
+        online.iter().for_each(|cpu| append!(text, "{:10} ", row.counter.of(cpu)));
+        append!(text, "{}\n", row.detail);
+    });
 }
 
 /// `/proc/filesystems`.

@@ -11,7 +11,7 @@ pub mod tables;
 use crate::arch::aarch64::clock_scale::event_stream_bit;
 use crate::arch::aarch64::device_tree::{self, Devices};
 use crate::arch::aarch64::{
-    Aarch64, cpu, entry, interrupt_controller, power, real_time_clock, secondary, serial, timer, user_access,
+    Aarch64, cpu, entry, interrupt_controller, power, real_time_clock, secondary, serial, timer, topology, user_access,
 };
 use crate::arch::boot_information::set_boot_information;
 use crate::arch::{ControllerChoice, Cpu, Startup};
@@ -35,7 +35,9 @@ pub unsafe fn initialize_early(tree: PhysicalAddress, load_address: PhysicalAddr
     // SAFETY: the first CPU, before any access to user memory; the others are of its kind.
     unsafe { user_access::initialize(has_access_prevention()) };
     // SAFETY: the entry code mapped it.
-    let parsed = unsafe { tables::tree(tree) }.and_then(|tree| device_tree::parse(tree).ok());
+    let tree = unsafe { tables::tree(tree) };
+    tree.iter().for_each(|tree| topology::note_tree(tree));
+    let parsed = tree.and_then(|tree| device_tree::parse(tree).ok());
     // Without a device tree there is neither memory nor a console: nothing can be said.
     let Some((mut information, devices)) = parsed else { Aarch64::halt() };
     let image = tables::image_range();
@@ -110,7 +112,7 @@ impl Startup for Aarch64 {
         timer::use_line(devices.timer_interrupt);
         interrupt_controller::enable_private();
         if let Some((_, line)) = devices.uart {
-            interrupt_controller::enable(line);
+            interrupt_controller::enable_device(line);
         }
         if let Some(registers) = devices.rtc {
             real_time_clock::set_registers(registers);
