@@ -28,7 +28,7 @@ sh -c '(sleep 0.5; exec cut -d" " -f4 /proc/self/stat > f) & exit'; sleep 1.5; c
 #: zombies
 sh -c '(exit 3) & exec sleep 1' & sleep 0.4; ps -o stat,comm | awk '/^Z/ { print "zombie" }'; wait; sleep 0.2; ps -o stat,comm | grep -c '^Z'
 #: pidof-pgrep
-sleep 77 & p=$!; [ "$(pidof sleep)" = $p ]; echo $?; kill $p; wait $p 2>/dev/null; pidof nosuchprogram; echo $?
+sleep 77 & p=$!; sleep 0.2; [ "$(pidof sleep)" = $p ]; echo $?; kill $p; wait $p 2>/dev/null; pidof nosuchprogram; echo $?
 #: exit-codes
 sh -c 'exit 0'; echo $?; sh -c 'exit 255'; echo $?; sh -c 'exit 256'; echo $?; sh -c 'exit -1'; echo $?
 #: time-command
@@ -60,6 +60,6 @@ sh -c 'trap "" PIPE; (echo a; sleep 0.2; echo b) | true; echo ok' 2>/dev/null
 #: cpu-burn-preempted
 (i=0; while [ $i -lt 20000 ]; do i=$((i + 1)); done; echo burned) & (i=0; while [ $i -lt 20000 ]; do i=$((i + 1)); done; echo burned) & wait
 #: taskset-chrt-ionice
-taskset -p $$ | sed 's/pid [0-9]*/pid/'; taskset 1 true; echo $?; ionice -p $$ 2>&1 | wc -l
+taskset 1 sh -c 'taskset -p $$' | sed 's/pid [0-9]*/pid/'; taskset 1 true; echo $?; ionice -p $$ 2>&1 | wc -l
 #: setpriv
 setpriv -d 2>/dev/null | head -3; setpriv --nnp sh -c 'grep NoNewPrivs /proc/self/status'

@@ -150,7 +150,7 @@ pub fn jobs(architecture: Architecture) -> Vec<Job> {
 }
 
 /// Boots to run `script`, and checks what it printed last and how the machine ended.
-fn expect(
+pub(super) fn expect(
     setup: &Setup,
     script: &str,
     output: &str,

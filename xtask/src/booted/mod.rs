@@ -20,6 +20,7 @@ pub mod endurance;
 pub mod examples;
 pub mod faults;
 pub mod machines;
+pub mod processors;
 pub mod sessions;
 pub mod traces;
 pub mod transcripts;
