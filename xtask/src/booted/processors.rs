@@ -109,7 +109,7 @@ fn stress(setup: &Setup) -> Result<()> {
     let script = "cd /sys/devices/system/cpu; free() { awk '/MemFree/ { print $2 }' /proc/meminfo; }; \
         work() { for i in 1 2 3 4 5 6 7 8 9 10; do taskset $1 sh -c 'seq 200 | sort -rn | head -1'; done; }; \
         work f >/dev/null; before=$(free); \
-        for mask in f 2 4 8 e f; do work $mask >/tmp/out.$mask.$((n += 1)) 2>/tmp/errors.$n & done; \
+        for mask in f 2 4 8 e f; do n=$((n + 1)); work $mask >/tmp/out.$n 2>/tmp/errors.$n & done; \
         for round in 1 2 3 4 5 6; do for cpu in 1 2 3; do echo 0 >cpu$cpu/online; done; \
         for cpu in 3 1 2; do echo 1 >cpu$cpu/online; done; done; wait; cat online; \
         cat /tmp/out.* /tmp/errors.* | grep -v 'set pid' | sort | uniq; \

@@ -10,6 +10,7 @@
 //! Loads stand in `simulator/loads.rs`: random ones from a seed, which is printed when a check fails, and recorded ones.
 
 mod loads;
+mod offline;
 mod reservations;
 
 use super::placement::{self, BALANCE_PERIOD, Topology, View, Waker};
@@ -217,6 +218,7 @@ impl Machine {
 
     fn make_ready(&mut self, key: usize, target: CpuId) {
         let (handle, now) = (self.threads[key].handle, self.now);
+        self.release_stranded(handle);
         handle.entity().set_cpu(target);
         let preempt = self.cpu(target).scheduler.wake(handle, || now);
         let most = u64::from(self.load(target));
@@ -331,6 +333,7 @@ impl Machine {
     }
 
     fn hand_to(&mut self, handle: Handle, target: CpuId, waited: Waited) {
+        self.release_stranded(handle);
         handle.entity().set_cpu(target);
         let now = self.now;
         for (key, record) in self.threads.iter_mut().enumerate() {
@@ -347,6 +350,9 @@ impl Machine {
     }
 
     fn run_idle(&mut self, cpu: CpuId) {
+        if !self.online.contains(cpu) {
+            return;
+        }
         self.idle.insert(cpu);
         self.cpu(cpu).asked = false;
         let others: Vec<_> = self.topology.nearest_first(cpu, self.online).collect();
@@ -397,6 +403,9 @@ impl Machine {
 
     /// The CPUs that a thread may use change.
     pub fn set_affinity(&mut self, key: usize, affinity: CpuMask) {
+        if affinity.intersection(self.online).is_empty() {
+            return;
+        }
         let entity = self.entity(key);
         entity.set_affinity(affinity);
         let cpu = entity.cpu();

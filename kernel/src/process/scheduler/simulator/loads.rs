@@ -15,7 +15,7 @@ impl Drop for Seed {
 
 /// What a random load is made of, each in parts of the whole.
 #[derive(Clone, Copy, Debug)]
-struct Mix {
+pub struct Mix {
     threads: usize,
     /// Odds against each in a step of a CPU.
     sleep: usize,
@@ -29,16 +29,16 @@ struct Mix {
 
 const HOGS: Mix =
     Mix { threads: 3, sleep: 400, wake: 50, hand_over: 500, fork: 5000, affinity: 500, parameters: 500, give_way: 500 };
-const SLEEPERS: Mix =
+pub const SLEEPERS: Mix =
     Mix { threads: 5, sleep: 3, wake: 3, hand_over: 10, fork: 1000, affinity: 300, parameters: 200, give_way: 20 };
 const PAIRS: Mix =
     Mix { threads: 2, sleep: 50, wake: 20, hand_over: 2, fork: 5000, affinity: 300, parameters: 1000, give_way: 100 };
-const BOMB: Mix =
+pub const BOMB: Mix =
     Mix { threads: 1, sleep: 30, wake: 10, hand_over: 30, fork: 4, affinity: 50, parameters: 100, give_way: 50 };
-const RESTLESS: Mix =
+pub const RESTLESS: Mix =
     Mix { threads: 3, sleep: 10, wake: 5, hand_over: 10, fork: 200, affinity: 3, parameters: 5, give_way: 5 };
 
-fn any_parameters(random: &mut Random) -> Parameters {
+pub fn any_parameters(random: &mut Random) -> Parameters {
     let policy =
         [SCHED_OTHER, SCHED_OTHER, SCHED_OTHER, SCHED_BATCH, SCHED_IDLE, SCHED_FIFO, SCHED_RR][random.below(7)];
     let realtime_priority = if matches!(policy, SCHED_FIFO | SCHED_RR) { 1 + random.below(99) as u8 } else { 0 };
@@ -46,7 +46,7 @@ fn any_parameters(random: &mut Random) -> Parameters {
     levels_of(&SchedulingParameters { policy, niceness, realtime_priority, ..Default::default() })
 }
 
-fn any_affinity(random: &mut Random, cpus: usize) -> CpuMask {
+pub fn any_affinity(random: &mut Random, cpus: usize) -> CpuMask {
     let mask = match random.below(4) {
         0 => CpuMask::ALL,
         1 => CpuMask::single(CpuId(random.below(cpus) as u32)),
@@ -81,7 +81,7 @@ fn run(mix: Mix, cpus: usize, ticks: usize, seed: u64) -> Machine {
     machine
 }
 
-fn step(machine: &mut Machine, mix: Mix, random: &mut Random) {
+pub fn step(machine: &mut Machine, mix: Mix, random: &mut Random) {
     let cpus = machine.cpus.len();
     let cpu = CpuId(random.below(cpus) as u32);
     let any_thread = |random: &mut Random, machine: &Machine| random.below(machine.threads.len());
