@@ -140,6 +140,9 @@ pub fn jobs(architecture: Architecture) -> Vec<Job> {
     jobs.push(Job::single("machines/cpus-2", |setup| several_cpus(setup, 2)));
     jobs.push(Job::single("machines/cpus-8", |setup| several_cpus(setup, 8)));
     jobs.push(Job::single("machines/cpus-64", |setup| several_cpus(setup, 64)));
+    if architecture == Architecture::Aarch64 {
+        jobs.push(Job::single("machines/cpus-4-gic2", version_2));
+    }
     jobs.push(Job::single("machines/maxcpus", maxcpus));
     jobs.push(Job::single("machines/idle", idle));
     jobs.push(Job::single("machines/initramfs-gzip", gzip));
@@ -214,6 +217,17 @@ fn several_cpus(setup: &Setup, cpus: u32) -> Result<()> {
     expect(setup, &script, &output, Outcome::Exited(0), |configuration| {
         configuration.cpus = cpus;
         "512M".clone_into(&mut configuration.memory);
+    })
+}
+
+/// A GICv2, which says with an interrupt from another processor which one that was; the first processor goes and comes.
+fn version_2(setup: &Setup) -> Result<()> {
+    let script = "for i in 1 2 3 4; do (seq 300 | sort -rn | head -1) & done; wait; \
+        cd /sys/devices/system/cpu; taskset 4 sh -c 'echo 0 >cpu0/online; cat online; echo 1 >cpu0/online'; nproc; \
+        dmesg | grep -c 'unexpected line'";
+    expect(setup, script, "300\n300\n300\n300\n1-3\n4\n0\n", Outcome::Exited(1), |configuration| {
+        configuration.cpus = 4;
+        ",gic-version=2".clone_into(&mut configuration.machine_properties);
     })
 }
 

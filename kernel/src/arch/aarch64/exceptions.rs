@@ -250,16 +250,17 @@ mod machine {
     fn interrupt(handler: &dyn TrapHandler, frame: &TrapFrame) {
         let local = Aarch64::local();
         local.enter_interrupt();
-        if let Some(line) = interrupt_controller::acknowledge() {
+        if let Some(interrupt) = interrupt_controller::acknowledge() {
+            let line = interrupt.line();
             interrupt_report::count(local, line as usize);
             if timer::is_line(line) {
                 // The line stays raised until the alarm is set anew.
                 timer::silence();
-                interrupt_controller::end(line);
+                interrupt_controller::end(interrupt);
                 handler.timer_interrupt(frame);
             } else if line < 16 {
                 // Ended first: a call may have this CPU send one.
-                interrupt_controller::end(line);
+                interrupt_controller::end(interrupt);
                 if !secondary::interrupted(line) {
                     log::warn!("interrupt on unexpected line {line}");
                 }
@@ -268,7 +269,7 @@ mod machine {
                     true => handler.device_interrupt(Aarch64::INPUT_LINE),
                     false => log::warn!("interrupt on unexpected line {line}"),
                 }
-                interrupt_controller::end(line);
+                interrupt_controller::end(interrupt);
             }
         }
         local.leave_interrupt();

@@ -66,6 +66,7 @@ pub(super) fn initialize(gic: &Gic, count: usize) {
     CPU_COUNT.store(count, Relaxed);
     let controller = match *gic {
         Gic::V2 { distributor, cpu_interface } => {
+            CPU_INTERFACE.store(physmap(cpu_interface).value(), Relaxed);
             let start = distributor;
             let (Some(distributor), Some(cpu_interface)) = (registers(distributor), registers(cpu_interface)) else {
                 return;
@@ -256,27 +257,52 @@ pub(super) fn enable(line: u32) {
     }
 }
 
-/// The line that interrupts now; `None` when it has thought better of it. Interrupts are masked.
-#[inline]
-pub(super) fn acknowledge() -> Option<u32> {
-    let identifier = if SYSTEM_REGISTERS.load(Relaxed) {
-        GicCpuInterface::get_and_acknowledge_interrupt(InterruptGroup::Group1)
-    } else {
-        match &mut *CONTROLLER.lock() {
-            Controller::V2(gic) => gic.get_and_acknowledge_interrupt(InterruptGroup::Group0),
-            _ => None,
-        }
-    };
-    identifier.map(IntId::raw_value)
+/// An interrupt that has been acknowledged: what the controller calls it. Version 2 says of a software-generated one who sent it, and wants to
+/// be told that again at its end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Acknowledged(u32);
+
+impl Acknowledged {
+    /// The line.
+    #[inline]
+    pub(super) const fn line(self) -> u32 {
+        self.0 & 0x3ff
+    }
 }
 
-/// Says that `line` has been seen to. Interrupts are masked.
+/// The first register of the CPU interface (version 2), which is each CPU's own.
+static CPU_INTERFACE: AtomicU64 = AtomicU64::new(0);
+const ACKNOWLEDGE_OFFSET: u64 = 0x0c;
+const END_OFFSET: u64 = 0x10;
+
+/// A register of the CPU interface, if there is one.
 #[inline]
-pub(super) fn end(line: u32) {
-    let identifier = identifier(line);
+fn cpu_register(offset: u64) -> Option<NonNull<u32>> {
+    let base = CPU_INTERFACE.load(Relaxed);
+    NonNull::new(core::ptr::with_exposed_provenance_mut((base + offset) as usize)).filter(|_| base != 0)
+}
+
+/// What interrupts now; `None` when it has thought better of it. Interrupts are masked.
+#[inline]
+pub(super) fn acknowledge() -> Option<Acknowledged> {
+    /// Numbers from here on say that there is nothing.
+    const FIRST_SPECIAL: u32 = 1020;
     if SYSTEM_REGISTERS.load(Relaxed) {
-        GicCpuInterface::end_interrupt(identifier, InterruptGroup::Group1);
-    } else if let Controller::V2(gic) = &mut *CONTROLLER.lock() {
-        gic.end_interrupt(identifier, InterruptGroup::Group0);
+        let identifier = GicCpuInterface::get_and_acknowledge_interrupt(InterruptGroup::Group1);
+        return identifier.map(|identifier| Acknowledged(identifier.raw_value()));
+    }
+    // SAFETY: the register is there, physmap has it as Device, and reading it acknowledges on this CPU alone.
+    let interrupt = Acknowledged(unsafe { cpu_register(ACKNOWLEDGE_OFFSET)?.read_volatile() });
+    (interrupt.line() < FIRST_SPECIAL).then_some(interrupt)
+}
+
+/// Says that `interrupt` has been seen to. Interrupts are masked.
+#[inline]
+pub(super) fn end(interrupt: Acknowledged) {
+    if SYSTEM_REGISTERS.load(Relaxed) {
+        GicCpuInterface::end_interrupt(identifier(interrupt.line()), InterruptGroup::Group1);
+    } else if let Some(register) = cpu_register(END_OFFSET) {
+        // SAFETY: as above; it was acknowledged.
+        unsafe { register.write_volatile(interrupt.0) };
     }
 }
