@@ -6,7 +6,7 @@ ps -o pid,user,stat,args | awk -v me=$$ '$1 == me { print $2, $4 }' | sed 's|/.*
 #: kill-and-killall
 sleep 30 & kill $!; wait $!; echo $?; sleep 31 & sleep 31 & sleep 0.2; killall sleep; wait; echo killed; kill -0 $$; echo $?; kill 999999; echo $?; killall nosuchprogram; echo $?
 #: kill-signals
-for s in HUP KILL USR1 ALRM TERM; do sh -c 'sleep 30 & wait' & p=$!; kill -$s $p; wait $p 2>/dev/null; echo "$s $?"; done; killall sleep 2>/dev/null
+for s in HUP KILL USR1 ALRM TERM; do sh -c 'sleep 30 & wait' & p=$!; kill -$s $p; wait $p 2>/dev/null; echo "$s $?"; done; killall sleep 2>/dev/null; true
 #: stop-and-continue
 sleep 1 & p=$!; kill -STOP $p; sleep 0.2; ps -o pid,stat | awk -v p=$p '$1 == p { print substr($2, 1, 1) }'; kill -CONT $p; wait $p; echo $?
 #: timeout
