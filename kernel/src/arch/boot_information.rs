@@ -49,8 +49,11 @@ impl PhysicalRange {
     }
 }
 
-/// Entries that the memory map may have; further ones are dropped.
-pub const MAXIMUM_REGIONS: usize = 64;
+/// Entries that the memory map may have once neighbours of one kind are joined; further ones are dropped. UEFI gives the longest maps, some 100
+/// entries before joining.
+pub const MAXIMUM_REGIONS: usize = 128;
+/// Bytes of an ACPI root pointer of revision 2; one of revision 0 ends after 20.
+pub const ROOT_POINTER_LENGTH: usize = 36;
 /// Bytes of command line that are kept, as on Linux.
 pub const MAXIMUM_COMMAND_LINE: usize = 2047;
 
@@ -67,8 +70,9 @@ pub struct BootInformation {
     pub initrd: Option<PhysicalRange>,
     /// The command line.
     pub command_line: ArrayString<MAXIMUM_COMMAND_LINE>,
-    /// The ACPI root pointer, where the firmware has one.
-    pub rsdp: Option<PhysicalAddress>,
+    /// A copy of the ACPI root pointer (RSDP), where the firmware has one; zeros follow a shorter one. A copy, because that is what a boot
+    /// loader hands over, in memory that is free afterwards.
+    pub rsdp: Option<[u8; ROOT_POINTER_LENGTH]>,
     /// The kernel's image with its `.bss`.
     pub kernel_image: PhysicalRange,
 }
@@ -90,6 +94,45 @@ impl BootInformation {
 }
 
 impl BootInformation {
+    /// Adds a stretch to the memory map, joined with the one before where that is of the same kind and ends there. One that is empty or goes past
+    /// the end of all addresses is left out, and so is one for which there is no room.
+    pub fn add_region(&mut self, start: u64, length: u64, kind: MemoryKind) {
+        if length == 0 || start.checked_add(length).is_none() {
+            return;
+        }
+        if let Some(last) = self.memory_regions.last_mut()
+            && last.kind == kind
+            && last.start.value().checked_add(last.length) == Some(start)
+        {
+            last.length += length;
+            return;
+        }
+        let _ = self.memory_regions.try_push(MemoryRegion { start: PhysicalAddress::new(start), length, kind });
+    }
+
+    /// Appends to the command line, up to a byte that ends it: a zero, one that is not text (everything that reads the line wants text), or one for
+    /// which there is no room.
+    pub fn set_command_line(&mut self, bytes: &[u8]) {
+        let length = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
+        let bytes = bytes.get(..length.min(MAXIMUM_COMMAND_LINE)).unwrap_or_default();
+        let text = match core::str::from_utf8(bytes) {
+            Ok(text) => text,
+            Err(error) => core::str::from_utf8(bytes.get(..error.valid_up_to()).unwrap_or_default()).unwrap_or(""),
+        };
+        self.command_line.clear();
+        // It fits: it was cut to that length.
+        let _ = self.command_line.try_push_str(text);
+    }
+
+    /// Notes the initial RAM disk, whose pages are taken. One without a byte, or past the end of all addresses, is none.
+    pub fn set_initrd(&mut self, start: u64, end: u64) {
+        const MASK: u64 = crate::base::PAGE_SIZE as u64 - 1;
+        let range = |start, end| PhysicalRange { start: PhysicalAddress::new(start), end: PhysicalAddress::new(end) };
+        if start < end && self.reserved.try_push(range(start & !MASK, end.saturating_add(MASK) & !MASK)).is_ok() {
+            self.initrd = Some(range(start, end));
+        }
+    }
+
     /// One past the last byte of usable memory.
     #[must_use]
     pub fn usable_end(&self) -> u64 {
@@ -146,6 +189,44 @@ mod tests {
 
     fn range(start: u64, end: u64) -> PhysicalRange {
         PhysicalRange { start: PhysicalAddress::new(start), end: PhysicalAddress::new(end) }
+    }
+
+    #[test]
+    fn neighbours_of_one_kind_are_one_entry_of_the_map() {
+        let mut information = BootInformation::new();
+        information.add_region(0, 0x8_0000, MemoryKind::Usable);
+        information.add_region(0x8_0000, 0x1_0000, MemoryKind::Usable);
+        information.add_region(0x9_0000, 0x1_0000, MemoryKind::Reserved);
+        information.add_region(0x9_0000, 0, MemoryKind::Usable);
+        information.add_region(u64::MAX, 2, MemoryKind::Usable);
+        assert_eq!(information.memory_regions.len(), 2);
+        assert_eq!(information.usable_end(), 0x9_0000);
+        for index in 0..2 * MAXIMUM_REGIONS as u64 {
+            information.add_region(index << 32, 0x1000, MemoryKind::Usable);
+        }
+        assert_eq!(information.memory_regions.len(), MAXIMUM_REGIONS);
+    }
+
+    #[test]
+    fn a_command_line_ends_where_it_is_no_text() {
+        let mut information = BootInformation::new();
+        for (bytes, text) in [(&b"quiet\0x"[..], "quiet"), (b"a\xff b", "a"), (b"", "")] {
+            information.set_command_line(bytes);
+            assert_eq!(information.command_line.as_str(), text);
+        }
+        information.set_command_line(&[b'x'; MAXIMUM_COMMAND_LINE + 9]);
+        assert_eq!(information.command_line.len(), MAXIMUM_COMMAND_LINE);
+    }
+
+    #[test]
+    fn an_initrd_takes_whole_pages() {
+        let mut information = BootInformation::new();
+        information.set_initrd(0x5000, 0x5000);
+        information.set_initrd(0x6000, 0x5000);
+        assert_eq!((information.initrd, information.reserved.len()), (None, 0));
+        information.set_initrd(0x5123, 0x7001);
+        assert_eq!(information.initrd, Some(range(0x5123, 0x7001)));
+        assert_eq!(information.reserved.last(), Some(&range(0x5000, 0x8000)));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 use super::io_apic::{IoApic, Override, Wiring};
 use super::power::Ports;
-use crate::arch::boot_information::PhysicalReader;
+use crate::arch::boot_information::{PhysicalReader, ROOT_POINTER_LENGTH};
 use crate::base::{MAXIMUM_CPUS, PhysicalAddress};
 use alloc::vec::Vec;
 use arrayvec::ArrayVec;
@@ -56,16 +56,17 @@ fn read_table(address: u64, read: PhysicalReader<'_>) -> Option<Vec<u8>> {
     Some(table)
 }
 
+/// A copy of the root pointer.
+type RootPointer = [u8; ROOT_POINTER_LENGTH];
+
 /// Where the tables are that the root table lists.
-fn addresses(rsdp: PhysicalAddress, read: PhysicalReader<'_>) -> Vec<u64> {
-    let mut root = [0; 36];
-    read(rsdp, &mut root);
+fn addresses(root: &RootPointer, read: PhysicalReader<'_>) -> Vec<u64> {
     if !root.starts_with(b"RSD PTR ") {
         return Vec::new();
     }
     let extended =
-        u64_at(&root, 24).filter(|&address| root.get(15).is_some_and(|&revision| revision >= 2) && address != 0);
-    let list = extended.or_else(|| u32_at(&root, 16).map(u64::from)).and_then(|address| read_table(address, read));
+        u64_at(root, 24).filter(|&address| root.get(15).is_some_and(|&revision| revision >= 2) && address != 0);
+    let list = extended.or_else(|| u32_at(root, 16).map(u64::from)).and_then(|address| read_table(address, read));
     let Some(list) = list else { return Vec::new() };
     let entries = list.get(HEADER..).unwrap_or_default();
     match extended {
@@ -74,9 +75,9 @@ fn addresses(rsdp: PhysicalAddress, read: PhysicalReader<'_>) -> Vec<u64> {
     }
 }
 
-/// The table with `signature` among those that the root table at `rsdp` lists.
-pub fn table(rsdp: PhysicalAddress, signature: [u8; 4], read: PhysicalReader<'_>) -> Option<Vec<u8>> {
-    addresses(rsdp, read).into_iter().find_map(|address| {
+/// The table with `signature` among those that the root table lists.
+pub fn table(root: &RootPointer, signature: [u8; 4], read: PhysicalReader<'_>) -> Option<Vec<u8>> {
+    addresses(root, read).into_iter().find_map(|address| {
         let mut found = [0; 4];
         read(PhysicalAddress::new(address), &mut found);
         if found == signature { read_table(address, read) } else { None }
@@ -193,9 +194,9 @@ fn power(fadt: &[u8], code: Option<&[u8]>) -> Ports {
     ports
 }
 
-/// Reads the tables below `rsdp`.
-pub fn read(rsdp: Option<PhysicalAddress>, read: PhysicalReader<'_>) -> Findings {
-    let find = |signature: &[u8; 4]| table(rsdp?, *signature, read);
+/// Reads the tables below the root pointer.
+pub fn read(root: Option<&RootPointer>, read: PhysicalReader<'_>) -> Findings {
+    let find = |signature: &[u8; 4]| table(root?, *signature, read);
     let madt = find(b"APIC");
     let processors = madt.as_deref().map(processors).unwrap_or_default();
     let wiring = madt.map_or_else(Wiring::standard, |madt| wiring(&madt));
@@ -275,9 +276,10 @@ mod tests {
     #[test]
     fn a_table_is_found_by_its_signature() {
         let mut memory = vec![0u8; 0x400];
+        let mut root = [0; ROOT_POINTER_LENGTH];
+        root[..8].copy_from_slice(b"RSD PTR ");
+        root[16..20].copy_from_slice(&0x100u32.to_le_bytes());
         let mut put = |at: usize, bytes: &[u8]| memory[at..at + bytes.len()].copy_from_slice(bytes);
-        put(0, b"RSD PTR ");
-        put(16, &0x100u32.to_le_bytes());
         put(0x100, b"RSDT");
         put(0x104, &(36u32 + 8).to_le_bytes());
         put(0x124, &0x200u32.to_le_bytes());
@@ -289,7 +291,7 @@ mod tests {
         let read = |at: PhysicalAddress, to: &mut [u8]| {
             to.copy_from_slice(&memory[at.value() as usize..at.value() as usize + to.len()]);
         };
-        let find = |signature| table(PhysicalAddress::new(0), signature, &read);
+        let find = |signature| table(&root, signature, &read);
         assert_eq!(find(*b"SRAT").map(|table| table.len()), Some(40));
         assert_eq!(find(*b"SLIT"), None, "its length makes no sense");
         assert_eq!(find(*b"HPET"), None);
@@ -306,7 +308,9 @@ mod tests {
                     *byte = table.get((at.value() as usize).wrapping_add(index) % 512).copied().unwrap_or(0);
                 }
             };
-            let _ = read(Some(PhysicalAddress::new(0)), &memory);
+            let mut root = [0; ROOT_POINTER_LENGTH];
+            root[..8].copy_from_slice(b"RSD PTR ");
+            let _ = read(Some(&root), &memory);
         }
     }
 }

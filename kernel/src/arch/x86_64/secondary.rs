@@ -116,7 +116,7 @@ impl Race {
 
 #[cfg(target_os = "none")]
 mod start {
-    use super::super::boot::tables::{IDENTITY_P3, P4};
+    use super::super::boot::tables::{IDENTITY_P3, P4, physical_address};
     use super::super::features::{self, Features};
     use super::super::segments::CpuBlock;
     use super::super::{boot, clock, entry, extended_state, machine_check, mmu, model_specific, timer};
@@ -182,7 +182,7 @@ mod start {
     static TABLE: StartTable = StartTable(UnsafeCell::new([0; 512]));
 
     fn physical<T>(image: &'static T) -> u64 {
-        core::ptr::from_ref(image).addr() as u64 - mmu::KERNEL_BASE
+        physical_address(core::ptr::from_ref(image).addr() as u64)
     }
 
     unsafe extern "C" {

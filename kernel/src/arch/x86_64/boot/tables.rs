@@ -1,11 +1,14 @@
 //! The first page tables: filled by the 32-bit entry code, given their permissions here.
 //!
 //! ```text
-//! P4 slot 0     the first 2 MiB, identity      gone after `protect`
+//! P4 slot 0     identity: the first 2 MiB, the 2 MiB in which the 32-bit code lies      gone after `protect`
 //! P4 slot 256   physmap                        1 GiB leaves over the whole slot, or 2 MiB leaves over the first 4 GiB
 //! P4 slot 510   the image at +2 MiB            2 MiB leaves; 4 KiB leaves with W^X after `protect`
 //! P4 slot 511   the P4 itself
 //! ```
+//!
+//! The image lies in memory where it was linked to be loaded (2 MiB), or at another multiple of 2 MiB below 1 GiB: a boot loader finds a place where
+//! firmware has nothing, and [`physical_address`] knows by how much it is displaced.
 //!
 //! The tables are the kernel's for good: every address space's P4 gets slots 256 to 510 from here.
 
@@ -43,8 +46,22 @@ impl Table {
     }
 
     fn physical(&'static self) -> u64 {
-        self.0.get().addr() as u64 - KERNEL_BASE
+        physical_address(self.0.get().addr() as u64)
     }
+}
+
+/// How far the image is from where it was linked to be loaded.
+static DISPLACEMENT: AtomicU64 = AtomicU64::new(0);
+
+/// Says so: first of all, once.
+pub fn set_displacement(displacement: u64) {
+    DISPLACEMENT.store(displacement, Relaxed);
+}
+
+/// The physical address of a virtual one within the image.
+#[must_use]
+pub fn physical_address(address: u64) -> u64 {
+    address - KERNEL_BASE + DISPLACEMENT.load(Relaxed)
 }
 
 /// The P4.
@@ -117,9 +134,9 @@ pub fn symbol_table() -> &'static [u8] {
 /// Where the image lies in physical memory, symbols included, in whole pages.
 #[must_use]
 pub fn image_range() -> PhysicalRange {
-    let start = (&raw const ashlar_text_start).addr() as u64 - KERNEL_BASE;
+    let start = physical_address((&raw const ashlar_text_start).addr() as u64);
     let symbols = symbol_table();
-    let end = symbols.as_ptr().addr() as u64 + symbols.len() as u64 - KERNEL_BASE;
+    let end = physical_address(symbols.as_ptr().addr() as u64 + symbols.len() as u64);
     PhysicalRange { start: PhysicalAddress::new(start), end: PhysicalAddress::new(end.next_multiple_of(4096)) }
 }
 
@@ -176,12 +193,13 @@ pub fn extend_physmap(information: &mut BootInformation) {
 /// Called once, at boot, with the boot tables active; nothing runs in the identity mapping.
 pub unsafe fn protect() {
     let no_execute = if features::has(Features::NX) { NO_EXECUTE } else { 0 };
-    let offset = |symbol: *const u8| symbol.addr() as u64 - KERNEL_BASE;
+    let offset = |symbol: *const u8| physical_address(symbol.addr() as u64);
     let text_end = offset(&raw const ashlar_text_end);
     let rodata_end = offset(&raw const ashlar_rodata_end);
     let data_end = offset(&raw const ashlar_data_end);
-    let guard = (&raw const BOOT_STACK).addr() as u64 - KERNEL_BASE;
+    let guard = physical_address((&raw const BOOT_STACK).addr() as u64);
     let image = image_range();
+    let displacement = DISPLACEMENT.load(Relaxed);
     // SAFETY: the new entries map the same frames as the old ones, with the rights that the sections need; the tables are ours.
     unsafe {
         let mut page = image.start.value();
@@ -192,17 +210,19 @@ pub unsafe fn protect() {
                 _ if page < rodata_end || page >= data_end => PRESENT | GLOBAL | no_execute,
                 _ => PRESENT | GLOBAL | WRITABLE | no_execute,
             };
-            let (large, small) = ((page >> 21) as usize, (page >> 12 & 511) as usize);
+            // Where it is mapped, not where it lies.
+            let place = page - displacement;
+            let (large, small) = ((place >> 21) as usize, (place >> 12 & 511) as usize);
             if let Some(table) = IMAGE_P1.get(large.wrapping_sub(1)) {
                 table.set(small, if rights == 0 { 0 } else { page | rights });
             }
             page += 4096;
         }
         for (index, table) in (1..).zip(IMAGE_P1.iter()) {
-            let used = (index as u64) << 21 < image.end.value();
+            let used = (index as u64) << 21 < image.end.value() - displacement;
             IMAGE_P2.set(index, if used { table.physical() | PRESENT | WRITABLE } else { 0 });
         }
-        for index in IMAGE_TABLES + 1..512 {
+        for index in (0..1).chain(IMAGE_TABLES + 1..512) {
             IMAGE_P2.set(index, 0);
         }
         if features::has(Features::GIGABYTE_PAGES) {
