@@ -44,6 +44,8 @@ pub fn start() -> ! {
     }
     let memory = frame_allocator::statistics();
     log::info!("Memory: {} KiB of {} KiB free", memory.free * 4, memory.total * 4);
+    let image = information.kernel_image;
+    log::info!("Kernel image at {:#x}, {} KiB", image.start.value(), image.length() / 1024);
     let choice = if command_line().legacy_interrupts { ControllerChoice::Legacy } else { ControllerChoice::Best };
     Current::initialize_interrupts(choice);
     process::initialize();

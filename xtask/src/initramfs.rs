@@ -147,6 +147,14 @@ pub fn for_job(architecture: Architecture, kernel: Kernel, job: &Job, terminal: 
     Ok(archive.finish())
 }
 
+/// The whole initramfs of a disc: a shell, after which the machine is switched off.
+pub fn for_disc(architecture: Architecture, terminal: &Terminal) -> Result<Vec<u8>> {
+    let mut archive = base(architecture)?;
+    let action = format!("{}\npoweroff -f", shell_action(architecture, ""));
+    archive.file("init", 0o755, init_script(architecture, Kernel::Ashlar, &action, terminal).as_bytes());
+    Ok(archive.finish())
+}
+
 /// `/init`: mounts what programs expect, then acts and ends with the action's status.
 pub fn init_script(architecture: Architecture, kernel: Kernel, action: &str, terminal: &Terminal) -> String {
     let size = match terminal.size {

@@ -12,7 +12,7 @@ use anyhow::Result;
 use crate::elf_writer::{self, Note};
 use crate::initramfs::Kernel;
 use crate::progress::step;
-use crate::qemu::{Accelerator, Clock, Configuration, Debugger, Serial, TemporaryFile};
+use crate::qemu::{Accelerator, Boot, Clock, Configuration, Debugger, Serial, TemporaryFile};
 use crate::target::{Architecture, Machine};
 use crate::{provision, workspace};
 
@@ -86,6 +86,7 @@ fn measure(architecture: Architecture) -> Result<bool> {
         cpu: None,
         cpus: 1,
         memory: "32M".to_owned(),
+        boot: Boot::Direct,
         system: Kernel::Ashlar,
         kernel: kernel.path().to_path_buf(),
         initrd: initrd.path().to_path_buf(),

@@ -4,6 +4,7 @@
 //! that something failed; `run` ends with the status of the program that it ran.
 
 mod bench;
+mod bochs;
 mod booted;
 mod census;
 mod cpio;
@@ -14,6 +15,7 @@ mod failure;
 mod feed;
 mod image;
 mod initramfs;
+mod iso;
 mod kernel_build;
 mod kvm;
 mod layers;
@@ -56,6 +58,17 @@ enum Command {
         cargo xtask run -- ./my-static-elf argument  a file of this host in a machine of its own\n\n\
         In the shell Ctrl-C goes to the machine. Ctrl-A X kills it, Ctrl-A C switches to QEMU's monitor and back.")]
     Run(run::RunOptions),
+    /// Make an image of a CD that boots on PCs by GRUB, with BIOS or UEFI: target/ashlar/x86_64/ashlar.iso
+    #[command(after_help = "Examples:\n  \
+        cargo xtask iso                              a shell from Debian's busybox on the first serial line\n  \
+        cargo xtask iso --release --initrd my.cpio   your own file tree; its /init is the first program\n  \
+        cargo xtask iso --append 'quiet maxcpus=1'   with more words on the kernel's command line\n\n\
+        The image's path is printed. Try it in QEMU, with BIOS, then with UEFI (Debian's package ovmf):\n  \
+        qemu-system-x86_64 -m 512M -nographic -cdrom target/ashlar/x86_64/ashlar.iso\n  \
+        qemu-system-x86_64 -m 512M -nographic -bios /usr/share/ovmf/OVMF.fd -cdrom target/ashlar/x86_64/ashlar.iso\n\n\
+        It can be written to a CD, or to a USB stick as it is. The console is the first serial line, at 115200 bit/s: there is no screen. \
+        GRUB's tools are installed where they are missing, or the command that installs them is named.")]
+    Iso(iso::IsoOptions),
     /// Run every check there is, or the parts named
     #[command(after_help = "Examples:\n  \
         cargo xtask test                             everything, on both architectures: what CI runs\n  \
@@ -126,6 +139,7 @@ fn dispatch(command: Command) -> Result<u8> {
             Ok(0)
         }
         Command::Run(options) => run::run(&options),
+        Command::Iso(options) => iso::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Layers => layers::run(),
         Command::Unsafe(options) => census::run(&options),

@@ -12,15 +12,18 @@
 
 use std::ffi::OsString;
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
 use crate::initramfs::Kernel;
-use crate::provision;
+use crate::iso::Disc;
 use crate::target::{Architecture, Machine};
+use crate::{bochs, provision};
 
 /// The number that a panicking kernel ends QEMU with.
 pub const PANICKED: i32 = 0x7f;
@@ -55,6 +58,20 @@ pub enum Serial {
     Pipes,
 }
 
+/// How the kernel gets into the machine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Boot {
+    /// QEMU lays kernel and initramfs into memory.
+    #[default]
+    Direct,
+    /// From a disc, by BIOS and GRUB.
+    Bios,
+    /// From a disc, by UEFI and GRUB.
+    Uefi,
+    /// As [`Self::Bios`], in the place of QEMU in Bochs ([`crate::bochs`]).
+    Bochs,
+}
+
 /// A machine to start.
 #[derive(Clone, Debug)]
 pub struct Configuration {
@@ -70,6 +87,8 @@ pub struct Configuration {
     pub cpus: u32,
     /// Memory, as QEMU takes it (`512M`).
     pub memory: String,
+    /// How the kernel gets into it.
+    pub boot: Boot,
     /// Which kernel it is, and so how it tells its status.
     pub system: Kernel,
     /// The kernel file.
@@ -98,6 +117,14 @@ pub enum Debugger {
     None,
     /// The machine stops before its first instruction until a debugger on TCP port 1234 lets it go.
     Wait,
+}
+
+/// Where the kernel is when the machine starts.
+enum Medium {
+    /// In memory.
+    Memory,
+    /// On a disc, which this firmware boots; `None` is QEMU's own BIOS.
+    Disc { image: PathBuf, firmware: Option<PathBuf> },
 }
 
 /// How the machine ended.
@@ -140,12 +167,25 @@ impl Drop for TemporaryFile {
 
 /// A machine that runs; it ends at the latest when this is dropped.
 pub struct Emulator {
-    /// The QEMU process.
+    /// The emulator's process.
     pub child: Child,
-    architecture: Architecture,
-    status_file: TemporaryFile,
-    /// Whether QEMU said anything on its standard error; taken when it has ended.
-    complaint: Option<std::thread::JoinHandle<bool>>,
+    model: Model,
+    /// What it boots from.
+    _disc: Option<TemporaryFile>,
+}
+
+/// Which emulator it is, and what belongs to it.
+enum Model {
+    Qemu {
+        architecture: Architecture,
+        status_file: TemporaryFile,
+        /// Whether QEMU said anything on its standard error; taken when it has ended.
+        complaint: Option<JoinHandle<bool>>,
+    },
+    Bochs {
+        files: bochs::Files,
+        serial: TcpStream,
+    },
 }
 
 impl Drop for Emulator {
@@ -157,7 +197,7 @@ impl Drop for Emulator {
 
 impl Configuration {
     /// QEMU's arguments.
-    fn arguments(&self, status_file: &Path) -> Vec<OsString> {
+    fn arguments(&self, status_file: &Path, medium: &Medium) -> Vec<OsString> {
         let mut words: Vec<OsString> = Vec::new();
         let mut add = |list: &[&str]| words.extend(list.iter().map(OsString::from));
         add(&["-nodefaults", "-no-user-config", "-display", "none"]);
@@ -170,14 +210,18 @@ impl Configuration {
         };
         add(&["-accel", accelerator, "-cpu", self.cpu.as_deref().unwrap_or(best)]);
         add(&["-smp", &self.cpus.to_string(), "-m", &self.memory]);
-        add(&[
-            "-kernel",
-            &self.kernel.to_string_lossy(),
-            "-initrd",
-            &self.initrd.to_string_lossy(),
-            "-append",
-            &self.append,
-        ]);
+        match medium {
+            Medium::Memory => {
+                let (kernel, initrd) = (self.kernel.to_string_lossy(), self.initrd.to_string_lossy());
+                add(&["-kernel", &kernel, "-initrd", &initrd, "-append", &self.append]);
+            }
+            Medium::Disc { image, firmware } => {
+                add(&["-cdrom", &image.to_string_lossy()]);
+                if let Some(firmware) = firmware {
+                    add(&["-bios", &firmware.to_string_lossy()]);
+                }
+            }
+        }
         match self.serial {
             Serial::User => add(&["-serial", "mon:stdio"]),
             Serial::Pipes => add(&["-chardev", "stdio,id=serial,signal=off", "-serial", "chardev:serial"]),
@@ -219,10 +263,29 @@ impl Configuration {
 
     /// Starts the machine.
     pub fn start(&self) -> Result<Emulator> {
+        if self.boot == Boot::Direct {
+            return self.start_qemu(&Medium::Memory, None);
+        }
+        let file = TemporaryFile::new("disc.iso", &[])?;
+        let disc = Disc { system: self.system, kernel: &self.kernel, initrd: &self.initrd, command_line: &self.append };
+        disc.make(file.path())?;
+        let firmware = if self.boot == Boot::Uefi { Some(provision::uefi()?) } else { None };
+        let image = file.path().to_path_buf();
+        if self.boot != Boot::Bochs {
+            return self.start_qemu(&Medium::Disc { image, firmware }, Some(file));
+        }
+        let memory = self.memory.strip_suffix('M').and_then(|memory| memory.parse().ok());
+        let memory = memory.with_context(|| format!("Bochs has memory in whole MiB, not {}", self.memory))?;
+        let machine = bochs::Machine { cpu: self.cpu.as_deref(), cpus: self.cpus, memory, disc: &image };
+        let (child, serial, files) = machine.start()?;
+        Ok(Emulator { child, model: Model::Bochs { files, serial }, _disc: Some(file) })
+    }
+
+    fn start_qemu(&self, medium: &Medium, disc: Option<TemporaryFile>) -> Result<Emulator> {
         let emulator = provision::emulator(self.architecture)?;
         let status_file = TemporaryFile::new("status", &[])?;
         let mut command = Command::new(&emulator);
-        command.args(self.arguments(status_file.path())).stderr(Stdio::piped());
+        command.args(self.arguments(status_file.path(), medium)).stderr(Stdio::piped());
         if self.serial == Serial::Pipes {
             command.stdin(Stdio::piped()).stdout(Stdio::piped());
         }
@@ -239,11 +302,30 @@ impl Configuration {
             }
             !text.is_empty()
         });
-        Ok(Emulator { child, architecture: self.architecture, status_file, complaint: Some(complaint) })
+        let model = Model::Qemu { architecture: self.architecture, status_file, complaint: Some(complaint) };
+        Ok(Emulator { child, model, _disc: disc })
     }
 }
 
+/// A machine's serial line: what is typed, and what it prints.
+pub struct SerialLine {
+    /// Its input.
+    pub input: Box<dyn Write + Send>,
+    /// Its output.
+    pub output: Box<dyn Read + Send>,
+}
+
 impl Emulator {
+    /// The serial line, where it is not the user's; once.
+    pub fn serial_line(&mut self) -> Result<SerialLine> {
+        if let Model::Bochs { serial, .. } = &self.model {
+            return Ok(SerialLine { input: Box::new(serial.try_clone()?), output: Box::new(serial.try_clone()?) });
+        }
+        let input = self.child.stdin.take().context("no pipe to QEMU")?;
+        let output = self.child.stdout.take().context("no pipe from QEMU")?;
+        Ok(SerialLine { input: Box::new(input), output: Box::new(output) })
+    }
+
     /// Waits until the machine ends, or ends it when `timeout` is over.
     pub fn wait(self, timeout: Option<Duration>) -> Result<Outcome> {
         self.wait_with_report(timeout).map(|(outcome, _)| outcome)
@@ -266,9 +348,15 @@ impl Emulator {
                 std::thread::sleep(Duration::from_millis(5));
             },
         };
-        let report = std::fs::read(self.status_file.path()).unwrap_or_default();
-        let complained = self.complaint.take().is_none_or(|thread| thread.join().unwrap_or(true));
-        Ok((decode(self.architecture, status, report.last().copied(), complained)?, report))
+        match &mut self.model {
+            Model::Qemu { architecture, status_file, complaint } => {
+                let report = std::fs::read(status_file.path()).unwrap_or_default();
+                let complained = complaint.take().is_none_or(|thread| thread.join().unwrap_or(true));
+                Ok((decode(*architecture, status, report.last().copied(), complained)?, report))
+            }
+            Model::Bochs { files, .. } if files.say_switched_off() => Ok((Outcome::PoweredOff, Vec::new())),
+            Model::Bochs { .. } => bail!("Bochs ended unexpectedly ({status})"),
+        }
     }
 }
 
@@ -322,6 +410,7 @@ mod tests {
             cpu: None,
             cpus: 1,
             memory: "256M".to_owned(),
+            boot: Boot::Direct,
             system: Kernel::Ashlar,
             kernel: PathBuf::from("kernel"),
             initrd: PathBuf::from("initrd"),
@@ -332,10 +421,14 @@ mod tests {
             serial: Serial::Pipes,
             extra: Vec::new(),
         };
-        let words = |configuration: &Configuration| {
-            let words = configuration.arguments(Path::new("status"));
+        let on = |configuration: &Configuration, medium: &Medium| {
+            let words = configuration.arguments(Path::new("status"), medium);
             words.iter().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
         };
+        let words = |configuration: &Configuration| on(configuration, &Medium::Memory);
+        let disc = Medium::Disc { image: PathBuf::from("a.iso"), firmware: Some(PathBuf::from("uefi")) };
+        let text = on(&configuration(Architecture::X86_64), &disc);
+        assert!(text.contains("-cdrom a.iso -bios uefi ") && !text.contains("-kernel"));
         let pc = words(&configuration(Architecture::X86_64));
         assert!(pc.contains("-machine q35 ") && pc.contains("shift=0,") && pc.contains("isa-debug-exit"));
         let mut arm = configuration(Architecture::Aarch64);

@@ -10,7 +10,7 @@ use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetat
 
 use crate::feed::{Feed, Manner};
 use crate::initramfs::{self, Job, Kernel, Stream, Streams, Terminal};
-use crate::qemu::{Accelerator, Clock, Configuration, Debugger, Outcome, Serial, TemporaryFile};
+use crate::qemu::{Accelerator, Boot, Clock, Configuration, Debugger, Outcome, Serial, TemporaryFile};
 use crate::target::{Architecture, Board, Profile};
 use crate::{kernel_build, kvm, provision, usage, workspace};
 
@@ -145,6 +145,7 @@ pub fn run(options: &RunOptions) -> Result<u8> {
         cpu: options.cpu.clone(),
         cpus: options.cpus,
         memory: options.memory.clone(),
+        boot: Boot::Direct,
         system,
         kernel,
         initrd: initrd.path().to_path_buf(),

@@ -7,8 +7,8 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::booted::{
-    self, Setup, applets, command_line, conformance, endurance, examples, faults, machines, processors, sessions,
-    traces, usage, user_programs,
+    self, Setup, applets, command_line, conformance, discs, endurance, examples, faults, machines, processors,
+    sessions, traces, usage, user_programs,
 };
 use crate::census::{self, CensusOptions};
 use crate::docs::{self, DocsOptions};
@@ -167,7 +167,8 @@ fn jobs(options: &TestOptions, architecture: Architecture, filter: Option<&str>)
         .chain(command_line::jobs())
         .chain(usage::jobs())
         .chain(machines::jobs(architecture))
-        .chain(processors::jobs(architecture));
+        .chain(processors::jobs(architecture))
+        .chain(discs::jobs(architecture)?);
     jobs.extend(single.filter(|job| filter.is_none_or(|word| job.name.contains(word))));
     Ok(jobs)
 }

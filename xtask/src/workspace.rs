@@ -30,6 +30,14 @@ pub fn products(architecture: Architecture) -> Result<PathBuf> {
     Ok(folder)
 }
 
+/// Waits until nobody else holds the turn of this name; it ends when what is given is dropped.
+pub fn turn(name: &str) -> Result<std::fs::File> {
+    let path = downloads()?.join(format!("{name}.lock"));
+    let file = std::fs::File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+    file.lock()?;
+    Ok(file)
+}
+
 /// Where the tool keeps what it downloaded and only unpacked; created if need be.
 pub fn downloads() -> Result<PathBuf> {
     let folder = target().join("ashlar").join("downloads");

@@ -62,11 +62,21 @@ fn program(architecture: Architecture) -> Result<Vec<u8>> {
 
 fn compare(setup: &Setup, group: &Case, program: &[u8], recorded: &Transcripts) -> Result<Vec<Verdict>> {
     let answers = run(setup, std::slice::from_ref(group), program)?;
-    let (output, ending) = match answers.into_iter().next() {
-        Some(Answer::Ended { output, status: 0 }) => (output, String::new()),
-        Some(Answer::Ended { output, status }) => (output, format!("the program ended with {status} before it")),
-        Some(Answer::Lost(reason)) => (String::new(), reason),
-        None => bail!("no answer"),
+    Ok(judge(group, answers.into_iter().next().context("no answer")?, recorded))
+}
+
+/// All groups in one machine, for an emulator that takes long to start.
+pub fn together(setup: &Setup) -> Result<Vec<Verdict>> {
+    let (groups, recorded) = (groups()?, RECORDING.recorded(setup.architecture));
+    let answers = run(setup, &groups, &program(setup.architecture)?)?;
+    Ok(groups.iter().zip(answers).flat_map(|(group, answer)| judge(group, answer, &recorded)).collect())
+}
+
+fn judge(group: &Case, answer: Answer, recorded: &Transcripts) -> Vec<Verdict> {
+    let (output, ending) = match answer {
+        Answer::Ended { output, status: 0 } => (output, String::new()),
+        Answer::Ended { output, status } => (output, format!("the program ended with {status} before it")),
+        Answer::Lost(reason) => (String::new(), reason),
     };
     let found = split(&output);
     let start = format!("{}/", group.name);
@@ -78,7 +88,7 @@ fn compare(setup: &Setup, group: &Case, program: &[u8], recorded: &Transcripts) 
         };
         Verdict { name: format!("conformance/{name}"), result }
     };
-    Ok(recorded.iter().filter(|(name, _)| name.starts_with(&start)).map(judge).collect())
+    recorded.iter().filter(|(name, _)| name.starts_with(&start)).map(judge).collect()
 }
 
 fn run(setup: &Setup, groups: &[Case], program: &[u8]) -> Result<Vec<Answer>> {

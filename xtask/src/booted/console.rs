@@ -1,13 +1,12 @@
 //! Being the person at a machine's serial line: typing, and waiting for what it prints.
 
 use std::io::{Read, Write};
-use std::process::ChildStdin;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::qemu::{Configuration, Emulator, Outcome};
+use crate::qemu::{Configuration, Emulator, Outcome, SerialLine};
 
 /// What the machine printed so far, and whether more can come.
 #[derive(Default)]
@@ -19,7 +18,7 @@ struct Transcript {
 /// A machine and its serial line.
 pub struct Console {
     emulator: Emulator,
-    input: ChildStdin,
+    input: Box<dyn Write + Send>,
     transcript: Arc<(Mutex<Transcript>, Condvar)>,
     /// How much of the transcript was matched already.
     position: usize,
@@ -29,8 +28,7 @@ impl Console {
     /// Starts the machine; its configuration has the serial line on pipes.
     pub fn start(configuration: &Configuration) -> Result<Self> {
         let mut emulator = configuration.start()?;
-        let input = emulator.child.stdin.take().context("no pipe to QEMU")?;
-        let mut output = emulator.child.stdout.take().context("no pipe from QEMU")?;
+        let SerialLine { input, mut output } = emulator.serial_line()?;
         let transcript = Arc::new((Mutex::new(Transcript::default()), Condvar::new()));
         let shared = transcript.clone();
         std::thread::spawn(move || {

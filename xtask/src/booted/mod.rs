@@ -4,6 +4,7 @@
 //! *batches* run many small scripts in one machine and compare what they print ([`batch`]): the applet cases against
 //! Linux's recording ([`applets`]), as the conformance cases ([`conformance`]), our own programs against the host's Linux ([`user_programs`]); *sessions* type
 //! at a shell ([`sessions`]); *machines* boot every board with every way to end ([`machines`]);
+//! *discs* boot from the image that `cargo xtask iso` makes, with BIOS, with UEFI and in Bochs ([`discs`]);
 //! the words of the command line have machines of their own ([`command_line`]); mistakes in what the tool is asked for need none ([`usage`]);
 //! *traces* compare the call tracer's lines with strace's ([`traces`]);
 //! *examples* run what the documents show ([`examples`]); *endurance* boots again and again, and makes hundreds of thousands of bad calls ([`endurance`]).
@@ -16,6 +17,7 @@ pub mod batch;
 pub mod command_line;
 pub mod conformance;
 pub mod console;
+pub mod discs;
 pub mod endurance;
 pub mod examples;
 pub mod faults;
@@ -36,7 +38,7 @@ use anyhow::{Context, Result};
 
 use self::machines::Variation;
 use crate::initramfs::{Kernel, Terminal};
-use crate::qemu::{Accelerator, Clock, Configuration, Debugger, Serial};
+use crate::qemu::{Accelerator, Boot, Clock, Configuration, Debugger, Serial};
 use crate::target::Architecture;
 
 /// The architecture whose recordings of Linux are the common ones; those of another hold what Linux does otherwise there.
@@ -57,6 +59,8 @@ pub struct Setup {
     pub machine_properties: String,
     /// Processors, likewise.
     pub cpus: u32,
+    /// How the kernel gets into the machine, likewise.
+    pub boot: Boot,
 }
 
 /// How one thing tested went.
@@ -102,15 +106,22 @@ impl Job {
 impl Job {
     /// The same on another processor and board.
     pub fn varied(self, variation: &'static Variation) -> Self {
-        let work = self.work;
-        Self::new(format!("{}/{}", variation.name, self.name), move |setup| {
-            let mut setup = setup.clone();
+        self.on(variation.name, |setup| {
             setup.cpu = Some(variation.cpu.to_owned());
             variation.properties.clone_into(&mut setup.machine_properties);
             setup.cpus = variation.cpus;
+        })
+    }
+
+    /// The same on other machines, with a prefix for the names of its tests.
+    pub fn on(self, prefix: &'static str, change: impl FnOnce(&mut Setup) + Send + 'static) -> Self {
+        let work = self.work;
+        Self::new(format!("{prefix}/{}", self.name), move |setup| {
+            let mut setup = setup.clone();
+            change(&mut setup);
             let mut verdicts = work(&setup);
             for verdict in &mut verdicts {
-                verdict.name = format!("{}/{}", variation.name, verdict.name);
+                verdict.name = format!("{prefix}/{}", verdict.name);
             }
             verdicts
         })
@@ -120,7 +131,7 @@ impl Job {
 impl Setup {
     /// The architecture's first board and best processor.
     pub fn new(architecture: Architecture, system: Kernel, kernel: PathBuf) -> Self {
-        Self { architecture, system, kernel, cpu: None, machine_properties: String::new(), cpus: 1 }
+        Self { architecture, system, kernel, cpu: None, machine_properties: String::new(), cpus: 1, boot: Boot::Direct }
     }
 
     /// A machine with `initrd` whose serial line is ours; callers change what they want otherwise.
@@ -137,6 +148,7 @@ impl Setup {
             cpu: self.cpu.clone(),
             cpus: self.cpus,
             memory: "256M".to_owned(),
+            boot: self.boot,
             system: self.system,
             kernel: self.kernel.clone(),
             initrd,

@@ -81,7 +81,9 @@ fn read_information(
 ) -> Result<BootInformation, StartError> {
     let mut information = BootInformation::new();
     information.kernel_image = image;
-    information.reserved.push(PhysicalRange { start: PhysicalAddress::new(0), end: PhysicalAddress::new(LOW_MEMORY_END) });
+    information
+        .reserved
+        .push(PhysicalRange { start: PhysicalAddress::new(0), end: PhysicalAddress::new(LOW_MEMORY_END) });
     information.reserved.push(image);
     match protocol.ok_or(StartError::NoProtocol)? {
         Protocol::Pvh => start_information::parse(start, read, &mut information)?,

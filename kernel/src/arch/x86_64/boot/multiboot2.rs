@@ -239,7 +239,8 @@ mod tests {
     #[test]
     fn only_memory_of_type_1_is_given_out() {
         // ACPI's tables, what ACPI keeps, broken memory, UEFI's runtime services, a type of tomorrow
-        let entries = [(0, 0x1000, 1), (0x1000, 0x1000, 3), (0x2000, 0x1000, 4), (0x3000, 0x1000, 5), (0x4000, 0x1000, 2)];
+        let entries =
+            [(0, 0x1000, 1), (0x1000, 0x1000, 3), (0x2000, 0x1000, 4), (0x3000, 0x1000, 5), (0x4000, 0x1000, 2)];
         let found = parse_bytes(&information(&[map(40, &entries), map(24, &[(0x5000, 0x1000, 20)])])).unwrap();
         let kinds: Vec<_> = found.memory_regions.iter().map(|region| (region.length, region.kind)).collect();
         let expected =
