@@ -133,6 +133,16 @@ impl BootInformation {
         }
     }
 
+    /// Whether one stretch of the map says that all of `range` is usable.
+    #[must_use]
+    pub fn is_usable(&self, range: PhysicalRange) -> bool {
+        let mut usable = self.memory_regions.iter().filter(|region| region.kind == MemoryKind::Usable);
+        usable.any(|region| {
+            let start = region.start.value();
+            start <= range.start.value() && range.end.value() <= start.saturating_add(region.length)
+        })
+    }
+
     /// One past the last byte of usable memory.
     #[must_use]
     pub fn usable_end(&self) -> u64 {
@@ -200,6 +210,8 @@ mod tests {
         information.add_region(0x9_0000, 0, MemoryKind::Usable);
         information.add_region(u64::MAX, 2, MemoryKind::Usable);
         assert_eq!(information.memory_regions.len(), 2);
+        assert!(information.is_usable(range(0x7_f000, 0x9_0000)), "over where the two met");
+        assert!(!information.is_usable(range(0x8_f000, 0x9_1000)) && !information.is_usable(range(0x9_0000, 0x9_1000)));
         assert_eq!(information.usable_end(), 0x9_0000);
         for index in 0..2 * MAXIMUM_REGIONS as u64 {
             information.add_region(index << 32, 0x1000, MemoryKind::Usable);

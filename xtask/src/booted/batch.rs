@@ -10,12 +10,14 @@ use super::Setup;
 use super::console::Console;
 use crate::cpio::Archive;
 use crate::initramfs::{self, Kernel};
-use crate::qemu::TemporaryFile;
+use crate::qemu::{Boot, TemporaryFile};
 
 /// How many seconds a small script may take.
 pub const LIMIT: u64 = 30;
 /// How long the host waits for a machine to get to its first script.
 const BOOT_LIMIT: Duration = Duration::from_secs(60);
+/// The same where the emulator itself needs ten seconds for firmware and boot loader, on a host that is not busy.
+const SLOW_BOOT_LIMIT: Duration = Duration::from_secs(240);
 /// How long it waits between two scripts, and for the end.
 const PAUSE: Duration = Duration::from_secs(30);
 /// After so many dead machines in one batch the rest of it is given up.
@@ -74,7 +76,7 @@ fn run_once(setup: &Setup, cases: &[Case], prepare: impl Fn(&mut Archive), answe
         "512M".clone_into(&mut configuration.memory);
     }
     let mut console = Console::start(&configuration)?;
-    let mut limit = BOOT_LIMIT;
+    let mut limit = if setup.boot == Boot::Bochs { SLOW_BOOT_LIMIT } else { BOOT_LIMIT };
     for case in cases {
         match one(&mut console, case, limit) {
             Ok(answer) => answers.push(answer),

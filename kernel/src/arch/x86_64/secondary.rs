@@ -121,9 +121,10 @@ mod start {
     use super::super::segments::CpuBlock;
     use super::super::{boot, clock, entry, extended_state, machine_check, mmu, model_specific, timer};
     use super::*;
+    use crate::arch::boot_information::{PhysicalRange, boot_information};
     use crate::arch::inter_processor::Secondary;
     use crate::arch::{Mmu, TimerHardware};
-    use crate::base::{Nanoseconds, PhysicalAddress};
+    use crate::base::{Nanoseconds, PAGE_SIZE, PhysicalAddress};
     use core::arch::{asm, global_asm, naked_asm};
     use core::cell::UnsafeCell;
     use core::mem::offset_of;
@@ -371,6 +372,11 @@ mod start {
 
     /// See [`InterProcessor::start_secondaries`].
     pub(super) fn start(secondaries: &[Secondary], entry: fn() -> !) -> CpuMask {
+        let page = PhysicalAddress::new(TRAMPOLINE);
+        if !boot_information().is_usable(PhysicalRange { start: page, end: page.offset(PAGE_SIZE as u64) }) {
+            log::warn!("firmware has the page at {TRAMPOLINE:#x}: other CPUs cannot be started");
+            return CpuMask::EMPTY;
+        }
         ENTRY.call_once(|| entry);
         prepare();
         let mut asked = CpuMask::EMPTY;
