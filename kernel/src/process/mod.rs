@@ -40,6 +40,7 @@ pub mod pidfd;
 pub mod program;
 pub mod provoke;
 pub mod futex;
+pub mod inheritance;
 pub mod resource_limits;
 pub mod scheduler;
 pub mod secondary;

@@ -21,7 +21,7 @@ pub use current::{CurrentProcess, CurrentThread, boot_thread, current_process, c
 use super::cells::OwnedCell;
 use super::context::SwitchContext;
 use super::resource_limits::{Processes, UserCharge};
-use super::scheduler::{self, Entity, Member, Parameters, SchedulingParameters};
+use super::scheduler::{self, Entity, Member, Parameters, SCHED_DEADLINE, SchedulingParameters, Standing};
 use super::signal::{SignalSet, ThreadSignals};
 use super::table::TableGuard;
 use super::{Pid, Process, table};
@@ -30,7 +30,7 @@ use crate::base::{CpuId, CpuMask, Errno, Result, VirtualAddress};
 use crate::fs::{FileTable, FsContext};
 use crate::memory::kernel_stack::KernelStack;
 use crate::security::Credentials;
-use crate::sync::{Interruptible, InterruptsDisabled, LockRank, SpinLock};
+use crate::sync::{Interruptible, InterruptsDisabled, LockRank, SpinLock, SpinLockGuard};
 use alloc::sync::{Arc, Weak};
 use core::cell::UnsafeCell;
 use core::mem::offset_of;
@@ -108,6 +108,8 @@ pub struct Thread {
     /// The CPU in whose registers its vector registers are as long as that CPU says so too: see [`super::dispatch`].
     pub(super) extended_cpu: AtomicU32,
     pub(super) parameters: SpinLock<SchedulingParameters, InterruptsDisabled>,
+    /// What [`super::inheritance`] lends it, as bits of a [`Standing`].
+    pub(super) lent: AtomicU64,
     pub(super) runtime: AtomicU64,
     pub(super) user_ticks: AtomicU64,
     pub(super) system_ticks: AtomicU64,
@@ -147,6 +149,8 @@ pub struct Thread {
     pub clear_child_tid: AtomicU64,
     /// Head of the robust-futex list.
     pub robust_list: AtomicU64,
+    /// Set when it has given up its futexes: nobody may begin to wait for it any more.
+    pub(super) has_left_futexes: AtomicBool,
     /// The signal that it gets when its parent ends (`PR_SET_PDEATHSIG`), 0 for none.
     pub parent_death_signal: AtomicU32,
     name: SpinLock<[u8; NAME_LENGTH], InterruptsDisabled>,
@@ -351,10 +355,26 @@ impl Thread {
     /// The value of `extended_cpu` before the thread has run anywhere.
     pub(super) const NO_CPU: u32 = u32::MAX;
 
-    /// What the scheduler goes by.
+    /// What the scheduler is to go by: its own parameters, or what it is lent. The guard keeps both as they are until the scheduler has been told, so that of
+    /// two that change them the later one counts.
+    pub(super) fn lock_levels(&self) -> (Parameters, SpinLockGuard<'_, SchedulingParameters, InterruptsDisabled>) {
+        let guard = self.parameters.lock();
+        (scheduler::levels_of(&guard).with_lent(self.lent()), guard)
+    }
+    /// How high it stands at least, because others wait for what it holds; [`Standing::NOTHING`] if that is not above its own.
     #[must_use]
-    pub(super) fn levels(&self) -> Parameters {
-        scheduler::levels_of(&self.scheduling())
+    pub fn lent(&self) -> Standing {
+        Standing::from_bits(self.lent.load(Relaxed))
+    }
+    /// Its real-time priority, 100 with a reservation, 0 without either: the order among waiters of plain futexes.
+    #[must_use]
+    #[inline]
+    pub(super) fn urgency_among_waiters(&self) -> u8 {
+        if !self.entity.is_realtime() {
+            return 0;
+        }
+        let parameters = self.scheduling();
+        if parameters.policy == SCHED_DEADLINE { 100 } else { parameters.realtime_priority }
     }
     /// The CPUs that it may use, as they were set.
     #[must_use]
@@ -456,6 +476,7 @@ impl Thread {
             started: AtomicBool::new(false),
             extended_cpu: AtomicU32::new(Self::NO_CPU),
             parameters: SpinLock::new(LockRank::Thread, parts.parameters),
+            lent: AtomicU64::new(0),
             runtime: AtomicU64::new(0),
             user_ticks: AtomicU64::new(0),
             system_ticks: AtomicU64::new(0),
@@ -483,6 +504,7 @@ impl Thread {
             released_memory: AtomicBool::new(false),
             clear_child_tid: AtomicU64::new(0),
             robust_list: AtomicU64::new(0),
+            has_left_futexes: AtomicBool::new(false),
             parent_death_signal: AtomicU32::new(0),
             name: SpinLock::new(LockRank::Hardware, parts.name),
         };

@@ -48,6 +48,10 @@ impl TrapHandler for Traps {
     }
 
     fn page_fault(&self, frame: &mut TrapFrame, fault: PageFault) -> bool {
+        if !fault.user && Current::preemption_count() != 0 {
+            // Under a spinlock nobody waits for a page: the access fails, and whoever made it comes back without the lock.
+            return false;
+        }
         let Some(thread) = try_current_thread() else { return false };
         let Some(space) = thread.process().address_space() else { return false };
         match space.handle_fault(fault) {

@@ -151,6 +151,15 @@ impl Credentials {
         self.effective.contains(capability)
     }
 
+    /// Whether the real user may look into a process with the credentials `target` (`ptrace_may_access` with `PTRACE_MODE_REALCREDS`): it is the same on all three
+    /// of real, effective and saved numbers and may do no less, or has `CAP_SYS_PTRACE`.
+    #[must_use]
+    pub fn may_trace(&self, target: &Self) -> bool {
+        let same_user = [target.euid, target.suid, target.uid].iter().all(|uid| *uid == self.uid);
+        let same_group = [target.egid, target.sgid, target.gid].iter().all(|gid| *gid == self.gid);
+        same_user && same_group && target.permitted.is_subset_of(self.permitted) || self.may(Capability::SysPtrace)
+    }
+
     /// Whether `gid` is the group for file access or a supplementary one.
     #[must_use]
     pub fn is_in_group(&self, gid: u32) -> bool {

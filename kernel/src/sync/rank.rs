@@ -28,6 +28,8 @@ pub enum LockRank {
     PageCache = 24,
     /// Futex buckets.
     Futex = 28,
+    /// Who waits for whose locks (priority inheritance).
+    Inheritance = 29,
     /// A process's limits, its interval timers and its list of POSIX timers. The first rank that interrupt handlers take.
     ProcessTimers = 30,
     /// One POSIX timer.

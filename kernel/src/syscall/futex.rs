@@ -5,12 +5,14 @@ use super::argument::{Flags, ProcessIdentifier};
 use super::time_values::TimeSpecification;
 use crate::base::{Errno, Nanoseconds, Result, VirtualAddress};
 use crate::memory::user::UserPointer;
+use crate::process::attributes::Dumpable;
 use crate::process::clock::Clock;
 use crate::process::futex::priority::{self, Patience};
-use crate::process::futex::{self, MATCH_ANY, Outcome, Sharing, WaitEntry, WakeOperation, robust};
+use crate::process::futex::{self, MATCH_ANY, Outcome, Sharing, WaitEntry, WakeOperation, condition, robust};
 use crate::process::signal::Restart;
 use crate::process::table;
 use crate::security::Capability;
+use alloc::sync::Arc;
 use core::sync::atomic::Ordering::Relaxed;
 use smallvec::SmallVec;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -27,6 +29,8 @@ mod operation {
     pub const TRYLOCK_PI: u32 = 8;
     pub const WAIT_BITSET: u32 = 9;
     pub const WAKE_BITSET: u32 = 10;
+    pub const WAIT_REQUEUE_PI: u32 = 11;
+    pub const CMP_REQUEUE_PI: u32 = 12;
     pub const LOCK_PI2: u32 = 13;
     pub const PRIVATE: u32 = 128;
     pub const CLOCK_REALTIME: u32 = 256;
@@ -44,49 +48,63 @@ pub fn futex(
 ) -> Result<u32> {
     let command = code.0 & !(operation::PRIVATE | operation::CLOCK_REALTIME);
     let sharing = if code.0 & operation::PRIVATE != 0 { Sharing::Private } else { Sharing::Shared };
-    let clock = if code.0 & operation::CLOCK_REALTIME != 0 { Clock::Realtime } else { Clock::Monotonic };
-    if clock == Clock::Realtime && !matches!(command, operation::WAIT_BITSET | operation::LOCK_PI2) {
+    let clock = if code.0 & operation::CLOCK_REALTIME != 0 || command == operation::LOCK_PI {
+        Clock::Realtime
+    } else {
+        Clock::Monotonic
+    };
+    // As on Linux before anything else is looked at.
+    let deadline = match command {
+        operation::WAIT => read_time(timeout)?.map(|length| crate::time::monotonic().saturating_add(length)),
+        operation::WAIT_BITSET | operation::LOCK_PI | operation::LOCK_PI2 | operation::WAIT_REQUEUE_PI => {
+            read_time(timeout)?.and_then(|point| clock.to_monotonic(point))
+        }
+        _ => None,
+    };
+    if code.0 & operation::CLOCK_REALTIME != 0
+        && !matches!(command, operation::WAIT_BITSET | operation::LOCK_PI2 | operation::WAIT_REQUEUE_PI)
+    {
         return Err(Errno::ENOSYS);
     }
     // For these the fourth argument is no pointer but a count.
     #[expect(clippy::cast_possible_truncation, reason = "Linux takes the register's low half")]
     let second_value = timeout.value() as u32;
     match command {
-        operation::WAIT => {
-            let deadline = read_time(timeout)?.map(|length| crate::time::monotonic().saturating_add(length));
-            wait(call, address, sharing, value, MATCH_ANY, deadline, code.0)
-        }
-        operation::WAIT_BITSET if third != 0 => {
-            let deadline = read_time(timeout)?.and_then(|point| clock.to_monotonic(point));
-            wait(call, address, sharing, value, third, deadline, code.0)
-        }
+        operation::WAIT => wait(call, address, sharing, value, MATCH_ANY, deadline, code.0),
+        operation::WAIT_BITSET if third != 0 => wait(call, address, sharing, value, third, deadline, code.0),
         operation::WAKE => futex::wake(address, sharing, count(value), MATCH_ANY),
         operation::WAKE_BITSET if third != 0 => futex::wake(address, sharing, count(value), third),
         operation::WAIT_BITSET | operation::WAKE_BITSET => Err(Errno::EINVAL),
         operation::REQUEUE | operation::CMP_REQUEUE => {
-            if value.cast_signed() < 0 || second_value.cast_signed() < 0 {
-                return Err(Errno::EINVAL);
-            }
+            check_counts(value, second_value)?;
             let expected = (command == operation::CMP_REQUEUE).then_some(third);
-            let (woken, moved) = futex::requeue(address, second, sharing, value, second_value, expected)?;
-            Ok(if expected.is_some() { woken + moved } else { woken })
+            futex::requeue(address, second, sharing, value, second_value, expected)
         }
         operation::WAKE_OP => {
             let change = WakeOperation::decode(third)?;
             futex::wake_operation(address, second, sharing, count(value), count(second_value), change)
         }
-        operation::LOCK_PI => {
-            let deadline = read_time(timeout)?.and_then(|point| Clock::Realtime.to_monotonic(point));
-            priority::lock(address, sharing, Patience::Wait(deadline)).map(|()| 0)
-        }
-        operation::LOCK_PI2 => {
-            let deadline = read_time(timeout)?.and_then(|point| clock.to_monotonic(point));
+        operation::LOCK_PI | operation::LOCK_PI2 => {
             priority::lock(address, sharing, Patience::Wait(deadline)).map(|()| 0)
         }
         operation::TRYLOCK_PI => priority::lock(address, sharing, Patience::Try).map(|()| 0),
         operation::UNLOCK_PI => priority::unlock(address, sharing).map(|()| 0),
+        operation::WAIT_REQUEUE_PI => condition::wait(address, second, sharing, value, deadline).map(|()| 0),
+        operation::CMP_REQUEUE_PI => {
+            check_counts(value, second_value)?;
+            // One waiter can be given the lock, and no fewer are to be.
+            if value != 1 {
+                return Err(Errno::EINVAL);
+            }
+            condition::requeue(address, second, sharing, second_value, third)
+        }
         _ => Err(Errno::ENOSYS),
     }
+}
+
+/// How many to wake and to move are counts.
+const fn check_counts(wake: u32, requeue: u32) -> Result<()> {
+    if wake.cast_signed() < 0 || requeue.cast_signed() < 0 { Err(Errno::EINVAL) } else { Ok(()) }
 }
 
 /// As on Linux, waking none or fewer wakes one.
@@ -161,13 +179,11 @@ pub fn futex_waitv(
     if flags.0 != 0 || count == 0 || count > MOST || waiters.is_null() {
         return Err(Errno::EINVAL);
     }
-    let deadline = match read_time(timeout)? {
-        None => None,
-        Some(point) => match clock {
-            0 => Clock::Realtime.to_monotonic(point),
-            1 => Some(point),
-            _ => return Err(Errno::EINVAL),
-        },
+    let deadline = match (timeout.value(), clock) {
+        (0, _) => None,
+        (_, 0) => read_time(timeout)?.and_then(|point| Clock::Realtime.to_monotonic(point)),
+        (_, 1) => read_time(timeout)?,
+        _ => return Err(Errno::EINVAL),
     };
     let mut entries: SmallVec<[WaitEntry; 4]> = SmallVec::new();
     for index in 0..count {
@@ -175,7 +191,8 @@ pub fn futex_waitv(
         if argument.flags & !operation::PRIVATE != SIZE_32 || argument.reserved != 0 {
             return Err(Errno::EINVAL);
         }
-        let expected = u32::try_from(argument.value).map_err(|_| Errno::EINVAL)?;
+        #[expect(clippy::cast_possible_truncation, reason = "Linux compares with the low half")]
+        let expected = argument.value as u32;
         let sharing = if argument.flags & operation::PRIVATE != 0 { Sharing::Private } else { Sharing::Shared };
         entries.push(WaitEntry { address: UserPointer::new(VirtualAddress::new(argument.address)), expected, sharing });
     }
@@ -202,8 +219,11 @@ pub fn get_robust_list(
         0 => call.thread.robust_list.load(Relaxed),
         tid => {
             let thread = table::find_thread(tid).ok_or(Errno::ESRCH)?;
-            let (own, theirs) = (call.thread.credentials(), thread.credentials());
-            if own.euid != theirs.uid && !own.may(Capability::SysPtrace) {
+            let caller = call.thread.credentials();
+            let is_open = thread.process().attributes.dumpable() == Dumpable::Yes || caller.may(Capability::SysPtrace);
+            let is_own = Arc::ptr_eq(thread.process(), call.process);
+            let is_allowed = is_own || is_open && caller.may_trace(&thread.credentials());
+            if !is_allowed {
                 return Err(Errno::EPERM);
             }
             thread.robust_list.load(Relaxed)

@@ -388,11 +388,7 @@ fn foreign(
     let process = thread.process();
     if !Arc::ptr_eq(process, call.process) {
         let (caller, target) = (call.thread.credentials(), thread.credentials());
-        let same_user = [target.euid, target.suid, target.uid].iter().all(|uid| *uid == caller.uid);
-        let same_group = [target.egid, target.sgid, target.gid].iter().all(|gid| *gid == caller.gid);
-        let is_subset = target.permitted.is_subset_of(caller.permitted);
-        let allowed = (same_user && same_group && is_subset) || caller.may(Capability::SysPtrace);
-        if !allowed {
+        if !caller.may_trace(&target) {
             return Err(Errno::EPERM);
         }
     }

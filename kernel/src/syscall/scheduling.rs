@@ -11,6 +11,7 @@ use crate::arch::{Cpu, Current, inter_processor};
 use crate::base::{CpuMask, Errno, Nanoseconds, Result, VirtualAddress};
 use crate::memory::user::{UserPointer, UserSlice};
 use crate::process::dispatch;
+use crate::process::inheritance;
 use crate::process::resource_limits::Resource;
 use crate::process::scheduler::{
     DeadlineParameters, SCHED_BATCH, SCHED_DEADLINE, SCHED_FIFO, SCHED_IDLE, SCHED_OTHER, SCHED_RR,
@@ -136,7 +137,7 @@ fn apply(call: &Call<'_>, thread: &Arc<Thread>, policy: Policy, wanted: &Schedul
         // A reservation is for a thread that may use every CPU.
         return Err(Errno::EPERM);
     }
-    dispatch::set_parameters(thread, new)
+    inheritance::set_parameters(thread, new)
 }
 
 /// What permission is asked for.
@@ -352,7 +353,7 @@ pub fn setpriority(call: &mut Call<'_>, which: i32, who: i32, niceness: i32) -> 
         {
             result = Err(Errno::EACCES);
         } else {
-            let set = dispatch::set_parameters(&thread, SchedulingParameters { niceness, ..old });
+            let set = inheritance::set_parameters(&thread, SchedulingParameters { niceness, ..old });
             if result == Err(Errno::ESRCH) {
                 result = set;
             }

@@ -4,6 +4,7 @@ mod buffers;
 mod clients;
 mod events;
 mod files;
+mod futexes;
 mod machine;
 mod memory;
 mod process_files;
@@ -30,6 +31,7 @@ pub fn all() -> Vec<Case> {
         files::CASES,
         events::CASES,
         threads::CASES,
+        futexes::CASES,
         processors::CASES,
         time::CASES,
         terminals::CASES,

@@ -13,6 +13,12 @@ impl RobustMutex {
     /// A new one, in memory that children share.
     #[must_use]
     pub fn new() -> Self {
+        Self::with_protocol(libc::PTHREAD_PRIO_NONE)
+    }
+
+    /// A new one with a protocol: `PTHREAD_PRIO_INHERIT`, say.
+    #[must_use]
+    pub fn with_protocol(protocol: i32) -> Self {
         let mutex = Self { memory: Mapping::shared(1) };
         // SAFETY: zeros are a place for attributes, which are initialised before they are used; the page holds nothing but the mutex.
         unsafe {
@@ -20,6 +26,7 @@ impl RobustMutex {
             libc::pthread_mutexattr_init(&mut attributes);
             libc::pthread_mutexattr_setpshared(&mut attributes, libc::PTHREAD_PROCESS_SHARED);
             libc::pthread_mutexattr_setrobust(&mut attributes, libc::PTHREAD_MUTEX_ROBUST);
+            libc::pthread_mutexattr_setprotocol(&mut attributes, protocol);
             libc::pthread_mutex_init(mutex.place(), &attributes);
         }
         mutex

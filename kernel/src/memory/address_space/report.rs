@@ -1,6 +1,7 @@
 //! What `/proc` shows of an address space, and the keys by which futexes are known.
 
 use super::{AddressSpace, Counters, State};
+use crate::arch::AccessKind;
 use crate::base::{Errno, PAGE_SHIFT, Result, VirtualAddress, VirtualRange};
 use crate::memory::area::{Area, AreaFlags, Backing};
 use crate::memory::object::{MemoryObject, ObjectDetails};
@@ -162,20 +163,32 @@ impl AddressSpace {
         }
     }
 
-    /// The key of the futex at `address` when it may be shared between processes (without `FUTEX_PRIVATE_FLAG`).
+    /// The key of the futex at `address` when it may be shared between processes (without `FUTEX_PRIVATE_FLAG`): its object and place in it where
+    /// others may see the word, which is also a page of a file that nobody can write here.
     ///
     /// # Errors
-    /// `EFAULT`: nothing is mapped there.
-    pub fn futex_key(&self, address: VirtualAddress) -> Result<FutexKey> {
+    /// `EFAULT`: nothing is mapped there, or not for `access`; or a page of the program's own that cannot be written, so that its word
+    /// never changes.
+    pub fn futex_key(&self, address: VirtualAddress, access: AccessKind) -> Result<FutexKey> {
         let state = self.lock();
         let area = state.areas.find(address).ok_or(Errno::EFAULT)?;
-        Ok(match &area.backing {
-            Backing::Object { object, .. } if area.flags.contains(AreaFlags::SHARED) => FutexKey::Shared {
-                object: object.identity(),
-                offset: (area.page_index(address) << PAGE_SHIFT) + address.page_offset() as u64,
-            },
-            _ => self.private_futex_key(address),
-        })
+        let may_write = area.flags.contains(AreaFlags::WRITE);
+        let may_access = may_write || access == AccessKind::Read && area.flags.contains(AreaFlags::READ);
+        if !may_access {
+            return Err(Errno::EFAULT);
+        }
+        match &area.backing {
+            Backing::Object { object, .. }
+                if area.flags.contains(AreaFlags::SHARED) || !may_write && !area.has_private_pages =>
+            {
+                Ok(FutexKey::Shared {
+                    object: object.identity(),
+                    offset: (area.page_index(address) << PAGE_SHIFT) + address.page_offset() as u64,
+                })
+            }
+            _ if may_write => Ok(self.private_futex_key(address)),
+            _ => Err(Errno::EFAULT),
+        }
     }
 
     /// The key of the futex at `address` with `FUTEX_PRIVATE_FLAG`. It takes no lock.

@@ -123,10 +123,25 @@ fn shared_memory_is_seen_on_both_sides_of_a_fork() {
     put(address.offset(PAGE), 3).unwrap();
     enter(&parent);
     assert_eq!((get(address), get(address.offset(PAGE))), (Ok(2), Ok(3)));
-    assert_eq!(parent.futex_key(address), child.futex_key(address));
+    let key = |space: &AddressSpace| space.futex_key(address, AccessKind::Write).unwrap();
+    assert_eq!(key(&parent), key(&child));
     assert_ne!(parent.private_futex_key(address), child.private_futex_key(address));
     assert!(parent.validate() && child.validate());
     leave();
+}
+
+#[test]
+fn a_futex_is_known_where_its_word_can_change() {
+    let space = AddressSpace::new().unwrap();
+    let own = space.map(&MapRequest::anonymous(PAGE, Protection::READ)).unwrap();
+    let shared = space.map(&MapRequest::anonymous(PAGE, Protection::READ).of(MapSource::SharedAnonymous)).unwrap();
+    let hidden = space.map(&MapRequest::anonymous(PAGE, Protection::empty())).unwrap();
+    for access in [AccessKind::Read, AccessKind::Write] {
+        assert_eq!(space.futex_key(own, access), Err(Errno::EFAULT), "nobody else sees it, and it stays as it is");
+        assert_eq!(space.futex_key(hidden, access), Err(Errno::EFAULT));
+    }
+    assert!(matches!(space.futex_key(shared, AccessKind::Read), Ok(FutexKey::Shared { .. })));
+    assert_eq!(space.futex_key(shared, AccessKind::Write), Err(Errno::EFAULT));
 }
 
 fn object_with(bytes: &[u8]) -> Arc<SharedPages> {

@@ -13,7 +13,7 @@ use crate::arch::{Cpu, Current, TimerHardware, inter_processor};
 use crate::base::{CpuId, CpuMask, Nanoseconds};
 use crate::process::Pid;
 use crate::process::scheduler::placement::{self, BALANCE_PERIOD, View, Waker};
-use crate::process::scheduler::{Member, Place, Preempt};
+use crate::process::scheduler::{Member, Place, Preempt, SCHED_DEADLINE, Standing};
 use crate::process::thread::{NAME_LENGTH, Thread, ThreadPointer, ThreadState};
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -317,8 +317,8 @@ pub fn set_affinity(thread: &Thread, affinity: CpuMask) {
 
 /// Has a thread's parameters count, which may have changed; `home` is the CPU that promised its reservation, if it has one.
 pub(super) fn apply(thread: &Thread, home: Option<CpuId>) {
-    let levels = thread.levels();
     let interrupts = Uninterrupted::new();
+    let (levels, parameters) = thread.lock_levels();
     let (cpu, mut scheduler) = lock_queue_of(thread);
     thread.entity.bind(home);
     let preempt = scheduler.set_parameters(thread.member(), levels, Current::now());
@@ -326,6 +326,7 @@ pub(super) fn apply(thread: &Thread, home: Option<CpuId>) {
     // Also when nobody better waits: the scheduler may want to be called at another time.
     request(cpu, if home.is_some() { Preempt::Yes } else { preempt });
     drop(scheduler);
+    drop(parameters);
     let expelled_from = relocate(thread);
     drop(interrupts);
     give_way_if_due();
@@ -341,6 +342,36 @@ pub(super) fn rebind(thread: &Thread, home: CpuId) {
     thread.entity.bind(Some(home));
     drop(scheduler);
     relocate(thread);
+}
+
+/// Where the thread stands by its own parameters: a reservation, by its present deadline. Locks below rank `Thread` may be held.
+pub fn own_standing(thread: &Thread) -> Standing {
+    let parameters = thread.scheduling();
+    let urgency = match parameters.policy {
+        SCHED_DEADLINE => {
+            let _interrupts = Uninterrupted::new();
+            let (_, _scheduler) = lock_queue_of(thread);
+            thread.entity.reserved_urgency()
+        }
+        _ => 0,
+    };
+    Standing::of(&parameters, urgency)
+}
+
+/// Lends a thread a standing, or takes it back ([`Standing::NOTHING`]); it counts at once, wherever the thread is. Locks below rank `Thread` may be
+/// held; whoever calls sees that of several changes the last one comes last.
+pub fn lend(thread: &Thread, lent: Standing) {
+    let _interrupts = Uninterrupted::new();
+    thread.lent.store(lent.to_bits(), Relaxed);
+    let (levels, _parameters) = thread.lock_levels();
+    let (cpu, mut scheduler) = lock_queue_of(thread);
+    let preempt = scheduler.set_parameters(thread.member(), levels, Current::now());
+    cpu_state(cpu).publish(&scheduler);
+    // For a reservation the scheduler may want to be called at another time.
+    request(cpu, if thread.entity.home().is_some() { Preempt::Yes } else { preempt });
+    if !is_alone() && matches!(thread.entity.place(), Place::Level(_)) {
+        offer(thread);
+    }
 }
 
 /// The CPUs that a thread may use, or its parameters, have changed: it is moved if it waits where it may not, and offered to idle ones else.

@@ -46,7 +46,7 @@ mod user_state;
 
 pub use accounting::{CpuTimes, TickMode, cpu_times, runnable_count, runtime, switch_count, tick};
 pub use machine::{active, set_topology};
-pub use migrate::set_affinity;
+pub use migrate::{lend, own_standing, set_affinity};
 pub use reservations::{realtime_period, realtime_runtime, set_parameters, set_realtime_bandwidth};
 pub use user_state::{
     release_address_space, reset_user_registers, save_extended_state, second_thread_pointer, set_second_thread_pointer,

@@ -7,23 +7,28 @@
 //! queue, or the waiter's look finds the change: no wake-up is lost. User memory is never touched under a bucket's lock. A wake-up may be
 //! spent on a waiter that finds the word changed and is about to leave; it then reports success, as if it had slept.
 //!
-//! - [`table`] is the queues; this file waits and wakes, [`priority`] has the futexes that know their owner, [`robust`] the list of
-//!   locks that are freed when their owner ends.
+//! Where a decision must hold until it has been acted on (requeueing while the word has a value, a lock that changes hands), the word is looked at
+//! and changed *under* a spinlock. An access that would have to sleep for its page fails there with `EFAULT`; the lock is let go, the page made
+//! ready, and everything begins anew ([`make_ready`]).
+//!
+//! - [`table`] is the queues; this file waits and wakes, [`priority`] has the futexes that know their owner, [`condition`] waits that end
+//!   with such a futex, [`robust`] the list of locks that are freed when their owner ends.
 
+pub mod condition;
 pub mod priority;
 pub mod robust;
 pub mod table;
 
 pub use crate::memory::address_space::FutexKey;
 
-use super::current_thread;
-use crate::arch::{Current, Mmu};
+use super::{current_thread, inheritance};
+use crate::arch::{AccessKind, Current, Mmu};
 use crate::base::{Errno, Nanoseconds, Result};
 use crate::memory::user::UserPointer;
 use crate::sync::{Interruptible, WakeReason, parking};
 use alloc::sync::Arc;
 use smallvec::SmallVec;
-use table::{FutexTable, State, Waiter};
+use table::{FutexTable, State, Waiter, WantedLock};
 
 /// Every waker reaches every waiter: `FUTEX_BITSET_MATCH_ANY`.
 pub const MATCH_ANY: u32 = u32::MAX;
@@ -39,12 +44,12 @@ pub enum Sharing {
     Shared,
 }
 
-/// The key of the word at `address` in the running thread's address space.
+/// The key of the word at `address` in the running thread's address space, which is to be accessed so.
 ///
 /// # Errors
-/// `EINVAL` when it is not aligned; `EFAULT` outside user space, or for a shared one where nothing is mapped.
+/// `EINVAL` when it is not aligned; `EFAULT` outside user space, or for a shared one where nothing is mapped for `access`.
 #[inline]
-pub fn key_of(address: UserPointer<u32>, sharing: Sharing) -> Result<FutexKey> {
+pub fn key_of(address: UserPointer<u32>, sharing: Sharing, access: AccessKind) -> Result<FutexKey> {
     let place = address.address();
     if !place.value().is_multiple_of(4) {
         return Err(Errno::EINVAL);
@@ -55,8 +60,23 @@ pub fn key_of(address: UserPointer<u32>, sharing: Sharing) -> Result<FutexKey> {
     let space = current_thread().process().address_space().ok_or(Errno::EFAULT)?;
     match sharing {
         Sharing::Private => Ok(space.private_futex_key(place)),
-        Sharing::Shared => space.futex_key(place),
+        Sharing::Shared => space.futex_key(place, access),
     }
+}
+
+/// Brings in the page of a word, so that it can be written under a spinlock, unless it goes away again.
+///
+/// # Errors
+/// `EFAULT`: it cannot be written.
+fn make_ready(address: UserPointer<u32>) -> Result<()> {
+    let found = address.load()?;
+    // Where it finds another value it has written nothing; the next round will do.
+    address.compare_exchange(found, found).map(|_| ())
+}
+
+/// A waiter for the running thread.
+fn waiter(bitset: u32, wanted: Option<WantedLock>) -> Arc<Waiter> {
+    Waiter::new(parking::current_thread(), current_thread().urgency_among_waiters(), bitset, wanted)
 }
 
 /// How a wait ended that did not fail at once.
@@ -81,12 +101,12 @@ pub fn wait(
     bitset: u32,
     deadline: Option<Nanoseconds>,
 ) -> Result<Outcome> {
-    let key = key_of(address, sharing)?;
+    let key = key_of(address, sharing, AccessKind::Read)?;
     // Before anything is built for it: the usual reason not to sleep.
     if address.load()? != expected {
         return Err(Errno::EAGAIN);
     }
-    let waiter = Waiter::new(parking::current_thread(), 0, bitset);
+    let waiter = waiter(bitset, None);
     TABLE.enqueue(key, &waiter);
     let found = address.load();
     if found != Ok(expected) {
@@ -153,8 +173,8 @@ pub fn wait_any(entries: &[WaitEntry], deadline: Option<Nanoseconds>) -> Result<
 
 fn enqueue_all(entries: &[WaitEntry], waiters: &mut SmallVec<[Arc<Waiter>; 4]>) -> Result<()> {
     for entry in entries {
-        let key = key_of(entry.address, entry.sharing)?;
-        let waiter = Waiter::new(parking::current_thread(), 0, MATCH_ANY);
+        let key = key_of(entry.address, entry.sharing, AccessKind::Read)?;
+        let waiter = waiter(MATCH_ANY, None);
         TABLE.enqueue(key, &waiter);
         waiters.push(waiter);
     }
@@ -169,16 +189,31 @@ fn enqueue_all(entries: &[WaitEntry], waiters: &mut SmallVec<[Arc<Waiter>; 4]>) 
 /// Wakes up to `count` waiters that listen to `bitset`. Gives how many.
 ///
 /// # Errors
-/// `EINVAL`, `EFAULT`.
+/// `EINVAL`: unaligned, or somebody waits there for a lock. `EFAULT`.
 pub fn wake(address: UserPointer<u32>, sharing: Sharing, count: u32, bitset: u32) -> Result<u32> {
-    Ok(TABLE.wake(key_of(address, sharing)?, count, bitset))
+    wake_key(key_of(address, sharing, AccessKind::Read)?, count, bitset)
+}
+
+fn wake_key(key: FutexKey, count: u32, bitset: u32) -> Result<u32> {
+    let woken = TABLE.wake(key, count, bitset)?;
+    if woken == 0 {
+        refuse_lock(key)?;
+    }
+    Ok(woken)
+}
+
+/// Where nobody waits as on a plain futex, but for a lock: those are not to be woken, or moved.
+#[inline]
+fn refuse_lock(key: FutexKey) -> Result<()> {
+    let is_lock = inheritance::is_in_use() && inheritance::lock().holder(&key).is_some();
+    if is_lock { Err(Errno::EINVAL) } else { Ok(()) }
 }
 
 /// Wakes up to `wake` waiters and moves up to `requeue` others to another word; with `expected`, only while the first word holds that.
-/// Gives how many were woken and how many moved.
+/// Gives how many were woken and moved.
 ///
 /// # Errors
-/// `EAGAIN`, `EINVAL`, `EFAULT`.
+/// `EAGAIN`; `EINVAL`: unaligned, or somebody waits there for a lock; `EFAULT`.
 pub fn requeue(
     from: UserPointer<u32>,
     to: UserPointer<u32>,
@@ -186,14 +221,21 @@ pub fn requeue(
     wake: u32,
     requeue: u32,
     expected: Option<u32>,
-) -> Result<(u32, u32)> {
-    let (source, target) = (key_of(from, sharing)?, key_of(to, sharing)?);
-    if let Some(expected) = expected
-        && from.load()? != expected
-    {
-        return Err(Errno::EAGAIN);
+) -> Result<u32> {
+    let (source, target) = (key_of(from, sharing, AccessKind::Read)?, key_of(to, sharing, AccessKind::Read)?);
+    let check = || match expected {
+        Some(expected) if from.load()? != expected => Err(Errno::EAGAIN),
+        _ => Ok(()),
+    };
+    loop {
+        match TABLE.requeue(source, target, wake, requeue, check) {
+            Ok((0, 0)) if wake != 0 || requeue != 0 => return refuse_lock(source).map(|()| 0),
+            Ok((woken, moved)) => return Ok(woken + moved),
+            // The word could not be read under the lock.
+            Err(Errno::EFAULT) => drop(from.load()?),
+            Err(error) => return Err(error),
+        }
     }
-    Ok(TABLE.requeue(source, target, wake, requeue))
 }
 
 /// `FUTEX_WAKE_OP`'s operation on the second word and what its old value is compared with.
@@ -259,7 +301,8 @@ pub fn wake_operation(
     second_count: u32,
     operation: WakeOperation,
 ) -> Result<u32> {
-    let (first, second_key) = (key_of(first, sharing)?, key_of(second, sharing)?);
+    let first = key_of(first, sharing, AccessKind::Read)?;
+    let second_key = key_of(second, sharing, AccessKind::Write)?;
     let mut old = second.load()?;
     loop {
         let found = second.compare_exchange(old, operation.apply(old))?;
@@ -268,9 +311,9 @@ pub fn wake_operation(
         }
         old = found;
     }
-    let mut woken = TABLE.wake(first, count, MATCH_ANY);
+    let mut woken = wake_key(first, count, MATCH_ANY)?;
     if operation.compare(old) {
-        woken += TABLE.wake(second_key, second_count, MATCH_ANY);
+        woken += wake_key(second_key, second_count, MATCH_ANY)?;
     }
     Ok(woken)
 }
@@ -282,7 +325,10 @@ pub fn initialize() {
         let _ = wake(word, Sharing::Shared, 1, MATCH_ANY);
     });
     super::exit::add_end_hooks(super::exit::EndHooks {
-        thread: robust::release_all,
+        thread: |thread| {
+            robust::release_all(thread);
+            priority::release_all(thread);
+        },
         process: |process| process.timers.stop(),
     });
 }
@@ -308,7 +354,8 @@ mod tests {
     #[test]
     fn unaligned_words_are_refused_before_anything_else() {
         let odd = UserPointer::new(crate::base::VirtualAddress::new(3));
-        assert_eq!(key_of(odd, Sharing::Private), Err(Errno::EINVAL));
-        assert_eq!(key_of(UserPointer::new(Current::USER_END), Sharing::Private), Err(Errno::EFAULT));
+        assert_eq!(key_of(odd, Sharing::Private, AccessKind::Read), Err(Errno::EINVAL));
+        let end = UserPointer::new(Current::USER_END);
+        assert_eq!(key_of(end, Sharing::Private, AccessKind::Write), Err(Errno::EFAULT));
     }
 }

@@ -5,7 +5,7 @@
 
 use super::priority::{OWNER_DIED, OWNER_MASK, WAITERS};
 use super::{MATCH_ANY, Sharing, wake};
-use crate::base::VirtualAddress;
+use crate::base::{Result, VirtualAddress};
 use crate::memory::user::UserPointer;
 use crate::process::Thread;
 use alloc::sync::Arc;
@@ -21,7 +21,7 @@ pub const HEAD_SIZE: usize = 24;
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 struct Head {
-    /// The first entry, or the head itself; bit 0 says that the word is a priority-inheritance futex.
+    /// The first entry, or the head itself; bit 0 says that the word is one of [`super::priority`].
     next: u64,
     /// From an entry to its word.
     offset: i64,
@@ -39,21 +39,47 @@ pub fn release_all(thread: &Arc<Thread>) {
     }
     let owner = thread.tid().cast_unsigned() & OWNER_MASK;
     let Ok(head) = UserPointer::<Head>::new(VirtualAddress::new(address)).read() else { return };
-    let mut entry = head.next;
+    let pending = Entry::from_user(head.pending);
+    let mut entry = Entry::from_user(head.next);
     for _ in 0..LIMIT {
-        let place = entry & !1;
-        if place == address {
+        if entry.place == address {
             break;
         }
-        let Ok(next) = UserPointer::<u64>::new(VirtualAddress::new(place)).read() else { break };
+        // Read before the word is freed: who gets it may take the entry off.
+        let next = UserPointer::<u64>::new(VirtualAddress::new(entry.place)).read();
         // The pending entry is handled below, once.
-        if place != head.pending & !1 && !release(place, head.offset, entry & 1 != 0, Certainty::Listed, owner) {
-            break;
+        let is_reached = entry.place == pending.place || release(entry, head.offset, Certainty::Listed, owner).is_ok();
+        let Ok(next) = next else { return };
+        if !is_reached {
+            return;
         }
-        entry = next;
+        entry = Entry::from_user(next);
     }
-    if head.pending & !1 != 0 {
-        release(head.pending & !1, head.offset, head.pending & 1 != 0, Certainty::Pending, owner);
+    if pending.place != 0 {
+        // It is the last: whether it can be reached makes no difference.
+        let _ = release(pending, head.offset, Certainty::Pending, owner);
+    }
+}
+
+/// An entry as the list names it.
+#[derive(Clone, Copy)]
+struct Entry {
+    /// Where it is.
+    place: u64,
+    kind: Kind,
+}
+
+/// What kind of futex an entry's word is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Plain,
+    /// One of [`super::priority`].
+    Priority,
+}
+
+impl Entry {
+    const fn from_user(value: u64) -> Self {
+        Self { place: value & !1, kind: if value & 1 == 0 { Kind::Plain } else { Kind::Priority } }
     }
 }
 
@@ -66,27 +92,24 @@ enum Certainty {
     Pending,
 }
 
-/// Marks one word. False when it cannot be reached.
-fn release(entry: u64, offset: i64, is_priority: bool, certainty: Certainty, owner: u32) -> bool {
-    let word = UserPointer::<u32>::new(VirtualAddress::new(entry.wrapping_add_signed(offset)));
-    let Ok(mut found) = word.load() else { return false };
-    if certainty == Certainty::Pending && !is_priority && found == 0 {
+/// Marks one word, and wakes one who waits for it. Who waits for one of [`super::priority`] is handed it when the thread has come to the end of its list.
+fn release(entry: Entry, offset: i64, certainty: Certainty, owner: u32) -> Result<()> {
+    let word = UserPointer::<u32>::new(VirtualAddress::new(entry.place.wrapping_add_signed(offset)));
+    let mut found = word.load()?;
+    if certainty == Certainty::Pending && entry.kind == Kind::Plain && found & OWNER_MASK == 0 {
         // Unlocked already, but perhaps nobody was woken yet.
         let _ = wake(word, Sharing::Shared, 1, MATCH_ANY);
-        return true;
+        return Ok(());
     }
     while found & OWNER_MASK == owner {
-        match word.compare_exchange(found, found & WAITERS | OWNER_DIED) {
-            Ok(old) if old == found => {
-                if found & WAITERS != 0 {
-                    // One that waits for a priority-inheritance futex looks at the word again and takes it.
-                    let _ = wake(word, Sharing::Shared, 1, MATCH_ANY);
-                }
-                break;
+        let now = word.compare_exchange(found, found & WAITERS | OWNER_DIED)?;
+        if now == found {
+            if entry.kind == Kind::Plain && found & WAITERS != 0 {
+                let _ = wake(word, Sharing::Shared, 1, MATCH_ANY);
             }
-            Ok(other) => found = other,
-            Err(_) => return false,
+            break;
         }
+        found = now;
     }
-    true
+    Ok(())
 }

@@ -1,14 +1,19 @@
 //! The waiters of all futexes, as data: hashed buckets of queues.
 //!
-//! A waiter stands in the bucket of the key that it waits on *now*; requeueing moves it. Nothing here touches user memory.
+//! A waiter stands in the bucket of the key that it waits on *now*; requeueing moves it. Those with a real-time priority stand before the others, the
+//! more urgent first; among equals it is first come, first served.
+//!
+//! Who holds a bucket may look at user memory if it can do with `EFAULT` where the page is not at hand: nothing sleeps under a spinlock.
 //!
 //! Invariants: a waiter whose state is [`State::Waiting`] is in the bucket that its `bucket` names and nowhere else; one in another state is in
 //! none. State and bucket change under the bucket's lock only. Two buckets are locked in order of their index (the second
 //! order that `lock_nested` asks for).
 
 use super::FutexKey;
+use crate::base::{Errno, Result};
+use crate::process::Thread;
 use crate::sync::parking::ThreadReference;
-use crate::sync::{LockRank, SpinLock};
+use crate::sync::{LockRank, SpinLock, SpinLockGuard};
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
@@ -22,41 +27,52 @@ const BUCKET_COUNT: usize = 256;
 pub enum State {
     /// It waits.
     Waiting = 0,
-    /// Somebody woke it.
+    /// Somebody woke it; one that waits to get a lock has it.
     Woken = 1,
-    /// An owner that unlocks is about to hand the lock to it (priority-inheritance futexes only).
-    Chosen = 2,
+    /// It waits for its lock now ([`crate::process::inheritance`]).
+    Moved = 2,
     /// It gave up.
     Left = 3,
+}
+
+/// The lock that a waiter is to get when it is woken (`FUTEX_WAIT_REQUEUE_PI`).
+#[derive(Debug)]
+pub struct WantedLock {
+    /// The lock.
+    pub key: FutexKey,
+    /// Who waits.
+    pub thread: Arc<Thread>,
 }
 
 /// One thread's wait on one word.
 pub struct Waiter {
     /// Which wakers it listens to.
     bitset: u32,
-    /// Who waits: for handing over ownership.
-    owner: i32,
-    thread: Option<ThreadReference>,
+    /// 1 to 100 for real-time priorities and reservations, else 0.
+    urgency: u8,
     state: AtomicU8,
+    thread: Option<ThreadReference>,
     bucket: AtomicUsize,
+    wanted: Option<WantedLock>,
 }
 
 impl core::fmt::Debug for Waiter {
     fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(formatter, "Waiter({}, {:?})", self.owner, self.state())
+        write!(formatter, "Waiter({}, {:?})", self.urgency, self.state())
     }
 }
 
 impl Waiter {
-    /// A waiter for `thread`, whose number is `owner`, in no queue yet.
+    /// A waiter for `thread`, in no queue yet.
     #[must_use]
-    pub fn new(thread: Option<ThreadReference>, owner: i32, bitset: u32) -> Arc<Self> {
+    pub fn new(thread: Option<ThreadReference>, urgency: u8, bitset: u32, wanted: Option<WantedLock>) -> Arc<Self> {
         Arc::new(Self {
             bitset,
-            owner,
-            thread,
+            urgency,
             state: AtomicU8::new(State::Waiting as u8),
+            thread,
             bucket: AtomicUsize::new(0),
+            wanted,
         })
     }
 
@@ -66,15 +82,15 @@ impl Waiter {
         match self.state.load(Ordering::Acquire) {
             0 => State::Waiting,
             1 => State::Woken,
-            2 => State::Chosen,
+            2 => State::Moved,
             _ => State::Left,
         }
     }
 
-    /// The number of the thread that waits.
+    /// The lock that it is to get.
     #[must_use]
-    pub const fn owner(&self) -> i32 {
-        self.owner
+    pub const fn wanted(&self) -> Option<&WantedLock> {
+        self.wanted.as_ref()
     }
 
     fn set_state(&self, state: State) {
@@ -85,12 +101,6 @@ impl Waiter {
         if let Some(thread) = &self.thread {
             thread.unpark();
         }
-    }
-
-    /// Ends the wait of a waiter that was chosen.
-    pub fn hand_over(&self) {
-        self.set_state(State::Woken);
-        self.unpark();
     }
 }
 
@@ -138,15 +148,15 @@ impl FutexTable {
         &self.buckets[index & (BUCKET_COUNT - 1)]
     }
 
-    /// Puts a waiter at the end of the queue of `key`.
+    /// Puts a waiter at the end of the queue of `key`, or before those that are less urgent.
     pub fn enqueue(&self, key: FutexKey, waiter: &Arc<Waiter>) {
         let index = index_of(&key);
         let mut bucket = self.bucket(index).lock();
         waiter.bucket.store(index, Ordering::Relaxed);
-        bucket.push_back(Entry { key, waiter: waiter.clone() });
+        insert(&mut bucket, Entry { key, waiter: waiter.clone() });
     }
 
-    /// Takes a waiter out. False when it was woken (or chosen) before.
+    /// Takes a waiter out. False when it was woken or moved to its lock before.
     pub fn leave(&self, waiter: &Arc<Waiter>) -> bool {
         loop {
             let index = waiter.bucket.load(Ordering::Relaxed);
@@ -167,40 +177,52 @@ impl FutexTable {
         }
     }
 
-    /// Wakes up to `count` waiters on `key` that listen to `bitset`, oldest first. Gives how many.
-    pub fn wake(&self, key: FutexKey, count: u32, bitset: u32) -> u32 {
+    /// Wakes up to `count` waiters on `key` that listen to `bitset`, the first ones. Gives how many.
+    ///
+    /// # Errors
+    /// `EINVAL`: one waits to get a lock, which waking does not give it.
+    pub fn wake(&self, key: FutexKey, count: u32, bitset: u32) -> Result<u32> {
         let mut bucket = self.bucket(index_of(&key)).lock();
         wake_in(&mut bucket, key, count, bitset)
     }
 
-    /// Wakes up to `wake` waiters on `from` and moves up to `requeue` others to `to`. Gives how many were woken and moved.
-    pub fn requeue(&self, from: FutexKey, to: FutexKey, wake: u32, requeue: u32) -> (u32, u32) {
+    /// Wakes up to `wake` waiters on `from` and moves up to `requeue` others to `to`, if `check`, called with both locked, agrees. Gives how many
+    /// were woken and moved.
+    ///
+    /// # Errors
+    /// What `check` says. `EINVAL`: as [`Self::wake`].
+    pub fn requeue(
+        &self,
+        from: FutexKey,
+        to: FutexKey,
+        wake: u32,
+        requeue: u32,
+        check: impl FnOnce() -> Result<()>,
+    ) -> Result<(u32, u32)> {
         let (source, target) = (index_of(&from), index_of(&to));
         if source == target {
             let mut bucket = self.bucket(source).lock();
-            let woken = wake_in(&mut bucket, from, wake, u32::MAX);
-            let mut moved = 0;
-            let mut position = 0;
-            let end = bucket.len();
-            let mut seen = 0;
-            while moved < requeue && seen < end {
-                seen += 1;
-                match bucket.get(position) {
-                    Some(entry) if entry.key == from && from != to => {
-                        if let Some(mut entry) = bucket.remove(position) {
-                            entry.key = to;
-                            bucket.push_back(entry);
-                            moved += 1;
-                        }
-                    }
-                    Some(entry) if entry.key == from => {
-                        moved += 1;
-                        position += 1;
-                    }
-                    _ => position += 1,
+            check()?;
+            let woken = wake_in(&mut bucket, from, wake, u32::MAX)?;
+            let (mut moved, mut position) = (0, 0);
+            while moved < requeue
+                && let Some(entry) = bucket.get(position)
+            {
+                if entry.key != from {
+                    position += 1;
+                    continue;
+                }
+                refuse_wanted(entry)?;
+                moved += 1;
+                if from == to {
+                    position += 1;
+                } else if let Some(mut entry) = bucket.remove(position) {
+                    // It goes behind this place, where it is passed over: its key is another.
+                    entry.key = to;
+                    insert(&mut bucket, entry);
                 }
             }
-            return (woken, moved);
+            return Ok((woken, moved));
         }
         // The lower index first; the other is of the same rank.
         let (mut first, mut second);
@@ -213,66 +235,114 @@ impl FutexTable {
             second = self.bucket(source).lock_nested();
             (&mut *second, &mut *first)
         };
-        let woken = wake_in(source_bucket, from, wake, u32::MAX);
-        let mut moved = 0;
-        let mut position = 0;
-        while moved < requeue && position < source_bucket.len() {
-            if source_bucket.get(position).is_some_and(|entry| entry.key == from) {
-                if let Some(mut entry) = source_bucket.remove(position) {
-                    entry.key = to;
-                    entry.waiter.bucket.store(target, Ordering::Relaxed);
-                    target_bucket.push_back(entry);
-                    moved += 1;
-                }
-            } else {
+        check()?;
+        let woken = wake_in(source_bucket, from, wake, u32::MAX)?;
+        let (mut moved, mut position) = (0, 0);
+        while moved < requeue
+            && let Some(entry) = source_bucket.get(position)
+        {
+            if entry.key != from {
                 position += 1;
+                continue;
+            }
+            refuse_wanted(entry)?;
+            if let Some(mut entry) = source_bucket.remove(position) {
+                entry.key = to;
+                entry.waiter.bucket.store(target, Ordering::Relaxed);
+                insert(target_bucket, entry);
+                moved += 1;
             }
         }
-        (woken, moved)
+        Ok((woken, moved))
     }
 
-    /// Takes the oldest waiter on `key` out as [`State::Chosen`], and says whether there are others.
-    pub fn choose(&self, key: FutexKey) -> Option<(Arc<Waiter>, bool)> {
-        let mut bucket = self.bucket(index_of(&key)).lock();
-        let position = bucket.iter().position(|entry| entry.key == key)?;
-        let entry = bucket.remove(position)?;
-        entry.waiter.set_state(State::Chosen);
-        let others = bucket.iter().any(|entry| entry.key == key);
-        Some((entry.waiter, others))
-    }
-
-    /// Puts a chosen waiter back where it was, first of all.
-    pub fn put_back(&self, key: FutexKey, waiter: Arc<Waiter>) {
-        let mut bucket = self.bucket(index_of(&key)).lock();
-        waiter.set_state(State::Waiting);
-        // It may have wanted to leave, and waited for this decision.
-        waiter.unpark();
-        bucket.push_front(Entry { key, waiter });
+    /// The waiters on `key`, locked.
+    pub fn lock(&self, key: FutexKey) -> Waiters<'_> {
+        Waiters { bucket: self.bucket(index_of(&key)).lock(), key }
     }
 
     /// Whether somebody waits on `key`.
     #[must_use]
     pub fn is_waited_on(&self, key: FutexKey) -> bool {
-        self.bucket(index_of(&key)).lock().iter().any(|entry| entry.key == key)
+        self.lock(key).first().is_some()
     }
 }
 
-fn wake_in(bucket: &mut Bucket, key: FutexKey, count: u32, bitset: u32) -> u32 {
+/// The waiters on one word, while nobody else changes them.
+pub struct Waiters<'a> {
+    bucket: SpinLockGuard<'a, Bucket>,
+    key: FutexKey,
+}
+
+impl core::fmt::Debug for Waiters<'_> {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        formatter.debug_struct("Waiters").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+impl Waiters<'_> {
+    /// The first.
+    #[must_use]
+    pub fn first(&self) -> Option<Arc<Waiter>> {
+        self.bucket.iter().find(|entry| entry.key == self.key).map(|entry| entry.waiter.clone())
+    }
+
+    /// Takes the first out: it has been given its lock, and wakes up.
+    pub fn wake_first(&mut self) {
+        if let Some(waiter) = self.take_first(State::Woken) {
+            waiter.unpark();
+        }
+    }
+
+    /// Takes the first out: it waits for its lock now.
+    pub fn move_first(&mut self) {
+        self.take_first(State::Moved);
+    }
+
+    fn take_first(&mut self, state: State) -> Option<Arc<Waiter>> {
+        let position = self.bucket.iter().position(|entry| entry.key == self.key)?;
+        let waiter = self.bucket.remove(position)?.waiter;
+        waiter.set_state(state);
+        Some(waiter)
+    }
+}
+
+#[inline]
+fn insert(bucket: &mut Bucket, entry: Entry) {
+    let urgency = entry.waiter.urgency;
+    if bucket.back().is_none_or(|last| last.waiter.urgency >= urgency) {
+        bucket.push_back(entry);
+    } else {
+        let place = bucket.partition_point(|other| other.waiter.urgency >= urgency);
+        bucket.insert(place, entry);
+    }
+}
+
+/// Who waits to get a lock is woken with it, or moved to it, and not otherwise.
+#[inline]
+fn refuse_wanted(entry: &Entry) -> Result<()> {
+    if entry.waiter.wanted.is_some() { Err(Errno::EINVAL) } else { Ok(()) }
+}
+
+fn wake_in(bucket: &mut Bucket, key: FutexKey, count: u32, bitset: u32) -> Result<u32> {
     let mut woken = 0;
     let mut position = 0;
     while woken < count && position < bucket.len() {
-        if bucket.get(position).is_some_and(|entry| entry.key == key && entry.waiter.bitset & bitset != 0) {
-            if let Some(entry) = bucket.remove(position) {
+        if let Some(entry) = bucket.get(position).filter(|entry| entry.key == key) {
+            refuse_wanted(entry)?;
+            if entry.waiter.bitset & bitset != 0
+                && let Some(entry) = bucket.remove(position)
+            {
                 // A clone of the thread's reference is not needed: the waiting thread keeps its own waiter until it has seen the state.
                 entry.waiter.set_state(State::Woken);
                 entry.waiter.unpark();
                 woken += 1;
+                continue;
             }
-        } else {
-            position += 1;
         }
+        position += 1;
     }
-    woken
+    Ok(woken)
 }
 
 #[cfg(test)]
@@ -300,7 +370,7 @@ mod tests {
     fn waiters(table: &FutexTable, key: FutexKey, count: i32) -> Vec<Arc<Waiter>> {
         (0..count)
             .map(|number| {
-                let waiter = Waiter::new(None, number, 1 << number);
+                let waiter = Waiter::new(None, 0, 1 << number, None);
                 table.enqueue(key, &waiter);
                 waiter
             })
@@ -317,18 +387,18 @@ mod tests {
     fn the_oldest_wakes_first_and_only_on_its_own_key() {
         let table = FutexTable::new();
         let (mine, other) = (waiters(&table, key(4), 3), waiters(&table, key(8), 1));
-        assert_eq!(table.wake(key(4), 2, u32::MAX), 2);
+        assert_eq!(table.wake(key(4), 2, u32::MAX), Ok(2));
         assert_eq!(states(&mine), [Woken, Woken, Waiting]);
         assert_eq!(states(&other), [Waiting]);
-        assert_eq!(table.wake(FutexKey::Shared { object: 1, offset: 4 }, 9, u32::MAX), 0);
-        assert_eq!(table.wake(key(4), 9, u32::MAX), 1);
+        assert_eq!(table.wake(FutexKey::Shared { object: 1, offset: 4 }, 9, u32::MAX), Ok(0));
+        assert_eq!(table.wake(key(4), 9, u32::MAX), Ok(1));
     }
 
     #[test]
     fn a_bitset_chooses_among_waiters() {
         let table = FutexTable::new();
         let all = waiters(&table, key(4), 3);
-        assert_eq!(table.wake(key(4), 9, 0b100), 1);
+        assert_eq!(table.wake(key(4), 9, 0b100), Ok(1));
         assert_eq!(states(&all), [Waiting, Waiting, Woken]);
         assert!(table.leave(&all[0]));
         assert!(!table.leave(&all[2]), "it was woken");
@@ -340,26 +410,56 @@ mod tests {
         for to in [key(8), key(4096), key(4)] {
             let table = FutexTable::new();
             let all = waiters(&table, key(4), 5);
-            assert_eq!(table.requeue(key(4), to, 1, 3), (1, 3));
+            assert_eq!(table.requeue(key(4), to, 1, 3, || Ok(())), Ok((1, 3)));
             assert_eq!(states(&all), [Woken, Waiting, Waiting, Waiting, Waiting]);
             assert!(table.leave(&all[2]), "a requeued waiter can give up");
             if to != key(4) {
-                assert_eq!(table.wake(to, 9, u32::MAX), 2);
-                assert_eq!(table.wake(key(4), 9, u32::MAX), 1);
+                assert_eq!(table.wake(to, 9, u32::MAX), Ok(2));
+                assert_eq!(table.wake(key(4), 9, u32::MAX), Ok(1));
             }
         }
     }
 
     #[test]
-    fn a_chosen_waiter_can_be_put_back() {
+    fn the_more_urgent_stand_in_front() {
+        let table = FutexTable::new();
+        let all: Vec<_> = [0, 5, 0, 100, 5]
+            .into_iter()
+            .map(|urgency| {
+                let waiter = Waiter::new(None, urgency, u32::MAX, None);
+                table.enqueue(key(4), &waiter);
+                waiter
+            })
+            .collect();
+        for expected in [3, 1, 4, 0, 2] {
+            assert_eq!(table.wake(key(4), 1, u32::MAX), Ok(1));
+            assert_eq!(all[expected].state(), Woken, "{expected}");
+        }
+    }
+
+    #[test]
+    fn a_requeue_that_is_refused_changes_nothing() {
         let table = FutexTable::new();
         let all = waiters(&table, key(4), 2);
-        let (chosen, others) = table.choose(key(4)).unwrap();
-        assert!(others && chosen.state() == State::Chosen && !table.leave(&all[0]));
-        table.put_back(key(4), chosen);
-        assert_eq!(table.choose(key(4)).unwrap().0.owner(), 0);
-        assert!(!table.choose(key(4)).unwrap().1);
-        assert!(table.choose(key(4)).is_none());
+        assert_eq!(table.requeue(key(4), key(8), 1, 1, || Err(Errno::EAGAIN)), Err(Errno::EAGAIN));
+        assert_eq!(states(&all), [Waiting, Waiting]);
+        assert_eq!(table.wake(key(4), 9, u32::MAX), Ok(2));
+    }
+
+    #[test]
+    fn who_waits_for_a_lock_is_not_woken_without_it() {
+        let table = FutexTable::new();
+        let thread = crate::process::thread::boot_thread().clone();
+        let waiter = Waiter::new(None, 0, u32::MAX, Some(WantedLock { key: key(8), thread }));
+        table.enqueue(key(4), &waiter);
+        assert_eq!(table.wake(key(4), 1, u32::MAX), Err(Errno::EINVAL));
+        assert_eq!(table.requeue(key(4), key(12), 0, 1, || Ok(())), Err(Errno::EINVAL));
+        let mut waiting = table.lock(key(4));
+        assert_eq!(waiting.first().unwrap().wanted().unwrap().key, key(8));
+        waiting.move_first();
+        assert!(waiting.first().is_none() && waiter.state() == State::Moved);
+        drop(waiting);
+        assert!(!table.leave(&waiter));
     }
 
     /// A mutex of three states over the table, as libraries build one, hammered from four threads: every wake-up that is
@@ -370,7 +470,7 @@ mod tests {
         let (word, mut total) = (AtomicU32::new(0), 0u64);
         let shared = &raw mut total as usize;
         thread::scope(|scope| {
-            for number in 0..4 {
+            for _ in 0..4 {
                 let (table, word) = (&table, &word);
                 scope.spawn(move || {
                     for _ in 0..3000 {
@@ -379,7 +479,7 @@ mod tests {
                         while seen != 0 {
                             if seen == 2 || word.compare_exchange(1, 2, Ordering::SeqCst, Ordering::SeqCst) != Err(0) {
                                 let waiter =
-                                    Waiter::new(Some(Arc::new(HostThread(thread::current()))), number, u32::MAX);
+                                    Waiter::new(Some(Arc::new(HostThread(thread::current()))), 0, u32::MAX, None);
                                 table.enqueue(key(64), &waiter);
                                 if word.load(Ordering::SeqCst) == 2 {
                                     while waiter.state() == Waiting {
@@ -395,7 +495,7 @@ mod tests {
                         let counter = shared as *mut u64;
                         increment(counter);
                         if word.swap(0, Ordering::SeqCst) == 2 {
-                            table.wake(key(64), 1, u32::MAX);
+                            table.wake(key(64), 1, u32::MAX).unwrap();
                         }
                     }
                 });

@@ -42,6 +42,11 @@ impl Reservation {
         let period = if parameters.period == 0 { parameters.deadline } else { parameters.period };
         Self { runtime: parameters.runtime, deadline: parameters.deadline, period, left: 0, due: 0 }
     }
+    /// Whether both promise the same.
+    #[must_use]
+    pub const fn is_on_terms_of(&self, other: &Self) -> bool {
+        self.runtime == other.runtime && self.deadline == other.deadline && self.period == other.period
+    }
     /// What it takes of a CPU, in parts of [`WHOLE`].
     #[must_use]
     pub fn utilisation(&self) -> u64 {

@@ -9,6 +9,7 @@
 //! | this | [`Scheduler`]: one CPU |
 //! | `run_queue` | the ready threads of one CPU, intrusive lists of [`Entity`] |
 //! | `priority` | levels and policies, and what Linux's parameters come to |
+//! | `standing` | where a thread stands, on one scale, for who lends it |
 //! | `deadline` | reservations and their admission |
 //! | `bandwidth` | what the real-time policies may take of a CPU |
 //! | `placement` | several CPUs: where a thread wakes up, whom an idle CPU helps, balance |
@@ -45,6 +46,7 @@ pub mod deadline;
 pub mod placement;
 mod priority;
 pub mod run_queue;
+mod standing;
 
 pub use bandwidth::{Bandwidth, Limit};
 pub use priority::{
@@ -52,6 +54,7 @@ pub use priority::{
     SCHED_OTHER, SCHED_RR, SchedulingParameters, levels_of,
 };
 pub use run_queue::{Entity, Member, Place, RunQueue};
+pub use standing::Standing;
 
 use crate::base::{CpuId, Nanoseconds};
 
@@ -437,16 +440,24 @@ impl<K: Member> Scheduler<K> {
         }
     }
 
-    /// Changes what a thread's parameters come to; its level becomes the base. Says whether the running thread is to give way. A
-    /// reservation begins at `now`.
+    /// Changes what a thread's parameters come to; its level becomes the base. Says whether the running thread is to give way. A new
+    /// reservation begins at `now`; one that asks for what the thread has goes on, also if the thread goes by something else meanwhile.
     pub fn set_parameters(&mut self, member: K, parameters: Parameters, now: Nanoseconds) -> Preempt {
         let entity = member.entity();
         let place = entity.place();
+        if self.current == Some(member) {
+            self.settle(now);
+        }
         self.queue.remove(member);
+        let mut reservation = entity.reservation.get();
         entity.set_parameters(parameters);
+        if reservation.is_on_terms_of(&parameters.reservation) {
+            entity.reservation.set(reservation);
+        } else {
+            reservation = parameters.reservation;
+        }
         if parameters.policy == Policy::Deadline && (place != Place::Nowhere || self.current == Some(member)) {
-            let mut reservation = parameters.reservation;
-            reservation.begin(now.0);
+            reservation.wake(now.0);
             entity.reservation.set(reservation);
             entity.urgency.set(reservation.urgency());
         }

@@ -160,10 +160,21 @@ impl<K> Entity<K> {
         self.home.store(home.map_or(NO_CPU, |home| home.0), Relaxed);
         self.allowed.store(home.map_or(self.affinity(), CpuMask::single), Relaxed);
     }
+    /// Whether its base is the Realtime level. For anybody, as a hint; exact for the thread itself.
+    #[must_use]
+    #[inline]
+    pub fn is_realtime(&self) -> bool {
+        self.is_realtime.load(Relaxed)
+    }
+    /// How urgent its reservation makes it, whatever it goes by now. The lock of its queue is held.
+    #[must_use]
+    pub fn reserved_urgency(&self) -> u64 {
+        self.reservation.get().urgency()
+    }
     /// The level that placement goes by: whether others are to make room. For anybody, as a hint.
     #[must_use]
     pub fn level_for_placement(&self) -> Priority {
-        if self.is_realtime.load(Relaxed) { Priority::Realtime } else { Priority::Normal }
+        if self.is_realtime() { Priority::Realtime } else { Priority::Normal }
     }
     /// The level that it is on now.
     #[must_use]

@@ -276,3 +276,49 @@ proptest! {
         prop_assert!(cpu.ticks_run.iter().all(|ticks| *ticks > 0));
     }
 }
+
+/// A thread that is lent a real-time priority displaces who would otherwise run, until it is taken back.
+#[test]
+fn what_is_lent_counts_at_once() {
+    let mut simulator = Simulator::new(&[(Priority::Low, Policy::Feedback), (Priority::High, Policy::Feedback)]);
+    simulator.wake(0);
+    simulator.wake(1);
+    assert_eq!(simulator.running, Some(1));
+    let lender = SchedulingParameters { policy: SCHED_FIFO, realtime_priority: 3, ..SchedulingParameters::default() };
+    let own = levels((Priority::Low, Policy::Feedback));
+    let owner = simulator.threads.get(0);
+    let lent = own.with_lent(Standing::of(&lender, 0));
+    assert_eq!(simulator.scheduler.set_parameters(owner, lent, NOW()), Preempt::Yes);
+    simulator.pick();
+    assert_eq!(simulator.running, Some(0));
+    assert_eq!(simulator.scheduler.set_parameters(owner, own, NOW()), Preempt::Yes);
+    simulator.pick();
+    assert_eq!((simulator.running, simulator.level(0)), (Some(1), Priority::Low));
+}
+
+/// A reservation that is lent an earlier deadline keeps the budget that it had: lending is no way to a fresh one.
+#[test]
+fn a_reservation_goes_on_where_it_was_when_nothing_is_lent_any_more() {
+    let deadline = DeadlineParameters { runtime: 10, deadline: 100, period: 100, flags: 0 };
+    let own = levels_of(&SchedulingParameters { policy: SCHED_DEADLINE, deadline, ..SchedulingParameters::default() });
+    let threads = Threads::new([own].into_iter());
+    let mut scheduler = Scheduler::new();
+    let member = threads.get(0);
+    let at = |time| move || Nanoseconds(time);
+    let _ = scheduler.wake(member, at(1000));
+    assert!(matches!(scheduler.pick(at(1000)), Decision::Run(_)));
+    let urgency = member.entity().reserved_urgency();
+    // Seven of ten are used when it is lent something, and what it runs then is not charged.
+    let lent = own.with_lent(Standing::from_bits(u64::MAX));
+    let _ = scheduler.set_parameters(member, lent, Nanoseconds(1007));
+    assert_eq!(member.entity().reservation.get().left(), 3);
+    let _ = scheduler.set_parameters(member, own, Nanoseconds(1020));
+    assert_eq!((member.entity().reservation.get().left(), member.entity().reserved_urgency()), (3, urgency));
+    assert_eq!(scheduler.next_event(), Some(Nanoseconds(1023)));
+    // Other terms begin anew.
+    let other = DeadlineParameters { runtime: 20, ..deadline };
+    let other =
+        levels_of(&SchedulingParameters { policy: SCHED_DEADLINE, deadline: other, ..SchedulingParameters::default() });
+    let _ = scheduler.set_parameters(member, other, Nanoseconds(1021));
+    assert_eq!(member.entity().reservation.get().left(), 20);
+}

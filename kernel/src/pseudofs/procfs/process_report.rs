@@ -6,7 +6,7 @@ use crate::device::terminal::Terminal;
 use crate::memory::address_space::{AddressSpace, AreaReport, AreaUsage, Detail, ForeignAccess, Statistics};
 use crate::memory::area::AreaFlags;
 use crate::process::resource_limits::Resource;
-use crate::process::scheduler::SCHED_DEADLINE;
+use crate::process::scheduler::Standing;
 use crate::process::thread::NAME_LENGTH;
 use crate::process::{Lifecycle, Process, Thread, ThreadState, Usage, table};
 use crate::pseudofs::HexadecimalMask;
@@ -90,11 +90,9 @@ pub fn stat(subject: &Subject) -> Vec<u8> {
     let children = process.children_usage();
     let statistics = subject.statistics();
     let parameters = subject.thread.as_ref().map(|thread| thread.scheduling()).unwrap_or_default();
-    let priority = match parameters.realtime_priority {
-        0 if parameters.policy == SCHED_DEADLINE => -101,
-        0 => 20 + i32::from(parameters.niceness),
-        realtime => -1 - i32::from(realtime),
-    };
+    // What it is lent counts.
+    let lent = subject.thread.as_ref().map(|thread| thread.lent()).unwrap_or_default();
+    let priority = Standing::of(&parameters, u64::MAX).max(lent).shown();
     let layout = subject.address_space().map(|space| space.layout()).unwrap_or_default();
     let (terminal, foreground) = terminal_of(process);
     let (ignored, caught) = process.signals.collect_action_sets();
