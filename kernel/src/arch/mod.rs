@@ -139,6 +139,8 @@ pub trait Cpu {
     fn wait_for_interrupt();
     /// A hint inside a spin loop.
     fn relax();
+    /// What has been written to memory before is what this CPU fetches as instructions after, as far as caches show it.
+    fn synchronize_instructions();
     /// This CPU's block. The caller must not be moved to another CPU while it uses the reference for anything
     /// that must be *this* CPU's: disable preemption first. Single fields below are read by one instruction.
     fn local() -> &'static CpuLocal;

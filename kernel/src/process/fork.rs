@@ -11,6 +11,7 @@
 use super::dispatch;
 use super::family::{Relatives, enter_process};
 use super::resource_limits::{Processes, Resource, UserCharge};
+use super::rseq::Duties;
 use super::scheduler::{DeadlineParameters, SCHED_BATCH, SCHED_DEADLINE, SCHED_IDLE, SCHED_OTHER};
 use super::signal::{InheritStack, Signal};
 use super::table;
@@ -290,8 +291,12 @@ fn assemble(
             space_root: space.root().value(),
         })?;
         thread.attributes.inherit(&caller.attributes);
+        if !flags.contains(CloneFlags::VM) {
+            thread.sequences.inherit(&caller.sequences);
+        }
         if flags.contains(CloneFlags::CHILD_SETTID) {
             thread.set_child_tid.store(request.child_tid.value(), Relaxed);
+            thread.sequences.add_duty(Duties::CHILD_TID);
         }
         if flags.contains(CloneFlags::CHILD_CLEARTID) {
             thread.clear_child_tid.store(request.child_tid.value(), Relaxed);
@@ -384,6 +389,7 @@ fn wait_for_release(child: &Arc<Thread>) {
 
 /// In the child, on its first way to user mode: `CLONE_CHILD_SETTID`.
 pub(super) fn write_child_tid(thread: &Arc<Thread>) {
+    thread.sequences.remove_duty(Duties::CHILD_TID);
     let address = thread.set_child_tid.swap(0, Relaxed);
     if address != 0 {
         let _ = UserPointer::<i32>::new(VirtualAddress::new(address)).write(&thread.tid());

@@ -21,6 +21,7 @@ pub use current::{CurrentProcess, CurrentThread, boot_thread, current_process, c
 use super::cells::OwnedCell;
 use super::context::SwitchContext;
 use super::resource_limits::{Processes, UserCharge};
+use super::rseq::Sequences;
 use super::scheduler::{self, Entity, Member, Parameters, SCHED_DEADLINE, SchedulingParameters, Standing};
 use super::signal::{SignalSet, ThreadSignals};
 use super::table::TableGuard;
@@ -139,6 +140,9 @@ pub struct Thread {
     file_system: OwnedCell<FsContext>,
     /// Its unit of the user's `RLIMIT_NPROC`.
     charge: OwnedCell<UserCharge<Processes>>,
+
+    /// Its duties before user mode, its restartable sequences.
+    pub sequences: Sequences,
 
     // The clone protocol.
     /// Where the thread writes its number before it first enters user mode (`CLONE_CHILD_SETTID`).
@@ -500,6 +504,7 @@ impl Thread {
             files: OwnedCell::new(parts.files),
             file_system: OwnedCell::new(parts.file_system),
             charge: OwnedCell::new(parts.charge),
+            sequences: Sequences::new(),
             set_child_tid: AtomicU64::new(0),
             released_memory: AtomicBool::new(false),
             clear_child_tid: AtomicU64::new(0),

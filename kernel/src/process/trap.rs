@@ -5,6 +5,7 @@
 
 use super::dispatch::{self, TickMode};
 use super::exit;
+use super::rseq::Duties;
 use super::signal::{self, Fate, Signal, SignalInformation};
 use super::thread::{current_thread, try_current_thread};
 use super::{ExitStatus, Process, Thread};
@@ -116,10 +117,10 @@ impl TrapHandler for Traps {
             Current::disable_interrupts();
         }
         let thread = current_thread();
-        let child_tid = thread.set_child_tid.load(Relaxed);
-        if child_tid != 0 || signal::is_needed(&thread.signals, frame) {
+        let duties = thread.sequences.duties();
+        if duties.contains(Duties::CHILD_TID) || signal::is_needed(&thread.signals, frame) {
             Current::enable_interrupts();
-            if child_tid != 0 {
+            if duties.contains(Duties::CHILD_TID) {
                 super::fork::write_child_tid(&thread);
             }
             if thread.signals.take_timer_check() {
@@ -130,6 +131,13 @@ impl TrapHandler for Traps {
                 Fate::UserMode => {}
                 Fate::EndProcess(status) => exit::exit_group(status),
                 Fate::EndThread => exit::end_current(ExitStatus::exited(0)),
+            }
+            Current::disable_interrupts();
+        }
+        if duties.contains(Duties::AWAY) {
+            Current::enable_interrupts();
+            if thread.sequences.resume(frame).is_err() {
+                force_memory_fault(&thread);
             }
             Current::disable_interrupts();
         }
@@ -155,6 +163,13 @@ fn report_fault(thread: &Thread, frame: &TrapFrame, fault: PageFault) {
 fn force(thread: &Arc<Thread>, signal: u32, code: i32, address: crate::base::VirtualAddress) {
     let Some(signal) = Signal::new(signal) else { return };
     thread.process().signals.force(&thread.signals, signal, SignalInformation::fault(signal, code, address));
+}
+
+/// SIGSEGV for memory that the kernel found malformed on the way to user mode.
+#[cold]
+fn force_memory_fault(thread: &Arc<Thread>) {
+    let signal = Signal::SIGSEGV;
+    thread.process().signals.force(&thread.signals, signal, SignalInformation::from_kernel(signal));
 }
 
 /// Whether a bug that happens now costs one process only.

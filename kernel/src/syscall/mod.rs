@@ -17,6 +17,7 @@
 #![deny(clippy::indexing_slicing, clippy::cast_possible_truncation)]
 
 pub mod argument;
+pub mod barrier;
 pub mod clock;
 pub mod credential;
 pub mod call;

@@ -1,7 +1,6 @@
 //! `prctl`, `arch_prctl` and the like: settings of one process or thread.
 
 use super::Call;
-use super::argument::Flags;
 use crate::arch::{ContextSwitch, Current, Mmu};
 use crate::base::{Errno, Result, VirtualAddress};
 use crate::memory::user::{UserPointer, copy_from_user, copy_to_user};
@@ -251,11 +250,6 @@ pub fn arch_prctl(_call: &mut Call<'_>, code: i32, address: VirtualAddress) -> R
         SET_CPUID => Err(Errno::ENODEV),
         _ => Err(Errno::EINVAL),
     }
-}
-
-/// `membarrier(2)`: no command is offered yet, as the query says.
-pub fn membarrier(_call: &mut Call<'_>, command: i32, flags: Flags, _cpu: i32) -> Result<i32> {
-    if command == 0 && flags.0 == 0 { Ok(0) } else { Err(Errno::EINVAL) }
 }
 
 #[cfg(test)]

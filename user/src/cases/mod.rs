@@ -10,6 +10,7 @@ mod memory;
 mod process_files;
 pub mod processes;
 mod scheduling;
+mod sequences;
 pub mod signals;
 mod terminals;
 pub mod processors;
@@ -33,6 +34,7 @@ pub fn all() -> Vec<Case> {
         threads::CASES,
         futexes::CASES,
         processors::CASES,
+        sequences::CASES,
         time::CASES,
         terminals::CASES,
         clients::CASES,

@@ -6,7 +6,7 @@
 //! | [`plain`] | [`Plain`], the structures whose every bit pattern is a value, and [`zeroed`] |
 //! | [`number`] | [`by_number`] and [`raw!`](crate::raw): a call by its number, with the arguments that no typed function takes |
 //! | [`descriptors`], [`files`], [`events`], [`terminals`], [`time`] | calls by subject |
-//! | [`processes`], [`identity`], [`resources`], [`threads`] | calls by subject |
+//! | [`processes`], [`identity`], [`resources`], [`threads`], [`sequences`] | calls by subject |
 //! | [`signals`], [`handlers`] | signal sets, waiting for signals; handlers and what they are told |
 //! | [`mapping`], [`nowhere`] | memory of a case's own, and addresses where no memory can be |
 //! | [`machine`] | the registers in a handler's context |
@@ -32,6 +32,7 @@ pub mod plain;
 pub mod processes;
 mod prototypes;
 pub mod resources;
+pub mod sequences;
 pub mod signals;
 pub mod terminals;
 pub mod threads;
@@ -50,6 +51,7 @@ pub use number::*;
 pub use plain::*;
 pub use processes::*;
 pub use resources::*;
+pub use sequences::*;
 pub use signals::*;
 pub use terminals::*;
 pub use threads::*;

@@ -81,6 +81,10 @@ impl Cpu for Aarch64 {
     fn relax() {
         core::hint::spin_loop();
     }
+    fn synchronize_instructions() {
+        // SAFETY: a barrier; it changes nothing.
+        unsafe { asm!("isb", options(nostack, preserves_flags)) };
+    }
     #[inline]
     fn local() -> &'static CpuLocal {
         let pointer: *const CpuLocal;

@@ -135,6 +135,7 @@ impl Cpu for Hosted {
         std::hint::spin_loop();
         std::thread::yield_now();
     }
+    fn synchronize_instructions() {}
     fn local() -> &'static CpuLocal {
         LOCAL.with(|local| *local)
     }

@@ -48,6 +48,10 @@ impl Cpu for X86_64 {
     fn relax() {
         core::hint::spin_loop();
     }
+    fn synchronize_instructions() {
+        // An instruction that serializes.
+        let _ = core::arch::x86_64::__cpuid(0);
+    }
     #[inline]
     fn local() -> &'static CpuLocal {
         let pointer: *const CpuLocal;

@@ -7,6 +7,7 @@ use crate::memory::area::AreaFlags;
 use crate::memory::area_map::AreaMap;
 use crate::memory::paging::TlbBatch;
 use alloc::sync::Arc;
+use core::sync::atomic::Ordering::Relaxed;
 
 impl AddressSpace {
     /// A copy: shared areas are shared, the pages of private ones are common until one side writes.
@@ -50,7 +51,9 @@ impl AddressSpace {
         drop(batch);
         child.counters.peak_resident = child.resident();
         drop(parent);
-        Ok(Self::with_state(child))
+        let child = Self::with_state(child);
+        child.membarrier.store(self.membarrier.load(Relaxed), Relaxed);
+        Ok(child)
     }
 
     /// Takes everything away, for a space that no program runs in any more; `execve` and the end of a process may call it so that the

@@ -44,7 +44,7 @@ use crate::arch::{Current, Mmu};
 use crate::base::{Errno, FrameNumber, PAGE_SHIFT, PAGE_SIZE, PhysicalAddress, Result, VirtualAddress, VirtualRange};
 use crate::sync::{Mutex, MutexGuard};
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 mod advise;
 mod fault;
@@ -176,6 +176,8 @@ pub struct AddressSpace {
     identity: u64,
     /// Its place in the registry.
     slot: usize,
+    /// What `membarrier` has registered: bits of its commands.
+    membarrier: AtomicU32,
     /// [`Layout::signal_return`], for every signal's delivery.
     signal_return: AtomicU64,
     state: Mutex<State>,
@@ -223,6 +225,7 @@ impl AddressSpace {
         Arc::new_cyclic(|this| Self {
             root,
             identity,
+            membarrier: AtomicU32::new(0),
             slot: registry::add(this.clone()),
             signal_return,
             state: Mutex::new(state),
@@ -233,6 +236,12 @@ impl AddressSpace {
     #[track_caller]
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock()
+    }
+
+    /// What `membarrier` has registered for the programs that use the space; the kernel's memory does not look at it.
+    #[must_use]
+    pub const fn membarrier(&self) -> &AtomicU32 {
+        &self.membarrier
     }
 
     /// A number that no other address space has or had: private futexes are known by it.

@@ -128,9 +128,11 @@ fn activate_kernel_table(root: u64) {
     }
 }
 
-/// The CPUs but this one that may have the space with top table `root` active. The caller has changed tables and version before.
+/// The CPUs but this one that may have the space with top table `root` active. What is to count for who activates it later (changed tables, the version) has been
+/// written before.
 #[inline]
-fn others_with(root: PhysicalAddress) -> CpuMask {
+#[must_use]
+pub fn others_with(root: PhysicalAddress) -> CpuMask {
     let others = inter_processor::online().without(Current::id());
     if others.is_empty() {
         return others;

@@ -52,7 +52,8 @@ pub(super) fn prepare_user(cpu: &CpuState, new: &Thread) {
         // Its state is Running by now: who notes work from here on interrupts this CPU (`machine::interrupt_if_running_elsewhere`).
         fence(SeqCst);
     }
-    if new.signals.has_work() || new.set_child_tid.load(Relaxed) != 0 {
+    if new.signals.has_work() || !new.sequences.duties().is_empty() {
+        new.sequences.note_away();
         Current::local().request_work();
     }
 }

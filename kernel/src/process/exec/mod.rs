@@ -246,6 +246,7 @@ fn settle(thread: &Arc<Thread>, prepared: Prepared, auxiliary_vector: Vec<[u64; 
     thread.robust_list.store(0, Relaxed);
     thread.has_left_futexes.store(false, Relaxed);
     thread.set_child_tid.store(0, Relaxed);
+    thread.sequences.clear();
     if prepared.secure {
         thread.parent_death_signal.store(0, Relaxed);
     }

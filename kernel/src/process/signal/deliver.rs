@@ -127,8 +127,9 @@ fn start_handler(
         None => {}
     }
     frame.forget_system_call();
-    if push(frame, thread, signal, information, action).is_err() {
-        // No stack to stand on: SIGSEGV, and if that was what could not be delivered, its default action.
+    let is_left = current_thread().sequences.leave(frame).is_ok();
+    if !is_left || push(frame, thread, signal, information, action).is_err() {
+        // No stack to stand on, or a sequence that is none: SIGSEGV, and if that was what could not be delivered, its default action.
         if signal == Signal::SIGSEGV {
             state.reset_action(signal);
         }

@@ -174,3 +174,20 @@ pub static POLICY: ValueNames = ValueNames {
 /// `getpriority`.
 pub static PRIORITY_WHICH: ValueNames =
     ValueNames { unknown: "PRIO_???", values: &[(0, "PRIO_PROCESS"), (1, "PRIO_PGRP"), (2, "PRIO_USER")] };
+
+/// `membarrier`.
+pub static BARRIER: ValueNames = ValueNames {
+    unknown: "MEMBARRIER_CMD_???",
+    values: &[
+        (0, "MEMBARRIER_CMD_QUERY"),
+        (1, "MEMBARRIER_CMD_GLOBAL"),
+        (2, "MEMBARRIER_CMD_GLOBAL_EXPEDITED"),
+        (4, "MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED"),
+        (8, "MEMBARRIER_CMD_PRIVATE_EXPEDITED"),
+        (16, "MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED"),
+        (32, "MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE"),
+        (64, "MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE"),
+        (128, "MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ"),
+        (256, "MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ"),
+    ],
+};

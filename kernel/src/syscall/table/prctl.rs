@@ -4,7 +4,7 @@ use crate::base::VirtualAddress;
 use crate::security::Capability;
 use crate::syscall::argument::Flags;
 use crate::syscall::names::process as process_names;
-use crate::syscall::prctl;
+use crate::syscall::{barrier, prctl};
 
 crate::system_call_rows! {
     /// Sets and shows attributes of the caller: PDEATHSIG DUMPABLE KEEPCAPS TIMING NAME CAPBSET SECUREBITS TIMERSLACK CHILD_SUBREAPER
@@ -16,11 +16,14 @@ crate::system_call_rows! {
     /// EINVAL: another code. EPERM: an address outside user space. ENODEV: CPUID cannot be made to fault. EFAULT: memory.
     arch_prctl { x86_64: 158, aarch64: none, needs: Nothing, support: Partial("no shadow stacks") } = prctl::arch_prctl,
         (code: i32 as Value(&process_names::MACHINE_STATE), address: VirtualAddress);
-    /// Asks for memory barriers on other CPUs. EINVAL: any command but the query, which offers none.
-    membarrier { x86_64: 324, aarch64: 283, needs: Nothing, support: Partial("the query alone") } = prctl::membarrier,
-        (command: i32, flags: Flags, cpu: i32);
-    /// Registers an area that tells a thread which CPU it runs on.
-    rseq { x86_64: 334, aarch64: 293, needs: Nothing, support: Absent };
+    /// Asks for memory barriers on other CPUs: all commands of Linux 6.1.
+    /// EINVAL: another command, or flags. EPERM: the process has not registered for the command.
+    membarrier { x86_64: 324, aarch64: 283, needs: Nothing, support: Full } = barrier::membarrier,
+        (command: i32 as Value(&process_names::BARRIER), flags: Flags, cpu: i32);
+    /// Registers an area that tells a thread which CPU it runs on and which of its code is to begin anew when it was interrupted.
+    /// EINVAL: flags, length or alignment; another area; to take back, none. EBUSY: registered already. EPERM: another signature. EFAULT: memory.
+    rseq { x86_64: 334, aarch64: 293, needs: Nothing, support: Full } = barrier::rseq,
+        (area: VirtualAddress, length: u32 as Flags, flags: Flags, signature: u32 as Flags);
     /// Restricts which system calls a thread may make.
     seccomp { x86_64: 317, aarch64: 277, needs: Nothing, support: Absent };
 }

@@ -45,7 +45,6 @@ pub(super) fn errors() {
         ("shared read-only", shared.start()),
         ("hidden", hidden.start()),
         ("kernel", 0xffff_8000_0000_0000),
-        ("between", 0x00ff_0000_0000_0000),
         ("last", 0xffff_ffff_ffff_fffc),
     ];
     let past = libc::timespec { tv_sec: 0, tv_nsec: 1 };
