@@ -156,7 +156,7 @@ fn machine(setup: &Setup, initrd: PathBuf, memory: &str) -> Configuration {
 fn operations(setup: &Setup, programs: &BTreeMap<String, PathBuf>) -> Result<Rows> {
     let program = programs.get("bench").context("user/ has no bench")?;
     let job = Job::Program(vec![program.display().to_string()]);
-    let mut content = initramfs::for_job(setup.architecture, setup.system, &job, &Setup::terminal())?;
+    let mut content = initramfs::for_job(setup.architecture, setup.system, &setup.packages, &job, &Setup::terminal())?;
     let mut executed = Archive::new();
     executed.file("usr/local/bin/leave", 0o755, &std::fs::read(programs.get("leave").context("user/ has no leave")?)?);
     executed.file("usr/local/bin/smallest", 0o755, &elf_writer::smallest(setup.architecture)?);
@@ -182,7 +182,7 @@ fn parse_row(line: &str) -> Option<Row> {
 fn boot(setup: &Setup, programs: &BTreeMap<String, PathBuf>) -> Result<Boot> {
     const MEMORY: u64 = 128;
     let program = programs.get("at_init").context("user/ has no at_init")?;
-    let mut archive = initramfs::base(setup.architecture)?;
+    let mut archive = initramfs::base(setup.architecture, &setup.packages)?;
     archive.file("init", 0o755, &std::fs::read(program)?);
     let initrd = TemporaryFile::new("boot.cpio", &archive.finish())?;
     let configuration = machine(setup, initrd.path().to_path_buf(), &format!("{MEMORY}M"));

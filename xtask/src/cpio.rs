@@ -3,6 +3,7 @@
 //! An [`Archive`] grows in memory; parents are added before what is in them. Times are zero and inode numbers count up, so
 //! the same tree gives the same bytes.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 /// `S_IFDIR`.
@@ -20,7 +21,21 @@ pub struct Archive {
     bytes: Vec<u8>,
     entries: u32,
     paths: BTreeSet<String>,
+    layout: Layout,
 }
+
+/// Where the system's folders are.
+#[derive(Default, Clone, Copy, PartialEq, Eq)]
+enum Layout {
+    /// Each where it is named.
+    #[default]
+    Plain,
+    /// Those of [`MERGED`] in `/usr`.
+    Merged,
+}
+
+/// The folders that Debian's systems have in `/usr`, with links in the top folder.
+const MERGED: [&str; 4] = ["bin", "lib", "lib64", "sbin"];
 
 /// One header's fields that are not always the same.
 struct Header<'a> {
@@ -37,9 +52,32 @@ impl Archive {
         Self::default()
     }
 
+    /// An archive of a tree whose `/bin`, `/sbin`, `/lib` and `/lib64` are links into `/usr`: whatever is added below them is there.
+    pub fn merged() -> Self {
+        let mut archive = Self::new();
+        for folder in MERGED {
+            archive.symlink(folder, &format!("usr/{folder}"));
+        }
+        archive.layout = Layout::Merged;
+        for folder in MERGED {
+            archive.directory(&format!("usr/{folder}"));
+        }
+        archive
+    }
+
     /// Whether `path` was added.
     pub fn contains(&self, path: &str) -> bool {
-        self.paths.contains(path.trim_matches('/'))
+        self.paths.contains(self.place(path).as_ref())
+    }
+
+    /// The path without the slash at its start, through the links of a merged tree.
+    fn place<'a>(&self, path: &'a str) -> Cow<'a, str> {
+        let path = path.trim_matches('/');
+        let is_moved = |folder: &&str| path.strip_prefix(*folder).is_some_and(|rest| rest.starts_with('/'));
+        match self.layout {
+            Layout::Merged if MERGED.iter().any(is_moved) => Cow::Owned(format!("usr/{path}")),
+            Layout::Merged | Layout::Plain => Cow::Borrowed(path),
+        }
     }
 
     /// Adds a folder, and the folders above it, where they are not there yet.
@@ -49,7 +87,8 @@ impl Archive {
 
     /// As [`Self::directory`], with permission bits for the last folder.
     pub fn directory_with_mode(&mut self, path: &str, mode: u32) {
-        let path = path.trim_matches('/');
+        let path = self.place(path);
+        let path = path.as_ref();
         if path.is_empty() || self.contains(path) {
             return;
         }
@@ -59,14 +98,16 @@ impl Archive {
 
     /// Adds a file. A file of the same path that was added before is replaced when the archive is unpacked.
     pub fn file(&mut self, path: &str, mode: u32, content: &[u8]) {
-        let path = path.trim_matches('/');
+        let path = self.place(path);
+        let path = path.as_ref();
         self.parents(path);
         self.entry(&Header { path, mode: REGULAR | mode, size: content.len(), links: 1, device: (0, 0) }, content);
     }
 
     /// Adds a symbolic link.
     pub fn symlink(&mut self, path: &str, target: &str) {
-        let path = path.trim_matches('/');
+        let path = self.place(path);
+        let path = path.as_ref();
         self.parents(path);
         let header = Header { path, mode: SYMLINK | 0o777, size: target.len(), links: 1, device: (0, 0) };
         self.entry(&header, target.as_bytes());
@@ -74,7 +115,8 @@ impl Archive {
 
     /// Adds a character device.
     pub fn character_device(&mut self, path: &str, mode: u32, major: u32, minor: u32) {
-        let path = path.trim_matches('/');
+        let path = self.place(path);
+        let path = path.as_ref();
         self.parents(path);
         self.entry(&Header { path, mode: CHARACTER | mode, size: 0, links: 1, device: (major, minor) }, &[]);
     }
@@ -136,5 +178,17 @@ mod tests {
         assert!(places.is_sorted());
         assert_eq!(text.matches("070701").count(), 5);
         assert_eq!(text.len() % 512, 0);
+    }
+
+    #[test]
+    fn a_merged_tree_has_its_programs_in_usr() {
+        let mut archive = Archive::merged();
+        archive.file("/bin/sh", 0o755, b"x");
+        archive.directory("lib");
+        archive.file("/binary", 0o644, b"y");
+        assert!(archive.contains("/usr/bin/sh") && archive.contains("bin/sh") && archive.contains("/binary"));
+        let text = String::from_utf8(archive.finish()).unwrap();
+        assert!(text.contains("usr/bin/sh\0") && !text.contains("\0bin/sh\0") && !text.contains("usr/binary"));
+        assert_eq!(text.matches("070701").count(), 4 + 1 + 4 + 2 + 1);
     }
 }

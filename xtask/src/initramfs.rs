@@ -1,17 +1,22 @@
-//! The file tree that the kernel starts with: Debian's busybox with its applets, a script as `/init`, and what the user
-//! asked for.
+//! The file tree that the kernel starts with: Debian's busybox with its applets, the Debian packages that were asked for, a script as
+//! `/init`, and the files of the host that the command names.
+//!
+//! A package's program takes the place of busybox's applet of the same name, wherever the two are.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
 
 use crate::cpio::Archive;
+use crate::debian;
 use crate::elf::{self, Program};
 use crate::feed::READY;
 use crate::progress::quietly;
 use crate::provision;
+use crate::provision::packages::{self, PackageName};
 use crate::target::Architecture;
 use crate::usage;
 
@@ -67,11 +72,15 @@ pub struct Terminal {
     pub size: Option<(u16, u16)>,
 }
 
-/// The tree with busybox and its applets, without `/init`.
-pub fn base(architecture: Architecture) -> Result<Archive> {
+/// The tree with busybox and its applets, and with `packages` and what they depend on, without `/init`.
+pub fn base(architecture: Architecture, packages: &[PackageName]) -> Result<Archive> {
     let busybox = provision::busybox(architecture)?;
     let content = std::fs::read(&busybox).with_context(|| format!("cannot read {}", busybox.display()))?;
-    let mut archive = Archive::new();
+    let mut archive = if packages.is_empty() {
+        Archive::new()
+    } else {
+        debian::tree(&packages::unpack_with_dependencies(packages, architecture)?)?
+    };
     for folder in [
         "bin",
         "sbin",
@@ -94,16 +103,42 @@ pub fn base(architecture: Architecture) -> Result<Archive> {
     archive.character_device("dev/null", 0o666, 1, 3);
     archive.character_device("dev/tty", 0o666, 5, 0);
     archive.character_device(&format!("dev/{}", architecture.serial_console()), 0o600, serial_major(architecture), 64);
-    archive.file("etc/passwd", 0o644, b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n");
-    archive.file("etc/group", 0o644, b"root:x:0:\ntty:x:5:\nnogroup:x:65534:\n");
-    archive.file("etc/hostname", 0o644, b"ashlar\n");
+    for (file, content) in [
+        ("etc/passwd", "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n"),
+        ("etc/group", "root:x:0:\ntty:x:5:\nnogroup:x:65534:\n"),
+        ("etc/hostname", "ashlar\n"),
+    ] {
+        if !archive.contains(file) {
+            archive.file(file, 0o644, content.as_bytes());
+        }
+    }
     archive.file("bin/busybox", 0o755, &content);
     for applet in applets(&busybox, architecture)?.lines() {
-        if !applet.is_empty() && !archive.contains(applet) && applet != "linuxrc" {
+        let name = applet.rsplit('/').next().unwrap_or_default();
+        let is_known = PROGRAMS.iter().any(|folder| archive.contains(&format!("{folder}/{name}")));
+        if !name.is_empty() && !is_known && name != "linuxrc" {
             archive.symlink(applet, "/bin/busybox");
         }
     }
     Ok(archive)
+}
+
+/// The folders where programs are.
+const PROGRAMS: [&str; 4] = ["usr/sbin", "usr/bin", "sbin", "bin"];
+
+/// The memory in MiB of a machine that starts with an initramfs of `size` bytes: `usual`, or what the archive, the files unpacked from it
+/// and a program of some size need beside each other.
+pub fn memory_for(size: u64, usual: u64) -> u64 {
+    usual.max((2 * mebibytes(size) + 192).next_multiple_of(64))
+}
+
+/// The least memory in MiB with which such a machine gets to its first program.
+pub fn least_memory_for(size: u64) -> u64 {
+    2 * mebibytes(size) + 32
+}
+
+fn mebibytes(size: u64) -> u64 {
+    size.div_ceil(1 << 20)
 }
 
 fn serial_major(architecture: Architecture) -> u32 {
@@ -129,8 +164,14 @@ pub fn applet_names(architecture: Architecture) -> Result<BTreeSet<String>> {
 }
 
 /// The whole initramfs for a run.
-pub fn for_job(architecture: Architecture, kernel: Kernel, job: &Job, terminal: &Terminal) -> Result<Vec<u8>> {
-    let mut archive = base(architecture)?;
+pub fn for_job(
+    architecture: Architecture,
+    kernel: Kernel,
+    packages: &[PackageName],
+    job: &Job,
+    terminal: &Terminal,
+) -> Result<Vec<u8>> {
+    let mut archive = base(architecture, packages)?;
     let action = match job {
         Job::Shell => shell_action(architecture, ""),
         Job::FedShell => shell_action(architecture, &say_ready()),
@@ -241,13 +282,47 @@ fn command_action(words: &[String], streams: &Streams, architecture: Architectur
     script + &format!("{leader} {} {input} {output} 2>&1{end}", program_action(words))
 }
 
-/// The words, their first one packed where it is a file of the host.
+/// Where commands start: what a word names by a relative path is below it.
+const WORKING_FOLDER: &str = "root";
+/// The largest file of the host that is packed because a word names it; the machine keeps two copies for a while.
+const LARGEST_PACKED: u64 = 256 << 20;
+
+/// The words, with what they name on the host packed: the first one where it is a path, but not one that the packages have; the
+/// others where they are relative paths of files, which then are in the machine under the same name.
 fn packed(archive: &mut Archive, words: &[String], architecture: Architecture) -> Result<Vec<String>> {
     let mut words = words.to_vec();
-    if let Some(program) = words.first_mut().filter(|program| program.contains('/')) {
+    let Some((program, arguments)) = words.split_first_mut() else { return Ok(words) };
+    if program.contains('/') && !(program.starts_with('/') && archive.contains(program)) {
         *program = pack(archive, Path::new(program.as_str()), architecture)?;
     }
+    for word in arguments {
+        let Some(place) = place_in_machine(word) else { continue };
+        let Ok(metadata) = std::fs::metadata(word.as_str()) else { continue };
+        if !metadata.is_file() || archive.contains(&place) {
+            continue;
+        }
+        if metadata.len() > LARGEST_PACKED {
+            usage!("{word} is too large to be packed into the machine's first files");
+        }
+        match std::fs::read(word.as_str()) {
+            Ok(content) => archive.file(&place, metadata.permissions().mode() & 0o777, &content),
+            Err(error) => usage!("cannot read {word}: {error}"),
+        }
+    }
     Ok(words)
+}
+
+/// Where a word that may name a file of the host names it in the machine; a path that leaves the folder is the machine's own.
+fn place_in_machine(word: &str) -> Option<String> {
+    let mut place = PathBuf::from(WORKING_FOLDER);
+    for component in Path::new(word).components() {
+        match component {
+            Component::Normal(name) => place.push(name),
+            Component::CurDir => {}
+            Component::ParentDir | Component::RootDir | Component::Prefix(_) => return None,
+        }
+    }
+    Some(place.to_str()?.to_owned()).filter(|place| place != WORKING_FOLDER)
 }
 
 fn program_action(words: &[String]) -> String {
@@ -290,6 +365,32 @@ fn pack(archive: &mut Archive, path: &Path, architecture: Architecture) -> Resul
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn relative_paths_keep_their_names() {
+        assert_eq!(place_in_machine("x.py").unwrap(), "root/x.py");
+        assert_eq!(place_in_machine("./tests//x.py").unwrap(), "root/tests/x.py");
+        for word in ["/etc/passwd", "../x.py", "a/../../x", ".", "", "/"] {
+            assert_eq!(place_in_machine(word), None, "{word}");
+        }
+    }
+
+    #[test]
+    fn files_that_words_name_are_packed() {
+        let mut archive = Archive::new();
+        archive.file("usr/bin/python3", 0o755, b"");
+        let words = ["/usr/bin/python3", "src/main.rs", "src", "-c", "no such file"].map(str::to_owned);
+        assert_eq!(packed(&mut archive, &words, Architecture::X86_64).unwrap(), words);
+        assert!(archive.contains("/root/src/main.rs") && !archive.contains("/root/src/cpio.rs"));
+        assert!(!archive.contains("/root/no such file"));
+    }
+
+    #[test]
+    fn memory_follows_the_files() {
+        assert_eq!(memory_for(3 << 20, 256), 256);
+        assert_eq!(memory_for(100 << 20, 256), 448);
+        assert!(least_memory_for(100 << 20) < memory_for(100 << 20, 256));
+    }
 
     #[test]
     fn words_are_quoted_for_the_shell() {

@@ -8,6 +8,7 @@ mod bochs;
 mod booted;
 mod census;
 mod cpio;
+mod debian;
 mod docs;
 mod elf;
 mod elf_writer;
@@ -55,7 +56,9 @@ enum Command {
     #[command(after_help = "Examples:\n  \
         cargo xtask run                              a shell from Debian's busybox; `exit` ends the machine\n  \
         cargo xtask run -- busybox ls -l /proc       one program; its status is this command's\n  \
-        cargo xtask run -- ./my-static-elf argument  a file of this host in a machine of its own\n\n\
+        cargo xtask run -- ./my-static-elf argument  a file of this host in a machine of its own\n  \
+        cargo xtask run --packages python3,strace -- strace -f python3 x.py\n                                               \
+        Debian's packages with what they need, and a script of this host\n\n\
         In the shell Ctrl-C goes to the machine. Ctrl-A X kills it, Ctrl-A C switches to QEMU's monitor and back.")]
     Run(run::RunOptions),
     /// Make an image of a CD that boots on PCs by GRUB, with BIOS or UEFI: target/ashlar/x86_64/ashlar.iso

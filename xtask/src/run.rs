@@ -10,6 +10,7 @@ use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetat
 
 use crate::feed::{Feed, Manner};
 use crate::initramfs::{self, Job, Kernel, Stream, Streams, Terminal};
+use crate::provision::packages::PackageName;
 use crate::qemu::{Accelerator, Boot, Clock, Configuration, Debugger, Outcome, Serial, TemporaryFile};
 use crate::target::{Architecture, Board, Profile};
 use crate::{kernel_build, kvm, provision, usage, workspace};
@@ -29,9 +30,9 @@ pub struct RunOptions {
     /// Number of processors
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=255))]
     cpus: u32,
-    /// Memory, with K, M or G
-    #[arg(long, value_name = "SIZE", default_value = "512M", value_parser = parse_memory)]
-    memory: String,
+    /// Memory, with K, M or G: 512M, or as much as the packages need
+    #[arg(long, value_name = "SIZE", value_parser = parse_memory)]
+    memory: Option<String>,
     /// Board that QEMU models: q35 (the default), pc or microvm; for aarch64 virt. With QEMU's properties: virt,gic-version=2
     #[arg(long, value_name = "NAME", value_parser = Board::parse)]
     machine: Option<Board>,
@@ -41,6 +42,9 @@ pub struct RunOptions {
     /// Boot this initramfs (cpio "newc", plain or gzip) instead of the one with busybox
     #[arg(long, value_name = "FILE", conflicts_with = "program")]
     initrd: Option<PathBuf>,
+    /// Debian packages that the machine has, with what they depend on, separated by commas: python3,strace
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = PackageName::parse, conflicts_with = "initrd")]
+    packages: Vec<PackageName>,
     /// Add to the kernel's command line; unknown words and what follows `--` go to init
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     append: Option<String>,
@@ -71,7 +75,8 @@ pub struct RunOptions {
     /// Show the kernel's log on the console while it boots
     #[arg(long, short)]
     verbose: bool,
-    /// Program to run instead of a shell, with its arguments: a name is one of the machine's, a path is a file of this host
+    /// Program to run instead of a shell, with its arguments: a name is one of the machine's, a path is a file of this host; files of this
+    /// host that arguments name by relative paths are in the machine too
     #[arg(last = true, value_name = "PROGRAM [ARGS]")]
     program: Vec<String>,
 }
@@ -85,6 +90,36 @@ fn parse_memory(text: &str) -> Result<String, String> {
         Ok(number) if number > 0 => Ok(format!("{number}{}", unit.to_uppercase())),
         _ => Err("a size is a number with K, M or G, as in 512M".to_owned()),
     }
+}
+
+/// The memory that `run` gives to a machine, in MiB, where the files do not need more.
+const USUAL_MEMORY: u64 = 512;
+
+/// The memory that was asked for, which must hold the files, or what is usual for them.
+fn memory(options: &RunOptions, size: u64) -> Result<String> {
+    let fitting = initramfs::memory_for(size, USUAL_MEMORY);
+    match &options.memory {
+        None if fitting > USUAL_MEMORY => {
+            eprintln!("xtask: {fitting}M of memory for {} MiB of files", size >> 20);
+            Ok(format!("{fitting}M"))
+        }
+        None => Ok(format!("{USUAL_MEMORY}M")),
+        Some(memory) if !options.packages.is_empty() && bytes(memory) >> 20 < initramfs::least_memory_for(size) => {
+            usage!("--memory {memory} is too little for {} MiB of files: --memory {fitting}M", size >> 20)
+        }
+        Some(memory) => Ok(memory.clone()),
+    }
+}
+
+/// What a size that [`parse_memory`] let through says.
+fn bytes(memory: &str) -> u64 {
+    let (digits, unit) = memory.split_at(memory.len().saturating_sub(1));
+    let shift = match unit {
+        "K" => 10,
+        "M" => 20,
+        _ => 30,
+    };
+    digits.parse::<u64>().unwrap_or(u64::MAX >> shift) << shift
 }
 
 /// The user's terminal as it was, put back when dropped: QEMU leaves it raw when it is killed.
@@ -121,10 +156,11 @@ pub fn run(options: &RunOptions) -> Result<u8> {
             Ok(content) => content,
             Err(error) => usage!("cannot read {}: {error}", file.display()),
         },
-        (None, Some(job)) => initramfs::for_job(architecture, system, &job, &terminal())?,
+        (None, Some(job)) => initramfs::for_job(architecture, system, &options.packages, &job, &terminal())?,
         (None, None) => Vec::new(),
     };
     let board = board(options)?;
+    let memory = memory(options, content.len() as u64)?;
     if options.kvm && Architecture::host() != Some(architecture) {
         usage!("--kvm: this host's processor cannot execute {}", architecture.name());
     }
@@ -144,7 +180,7 @@ pub fn run(options: &RunOptions) -> Result<u8> {
         machine_properties: board.properties,
         cpu: options.cpu.clone(),
         cpus: options.cpus,
-        memory: options.memory.clone(),
+        memory,
         boot: Boot::Direct,
         system,
         kernel,
@@ -283,5 +319,8 @@ mod tests {
         assert_eq!(parse_memory("128").unwrap(), "128M");
         assert!(parse_memory("much").is_err());
         assert!(parse_memory("0M").is_err());
+        for (text, size) in [("24m", 24 << 20), ("128", 128 << 20), ("3G", 3 << 30), ("70000k", 70_000 << 10)] {
+            assert_eq!(bytes(&parse_memory(text).unwrap()), size);
+        }
     }
 }

@@ -8,7 +8,7 @@ use clap::Args;
 
 use crate::booted::{
     self, Setup, applets, command_line, conformance, discs, endurance, examples, faults, machines, processors,
-    sessions, traces, usage, user_programs,
+    recorded, sessions, traces, usage, user_programs,
 };
 use crate::census::{self, CensusOptions};
 use crate::docs::{self, DocsOptions};
@@ -112,7 +112,8 @@ pub fn record(options: &RecordOptions) -> Result<u8> {
     provision::emulator(options.arch)?;
     let kernel = provision::linux(options.arch)?;
     let setup = Setup::new(options.arch, Kernel::Linux, kernel);
-    let mut count = applets::record(&setup, options.filter.as_deref())?;
+    let mut count = recorded::APPLETS.record(&setup, options.filter.as_deref())?;
+    count += recorded::CLIENTS.record(&setup, options.filter.as_deref())?;
     if options.filter.as_deref().is_none_or(|word| word.contains("conformance")) {
         count += conformance::record(&setup)?;
     }
@@ -154,13 +155,15 @@ fn run_booted(options: &TestOptions, architecture: Architecture) -> Result<(usiz
 
 /// The jobs that `filter` leaves.
 fn jobs(options: &TestOptions, architecture: Architecture, filter: Option<&str>) -> Result<Vec<booted::Job>> {
-    let mut jobs = applets::jobs(filter)?;
+    let mut jobs = recorded::APPLETS.jobs(filter)?;
+    jobs.extend(recorded::CLIENTS.jobs(filter)?);
     jobs.extend(conformance::jobs(architecture, filter)?);
     jobs.extend(user_programs::jobs(architecture, filter)?);
     jobs.extend(traces::jobs(architecture, filter)?);
     let endurance = [endurance::hostile(architecture, options.hostile_calls)?, endurance::boots(options.boots)];
     let single = endurance
         .into_iter()
+        .chain([applets::job()])
         .chain(sessions::jobs())
         .chain(faults::jobs())
         .chain(examples::jobs())

@@ -69,12 +69,15 @@ enum End {
 }
 
 fn run_once(setup: &Setup, cases: &[Case], prepare: impl Fn(&mut Archive), answers: &mut Vec<Answer>) -> Result<End> {
-    let initrd = TemporaryFile::new("batch.cpio", &archive(setup, cases, prepare)?)?;
+    let content = archive(setup, cases, prepare)?;
+    let initrd = TemporaryFile::new("batch.cpio", &content)?;
     let mut configuration = setup.machine(initrd.path().to_path_buf());
-    if setup.system == Kernel::Linux {
+    let usual = match setup.system {
+        Kernel::Ashlar => 256,
         // Linux compares ill with a small machine: it needs more for itself.
-        "512M".clone_into(&mut configuration.memory);
-    }
+        Kernel::Linux => 512,
+    };
+    configuration.memory = format!("{}M", initramfs::memory_for(content.len() as u64, usual));
     let mut console = Console::start(&configuration)?;
     let mut limit = if setup.boot == Boot::Bochs { SLOW_BOOT_LIMIT } else { BOOT_LIMIT };
     for case in cases {
@@ -101,7 +104,7 @@ fn one(console: &mut Console, case: &Case, limit: Duration) -> Result<Answer> {
 
 /// The file tree: the scripts in `/cases`, and an `/init` that runs them on a controlling terminal.
 fn archive(setup: &Setup, cases: &[Case], prepare: impl Fn(&mut Archive)) -> Result<Vec<u8>> {
-    let mut archive = initramfs::base(setup.architecture)?;
+    let mut archive = initramfs::base(setup.architecture, &setup.packages)?;
     for case in cases {
         archive.file(&format!("cases/{}", case.name), 0o644, case.script.as_bytes());
     }

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::console::Console;
 use super::transcripts::{self, Recording, Transcripts};
-use super::{Job, RECORDED_IN_COMMON, Setup, Verdict, applets};
+use super::{Job, RECORDED_IN_COMMON, Setup, Verdict, recorded};
 use crate::cpio::Archive;
 use crate::initramfs::{self, Kernel};
 use crate::qemu::{Configuration, Outcome, TemporaryFile};
@@ -159,7 +159,7 @@ pub fn jobs() -> Vec<Job> {
                 return Ok(());
             }
             let found = transcript(setup, case)?;
-            ensure!(found.starts_with(expected), "{}", applets::differences(expected, &found));
+            ensure!(found.starts_with(expected), "{}", recorded::differences(expected, &found));
             Ok(())
         }));
     }
@@ -188,7 +188,7 @@ fn compare(setup: &Setup, case: &Case) -> Result<()> {
     let (own, common) = (RECORDING.recorded(setup.architecture), RECORDING.read(RECORDED_IN_COMMON));
     let expected = own.get(case.name).or_else(|| common.get(case.name));
     let expected = expected.context("not recorded yet: cargo xtask record --filter command-line")?;
-    ensure!(*expected == found, "{}", applets::differences(expected, &found));
+    ensure!(*expected == found, "{}", recorded::differences(expected, &found));
     Ok(())
 }
 
@@ -215,7 +215,7 @@ pub fn record(setup: &Setup) -> Result<usize> {
 fn machine(setup: &Setup, program: &str, script: &str, words: &str) -> Result<(TemporaryFile, Configuration)> {
     let mut archive = match program {
         NOTHING => Archive::new(),
-        _ => initramfs::base(setup.architecture)?,
+        _ => initramfs::base(setup.architecture, &setup.packages)?,
     };
     match program {
         NOTHING => archive.directory("dev"),

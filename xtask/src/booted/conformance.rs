@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use super::batch::{self, Answer, Case};
 use super::transcripts::{self, Recording, Transcripts, split};
-use super::{Job, RECORDED_IN_COMMON, Setup, Verdict, applets};
+use super::{Job, RECORDED_IN_COMMON, Setup, Verdict, recorded};
 use crate::target::Architecture;
 use crate::{user_build, workspace};
 
@@ -83,7 +83,7 @@ fn judge(group: &Case, answer: Answer, recorded: &Transcripts) -> Vec<Verdict> {
     let judge = |(name, expected): (&String, &String)| {
         let result = match found.get(name) {
             Some(transcript) if transcript == expected => Ok(()),
-            Some(transcript) => Err(applets::differences(expected, transcript)),
+            Some(transcript) => Err(recorded::differences(expected, transcript)),
             None => Err(format!("no transcript: {ending}")),
         };
         Verdict { name: format!("conformance/{name}"), result }

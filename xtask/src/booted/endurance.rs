@@ -27,7 +27,7 @@ pub fn hostile(architecture: Architecture, calls: u32) -> Result<Job> {
     let program = programs.get("hostile").context("user/ has no hostile")?.display().to_string();
     Ok(Job::single("endurance/hostile-arguments", move |setup| {
         let task = Task::Program(vec![program, calls.to_string()]);
-        let content = initramfs::for_job(setup.architecture, setup.system, &task, &Setup::terminal())?;
+        let content = initramfs::for_job(setup.architecture, setup.system, &setup.packages, &task, &Setup::terminal())?;
         let initrd = TemporaryFile::new("hostile.cpio", &content)?;
         let mut console = Console::start(&setup.machine(initrd.path().to_path_buf()))?;
         let said = console.expect("hostile: done", HOSTILE_LIMIT)?;
@@ -111,7 +111,13 @@ pub fn boots(count: u32) -> Job {
 
 fn boot(setup: &Setup) -> Result<()> {
     let words = ["sh", "-c", &format!("{LOAD}; exit 7")].map(str::to_owned).to_vec();
-    let content = initramfs::for_job(setup.architecture, setup.system, &Task::Program(words), &Setup::terminal())?;
+    let content = initramfs::for_job(
+        setup.architecture,
+        setup.system,
+        &setup.packages,
+        &Task::Program(words),
+        &Setup::terminal(),
+    )?;
     let initrd = TemporaryFile::new("boot.cpio", &content)?;
     let mut configuration = setup.machine(initrd.path().to_path_buf());
     if setup.system == Kernel::Ashlar {

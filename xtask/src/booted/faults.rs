@@ -60,7 +60,13 @@ fn boot(setup: &Setup, script: &str, text: &str) -> Result<(String, Outcome)> {
         return Ok((String::new(), Outcome::Panicked));
     }
     let words = ["sh", "-c", script].map(str::to_owned).to_vec();
-    let content = initramfs::for_job(setup.architecture, setup.system, &Task::Program(words), &Setup::terminal())?;
+    let content = initramfs::for_job(
+        setup.architecture,
+        setup.system,
+        &setup.packages,
+        &Task::Program(words),
+        &Setup::terminal(),
+    )?;
     let initrd = TemporaryFile::new("fault.cpio", &content)?;
     let mut console = Console::start(&setup.machine(initrd.path().to_path_buf()))?;
     let said = console.expect(text, PATIENCE)?;
@@ -74,7 +80,7 @@ fn last_words(setup: &Setup, script: &str, reason: &str, named: &[&str]) -> Resu
         return Ok(()); // Has no such bugs, and tells them in its own way.
     }
     let script = initramfs::init_script(setup.architecture, Kernel::Ashlar, script, &Setup::terminal());
-    let mut archive = initramfs::base(setup.architecture)?;
+    let mut archive = initramfs::base(setup.architecture, &setup.packages)?;
     archive.file("init", 0o755, script.as_bytes());
     let initrd = TemporaryFile::new("last-words.cpio", &archive.finish())?;
     let mut configuration = setup.machine(initrd.path().to_path_buf());

@@ -165,7 +165,7 @@ pub(super) fn expect(
 
 fn tree(setup: &Setup, script: &str) -> Result<Vec<u8>> {
     let words = ["sh", "-c", &format!("echo MARK; {script}")].map(str::to_owned).to_vec();
-    initramfs::for_job(setup.architecture, setup.system, &Task::Program(words), &Setup::terminal())
+    initramfs::for_job(setup.architecture, setup.system, &setup.packages, &Task::Program(words), &Setup::terminal())
 }
 
 fn expect_with(

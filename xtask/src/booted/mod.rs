@@ -1,8 +1,8 @@
 //! Tests on the booted kernel.
 //!
 //! A [`Job`] boots one or more machines and gives a [`Verdict`] per thing tested; jobs run side by side. Three kinds of job exist:
-//! *batches* run many small scripts in one machine and compare what they print ([`batch`]): the applet cases against
-//! Linux's recording ([`applets`]), as the conformance cases ([`conformance`]), our own programs against the host's Linux ([`user_programs`]); *sessions* type
+//! *batches* run many small scripts in one machine and compare what they print ([`batch`]): the cases of busybox's applets and of
+//! Debian's packages against Linux's recording ([`recorded`], [`applets`]), as the conformance cases ([`conformance`]), our own programs against the host's Linux ([`user_programs`]); *sessions* type
 //! at a shell ([`sessions`]); *machines* boot every board with every way to end ([`machines`]);
 //! *discs* boot from the image that `cargo xtask iso` makes, with BIOS, with UEFI and in Bochs ([`discs`]);
 //! the words of the command line have machines of their own ([`command_line`]); mistakes in what the tool is asked for need none ([`usage`]);
@@ -23,6 +23,7 @@ pub mod examples;
 pub mod faults;
 pub mod machines;
 pub mod processors;
+pub mod recorded;
 pub mod sessions;
 pub mod traces;
 pub mod transcripts;
@@ -38,6 +39,7 @@ use anyhow::{Context, Result};
 
 use self::machines::Variation;
 use crate::initramfs::{Kernel, Terminal};
+use crate::provision::packages::PackageName;
 use crate::qemu::{Accelerator, Boot, Clock, Configuration, Debugger, Serial};
 use crate::target::Architecture;
 
@@ -61,6 +63,8 @@ pub struct Setup {
     pub cpus: u32,
     /// How the kernel gets into the machine, likewise.
     pub boot: Boot,
+    /// Debian packages that the machines have; none, but for jobs that name some.
+    pub packages: Vec<PackageName>,
 }
 
 /// How one thing tested went.
@@ -131,7 +135,16 @@ impl Job {
 impl Setup {
     /// The architecture's first board and best processor.
     pub fn new(architecture: Architecture, system: Kernel, kernel: PathBuf) -> Self {
-        Self { architecture, system, kernel, cpu: None, machine_properties: String::new(), cpus: 1, boot: Boot::Direct }
+        Self {
+            architecture,
+            system,
+            kernel,
+            cpu: None,
+            machine_properties: String::new(),
+            cpus: 1,
+            boot: Boot::Direct,
+            packages: Vec::new(),
+        }
     }
 
     /// A machine with `initrd` whose serial line is ours; callers change what they want otherwise.

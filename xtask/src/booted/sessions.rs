@@ -34,7 +34,7 @@ pub fn jobs() -> Vec<Job> {
 fn session(setup: &Setup, work: fn(&mut Console) -> Result<()>) -> Result<()> {
     // Wide, so that the shell does not break the lines that are typed.
     let terminal = Terminal { kind: "vt100".to_owned(), size: Some((200, 24)) };
-    let content = initramfs::for_job(setup.architecture, setup.system, &Task::Shell, &terminal)?;
+    let content = initramfs::for_job(setup.architecture, setup.system, &setup.packages, &Task::Shell, &terminal)?;
     let initrd = TemporaryFile::new("session.cpio", &content)?;
     let mut console = Console::start(&setup.machine(initrd.path().to_path_buf()))?;
     console.expect(PROMPT, Duration::from_secs(60))?;

@@ -11,8 +11,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use super::applets::differences;
 use super::batch::{self, Answer, Case};
+use super::recorded::differences;
 use super::{Job, RECORDED_IN_COMMON, Setup, Verdict};
 use crate::initramfs::Kernel;
 use crate::target::Architecture;

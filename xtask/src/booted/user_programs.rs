@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 use super::batch::{self, Case};
-use super::{Job, Setup, Verdict, applets};
+use super::{Job, Setup, Verdict, recorded};
 use crate::target::Architecture;
 use crate::user_build;
 
@@ -65,7 +65,7 @@ fn compare(setup: &Setup, programs: &[Program]) -> Result<Vec<Verdict>> {
     })?;
     let verdicts = programs.iter().zip(answers).map(|(Program { name, host, .. }, answer)| {
         let result = match on_host(host) {
-            Ok(expected) => applets::judge(&expected, &answer),
+            Ok(expected) => recorded::judge(&expected, &answer),
             Err(error) => Err(format!("on the host's Linux: {error:#}")),
         };
         Verdict { name: format!("user/{name}"), result }

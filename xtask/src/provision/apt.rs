@@ -133,13 +133,14 @@ fn other_sources(os_release: &str, architecture: Architecture, host: Option<Arch
 }
 
 /// Apt's state for one architecture in a folder of ours.
-struct PrivateState {
+pub(super) struct PrivateState {
     folder: PathBuf,
     architecture: Architecture,
 }
 
 impl PrivateState {
-    fn new(folder: &Path, architecture: Architecture) -> Result<Self> {
+    /// The state in `folder`, made if need be.
+    pub(super) fn new(folder: &Path, architecture: Architecture) -> Result<Self> {
         for part in ["lists/partial", "cache/archives/partial", "archives"] {
             std::fs::create_dir_all(folder.join(part))
                 .with_context(|| format!("cannot create {}", folder.display()))?;
@@ -151,7 +152,8 @@ impl PrivateState {
         Ok(Self { folder: folder.to_path_buf(), architecture })
     }
 
-    fn command(&self, program: &str) -> Command {
+    /// One of apt's programs, told where the state is.
+    pub(super) fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         let folder = self.folder.display();
         for option in [
@@ -174,7 +176,7 @@ impl PrivateState {
     }
 
     /// Fetches the package lists unless they are younger than a day.
-    fn update(&self) -> Result<()> {
+    pub(super) fn update(&self) -> Result<()> {
         let stamp = self.folder.join("lists/.updated");
         let age = std::fs::metadata(&stamp).and_then(|data| data.modified()).ok().and_then(|time| time.elapsed().ok());
         if age.is_some_and(|age| age.as_secs() < 24 * 3600) {

@@ -5,6 +5,7 @@
 
 pub mod apt;
 pub mod cross;
+pub mod packages;
 pub mod rust;
 
 use std::path::{Path, PathBuf};

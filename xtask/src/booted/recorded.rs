@@ -1,0 +1,321 @@
+//! Cases that are shell scripts, compared with their recording under Linux: the files `tests/SUITE/*.sh`.
+//!
+//! A file is a group; in it each line `#: name` starts a case. Before the first case a line `#packages: a,b` names Debian packages that the
+//! group's machine has, and `#limit: seconds` says how long each case may take. What a folder of the group's name holds is in the
+//! machine's `/files`. `cargo xtask record` runs the cases under Debian's Linux in the
+//! same QEMU with the same file tree, and writes `tests/SUITE/recorded/GROUP.txt`; with `--arch aarch64` it writes
+//! `recorded/aarch64/GROUP.txt`, which holds only the cases where Linux says something else on that architecture.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, anyhow, bail};
+
+use super::batch::{self, Answer, Case};
+use super::{Job, RECORDED_IN_COMMON, Setup, Verdict};
+use crate::cpio::Archive;
+use crate::provision::packages::PackageName;
+use crate::target::Architecture;
+use crate::workspace;
+
+/// Output and status by case.
+type Recording = BTreeMap<String, (String, u32)>;
+
+/// A folder of `tests/` with files of cases.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Suite(&'static str);
+
+/// What busybox's applets do.
+pub const APPLETS: Suite = Suite("applets");
+/// What programs of Debian's packages do.
+pub const CLIENTS: Suite = Suite("clients");
+
+/// A file of cases.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// Where it is.
+    suite: Suite,
+    /// The file's stem.
+    pub name: String,
+    /// Debian packages that its machine has.
+    packages: Vec<PackageName>,
+    /// The cases in order.
+    pub cases: Vec<Case>,
+}
+
+impl Suite {
+    fn folder(self) -> PathBuf {
+        workspace::root().join("tests").join(self.0)
+    }
+
+    /// Its groups, by name. Only cases whose `suite/group/name` contains `filter`.
+    pub fn groups(self, filter: Option<&str>) -> Result<Vec<Group>> {
+        let mut groups = Vec::new();
+        for entry in std::fs::read_dir(self.folder()).with_context(|| format!("no tests/{}", self.0))?.flatten() {
+            let path = entry.path();
+            if path.extension().is_none_or(|extension| extension != "sh") {
+                continue;
+            }
+            let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+            let mut group = Group::parse(self, &name, &std::fs::read_to_string(&path)?)?;
+            let full_name = |case: &Case| format!("{}/{name}/{}", self.0, case.name);
+            group.cases.retain(|case| filter.is_none_or(|word| full_name(case).contains(word)));
+            if !group.cases.is_empty() {
+                groups.push(group);
+            }
+        }
+        groups.sort_by(|left, right| left.name.cmp(&right.name));
+        Ok(groups)
+    }
+
+    /// The jobs that compare, one for each group.
+    pub fn jobs(self, filter: Option<&str>) -> Result<Vec<Job>> {
+        let job = |group: Group| {
+            let name = group.full_name();
+            Job::new(name.clone(), move |setup| match group.compare(setup) {
+                Ok(verdicts) => verdicts,
+                Err(error) => vec![Verdict::of(name, Err(error))],
+            })
+        };
+        Ok(self.groups(filter)?.into_iter().map(job).collect())
+    }
+
+    /// Runs every case under the kernel of `setup` and writes the recordings; gives how many cases there are.
+    pub fn record(self, setup: &Setup, filter: Option<&str>) -> Result<usize> {
+        let mut count = 0;
+        for group in self.groups(filter)? {
+            count += group.record(setup)?;
+        }
+        Ok(count)
+    }
+}
+
+impl Group {
+    /// Reads a file of cases.
+    fn parse(suite: Suite, name: &str, text: &str) -> Result<Self> {
+        let mut group = Self { suite, name: name.to_owned(), packages: Vec::new(), cases: Vec::new() };
+        let mut limit = batch::LIMIT;
+        for line in text.lines() {
+            if let Some(name) = line.strip_prefix("#: ") {
+                if group.cases.iter().any(|case| case.name == name) {
+                    bail!("two cases are named {name}");
+                }
+                group.cases.push(Case { name: name.to_owned(), script: String::new(), limit });
+            } else if let Some(case) = group.cases.last_mut() {
+                case.script.push_str(line);
+                case.script.push('\n');
+            } else if let Some(names) = line.strip_prefix("#packages: ") {
+                let names =
+                    names.split(',').map(|name| PackageName::parse(name.trim()).map_err(|error| anyhow!(error)));
+                group.packages = names.collect::<Result<_>>()?;
+            } else if let Some(seconds) = line.strip_prefix("#limit: ") {
+                limit = seconds.parse().with_context(|| format!("no seconds: {line}"))?;
+            }
+        }
+        Ok(group)
+    }
+
+    /// `suite/name`, which is also what its job is called.
+    fn full_name(&self) -> String {
+        format!("{}/{}", self.suite.0, self.name)
+    }
+
+    /// The file of its recording, or of what is different on `architecture`.
+    fn recording_file(&self, architecture: Architecture) -> PathBuf {
+        let mut file = self.suite.folder().join("recorded");
+        if architecture != RECORDED_IN_COMMON {
+            file.push(architecture.name());
+        }
+        file.join(format!("{}.txt", self.name))
+    }
+
+    /// Output and status of each case recorded in a file; of none where there is no file.
+    fn read(&self, architecture: Architecture) -> Recording {
+        let file = self.recording_file(architecture);
+        std::fs::read_to_string(file).map(|text| decode(&text)).unwrap_or_default()
+    }
+
+    /// What Linux says on `architecture`.
+    pub fn recorded(&self, architecture: Architecture) -> Recording {
+        let mut recording = self.read(RECORDED_IN_COMMON);
+        if architecture != RECORDED_IN_COMMON {
+            recording.extend(self.read(architecture));
+        }
+        recording
+    }
+
+    /// Runs its cases.
+    fn run(&self, setup: &Setup) -> Result<Vec<Answer>> {
+        let mut setup = setup.clone();
+        setup.packages.clone_from(&self.packages);
+        let mut files = Vec::new();
+        if let Ok(entries) = std::fs::read_dir(self.suite.folder().join(&self.name)) {
+            for entry in entries.flatten() {
+                let content = std::fs::read(entry.path()).with_context(|| format!("cannot read {entry:?}"))?;
+                files.push((entry.file_name().to_string_lossy().into_owned(), content));
+            }
+        }
+        batch::run(&setup, &self.cases, |archive: &mut Archive| {
+            for (name, content) in &files {
+                archive.file(&format!("files/{name}"), 0o755, content);
+            }
+        })
+    }
+
+    fn compare(&self, setup: &Setup) -> Result<Vec<Verdict>> {
+        let recorded = self.recorded(setup.architecture);
+        let verdicts = self.cases.iter().zip(self.run(setup)?).map(|(case, answer)| {
+            let result = match recorded.get(&case.name) {
+                Some(expected) => judge(expected, &answer),
+                None => Err("not recorded yet: cargo xtask record".to_owned()),
+            };
+            Verdict { name: format!("{}/{}", self.full_name(), case.name), result }
+        });
+        Ok(verdicts.collect())
+    }
+
+    fn record(&self, setup: &Setup) -> Result<usize> {
+        let mut recorded = self.recorded(setup.architecture);
+        for (case, answer) in self.cases.iter().zip(self.run(setup)?) {
+            match answer {
+                Answer::Ended { output, status } => recorded.insert(case.name.clone(), (output, status)),
+                Answer::Lost(reason) => bail!("{}/{}: {reason}", self.full_name(), case.name),
+            };
+        }
+        // In the order of the source, and without cases that are gone.
+        let full = self.suite.groups(None)?;
+        let full = full.into_iter().find(|other| other.name == self.name).context("the group is gone")?;
+        let names: Vec<&str> = full.cases.iter().map(|case| case.name.as_str()).collect();
+        if setup.architecture != RECORDED_IN_COMMON {
+            let common = self.read(RECORDED_IN_COMMON);
+            recorded.retain(|name, answer| common.get(name) != Some(answer));
+        }
+        super::write_recording(&self.recording_file(setup.architecture), &text_of(&recorded, &names))?;
+        Ok(self.cases.len())
+    }
+}
+
+/// Compares an answer with the expected output and status.
+pub fn judge(expected: &(String, u32), answer: &Answer) -> Result<(), String> {
+    match answer {
+        Answer::Lost(reason) => Err(reason.clone()),
+        Answer::Ended { output, status } if (output, status) == (&expected.0, &expected.1) => Ok(()),
+        Answer::Ended { output, status } => {
+            let mut text = differences(&expected.0, output);
+            if *status != expected.1 {
+                text.push_str(&format!("status {status}, on Linux {}\n", expected.1));
+            }
+            Err(text)
+        }
+    }
+}
+
+/// The lines where two texts differ, Linux's with a minus, ours with a plus.
+pub fn differences(expected: &str, found: &str) -> String {
+    let (expected, found): (Vec<&str>, Vec<&str>) = (expected.lines().collect(), found.lines().collect());
+    let same_start = expected.iter().zip(&found).take_while(|(left, right)| left == right).count();
+    let rest = expected.len().min(found.len()) - same_start;
+    let same_end =
+        expected.iter().rev().zip(found.iter().rev()).take(rest).take_while(|(left, right)| left == right).count();
+    let mut text = String::new();
+    for (mark, lines) in [("-", &expected), ("+", &found)] {
+        for line in lines.get(same_start..lines.len() - same_end).unwrap_or_default() {
+            text.push_str(&format!("{mark} {line}\n"));
+        }
+    }
+    if text.is_empty() { "the texts differ in their last newline only\n".to_owned() } else { text }
+}
+
+/// The file of `recorded`, in the order of `names`.
+fn text_of(recorded: &Recording, names: &[&str]) -> String {
+    let found = |name: &&str| recorded.get(*name).map(|(output, status)| encode(name, output, *status));
+    names.iter().filter_map(found).collect()
+}
+
+/// A case in a recording: a head line with the status, then the output indented by one column, so that no line of it can
+/// be taken for a head; a last line without newline ends in a mark.
+fn encode(name: &str, output: &str, status: u32) -> String {
+    let mut text = format!("#: {name} {status}\n");
+    for line in output.split_inclusive('\n') {
+        text.push('|');
+        text.push_str(line);
+        if !line.ends_with('\n') {
+            text.push_str("\n\\ no newline\n");
+        }
+    }
+    text
+}
+
+fn decode(text: &str) -> Recording {
+    let mut recorded = BTreeMap::new();
+    let mut current: Option<(String, String, u32)> = None;
+    for line in text.split('\n') {
+        if let Some((name, status)) = line.strip_prefix("#: ").and_then(|head| head.split_once(' ')) {
+            if let Some((name, output, status)) = current.take() {
+                recorded.insert(name, (output, status));
+            }
+            current = Some((name.to_owned(), String::new(), status.parse().unwrap_or(u32::MAX)));
+        } else if let Some((_, output, _)) = &mut current {
+            if let Some(line) = line.strip_prefix('|') {
+                output.push_str(line);
+                output.push('\n');
+            } else if line.starts_with('\\') {
+                output.pop();
+            }
+        }
+    }
+    if let Some((name, output, status)) = current {
+        recorded.insert(name, (output, status));
+    }
+    recorded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recordings_come_back() {
+        let cases = [("a", "one\ntwo\n", 0), ("b", "", 3), ("c", "no newline", 137), ("d", "#: x 1\n|\n\\\n", 0)];
+        let text: String = cases.iter().map(|(name, output, status)| encode(name, output, *status)).collect();
+        let back = decode(&text);
+        assert_eq!(back.len(), cases.len());
+        for (name, output, status) in cases {
+            assert_eq!(back[name], (output.to_owned(), status));
+        }
+    }
+
+    #[test]
+    fn every_case_has_a_name_and_a_recording() {
+        assert!(APPLETS.groups(None).unwrap().iter().map(|group| group.cases.len()).sum::<usize>() >= 120);
+        for suite in [APPLETS, CLIENTS] {
+            for group in suite.groups(None).unwrap() {
+                let recorded = group.read(RECORDED_IN_COMMON);
+                for case in &group.cases {
+                    assert!(recorded.contains_key(&case.name), "{} is not recorded", case.name);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_group_says_what_its_machine_needs() {
+        let text = "# About it.\n#packages: python3, strace\n#limit: 90\n#: one\necho 1\n#: two\n#limit: 5\n";
+        let group = Group::parse(CLIENTS, "some", text).unwrap();
+        let packages: Vec<_> = group.packages.iter().map(PackageName::as_str).collect();
+        assert_eq!(packages, ["python3", "strace"]);
+        assert_eq!(group.cases.iter().map(|case| case.limit).collect::<Vec<_>>(), [90, 90]);
+        assert_eq!(
+            group.cases.iter().map(|case| case.script.as_str()).collect::<Vec<_>>(),
+            ["echo 1\n", "#limit: 5\n"]
+        );
+        assert!(Group::parse(CLIENTS, "some", "#packages: No\n").is_err());
+        assert!(Group::parse(CLIENTS, "some", "#: one\n#: one\n").is_err());
+    }
+
+    #[test]
+    fn differences_leave_out_what_is_equal() {
+        assert_eq!(differences("a\nb\nc\n", "a\nx\nc\n"), "- b\n+ x\n");
+        assert_eq!(differences("a\n", "a\nb\n"), "+ b\n");
+    }
+}
