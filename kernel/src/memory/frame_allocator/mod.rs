@@ -155,7 +155,9 @@ pub(super) fn allocate_contiguous(count: u64) -> Option<FrameNumber> {
         if FRAMES.regions.get().is_none() {
             initialize_hosted();
         }
-        return FRAMES.allocate_run(count);
+        let first = FRAMES.allocate_run(count)?;
+        check_poison_of(first, count);
+        return Some(first);
     }
     let first = allocate_block_descriptor(order)?;
     let number = first.number();
@@ -181,7 +183,9 @@ pub(super) fn allocate_block_descriptor(order: u8) -> Option<&'static FrameDescr
     if FRAMES.regions.get().is_none() {
         initialize_hosted();
     }
-    FRAMES.allocate_block(order)
+    let first = FRAMES.allocate_block(order)?;
+    check_poison_of(first.number(), 1 << order);
+    Some(first)
 }
 
 /// A frame's descriptor with one reference, all zeros.
@@ -237,6 +241,13 @@ fn check_poison(frame: &'static FrameDescriptor) {
     }
 }
 
+/// As [`check_poison`], for the frames of a block: what one says of its past must not outlive the block, which is freed without poison.
+fn check_poison_of(first: FrameNumber, count: u64) {
+    if cfg!(debug_assertions) {
+        (0..count).filter_map(|index| descriptor(first.offset(index))).for_each(check_poison);
+    }
+}
+
 /// Allocates a 4 KiB frame, content undefined. [`super::frame::Frame`] is the safe way.
 #[must_use]
 pub fn allocate_frame() -> Option<FrameNumber> {
@@ -246,7 +257,9 @@ pub fn allocate_frame() -> Option<FrameNumber> {
 /// Allocates a 4 KiB frame on `node`, or on the nearest node that has one; content undefined.
 #[must_use]
 pub fn allocate_frame_on(node: NodeId) -> Option<FrameNumber> {
-    FRAMES.allocate_on(node).or_else(allocate_first).map(FrameDescriptor::number)
+    let frame = FRAMES.allocate_on(node).or_else(allocate_first)?;
+    check_poison_of(frame.number(), 1);
+    Some(frame.number())
 }
 
 /// Allocates a naturally aligned block of 2^`order` frames (0..=9 or 18), content undefined.

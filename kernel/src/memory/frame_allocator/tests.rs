@@ -267,6 +267,33 @@ fn the_global_allocator_serves_the_emulated_memory() {
 }
 
 #[test]
+fn a_block_has_no_marks_of_frames_that_were_free() {
+    // Single frames that were freed are filled with poison. As parts of a block they are written to, and go back without poison.
+    let frames: Vec<_> = (0..64).map(|_| allocate_contiguous(8).unwrap()).collect();
+    for first in &frames {
+        for index in 0..8 {
+            // SAFETY: each frame of the run has one reference, which is this test's.
+            unsafe { deallocate_frame(first.offset(index)) }.unwrap();
+        }
+    }
+    drain_caches();
+    let is_clean = |number: FrameNumber| descriptor(number).unwrap().flags() & POISONED == 0;
+    let blocks: Vec<_> = (0..64).map(|_| allocate_frames(3).unwrap()).collect();
+    let run = allocate_contiguous(600).unwrap();
+    let single = allocate_frame_on(NodeId(0)).unwrap();
+    assert!(blocks.iter().all(|first| (0..8).all(|index| is_clean(first.offset(index)))));
+    assert!((0..600).all(|index| is_clean(run.offset(index))) && is_clean(single));
+    for first in blocks {
+        // SAFETY: the block's reference is this test's.
+        unsafe { deallocate_frame(first) }.unwrap();
+    }
+    for number in (0..600).map(|index| run.offset(index)).chain([single]) {
+        // SAFETY: likewise.
+        unsafe { deallocate_frame(number) }.unwrap();
+    }
+}
+
+#[test]
 fn a_double_free_is_refused() {
     let frames = simple(1024);
     let frame = frames.allocate_block(1).unwrap();
