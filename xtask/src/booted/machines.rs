@@ -78,7 +78,7 @@ impl Variation {
 pub fn variations(architecture: Architecture) -> &'static [Variation] {
     const TESTS: &[&str] = &["conformance", "applets/processes", "applets/shell", "sessions/interrupt"];
     /// What several processors are tried with: processes, their pipes and signals.
-    const SEVERAL: &[&str] = &["conformance", "applets/processes", "applets/shell", "sessions/interrupt"];
+    const SEVERAL: &[&str] = &["conformance", "applets/processes", "applets/shell", "clients", "sessions/interrupt"];
     match architecture {
         Architecture::X86_64 => &[Variation { name: "4-cpus", cpu: "max", properties: "", cpus: 4, tests: SEVERAL }],
         Architecture::Aarch64 => &[
