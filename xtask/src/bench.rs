@@ -1,8 +1,9 @@
 //! `cargo xtask bench`: what operations cost on Ashlar and on Debian's Linux, in instructions.
 //!
-//! The same static program (`user/src/bin/bench.rs`) runs on both kernels in the same QEMU with `-icount`, where the counter that
+//! The same static program (`user/src/bin/bench/`) runs on both kernels in the same QEMU with `-icount`, where the counter that
 //! programs read is the number of instructions executed, and random numbers and the date are the same in each run. All is measured
-//! twice, and no table is made of counts that differ. Linux runs with `mitigations=off init_on_alloc=0`. A second pair of boots
+//! twice, and no table is made of counts that differ. What needs two CPUs has a boot of its own where that can be counted
+//! ([`counts_two_cpus`]): QEMU lets them take turns, so that the count is the work of both. Linux runs with `mitigations=off init_on_alloc=0`. A second pair of boots
 //! measures what the way to `/init` costs; the firmware's part, where there is one, is measured by a kernel of a few instructions
 //! ([`probe`]) and taken off. The table goes to `docs/benchmarks/`.
 
@@ -33,7 +34,7 @@ fn processor(architecture: Architecture) -> &'static str {
 }
 
 /// Changed when counts mean something else than before, so that remembered ones are not used.
-const HARNESS: u32 = 3;
+const HARNESS: u32 = 4;
 /// What both kernels get on their command line; Ashlar ignores what it does not need.
 const APPEND: &str = "mitigations=off init_on_alloc=0";
 /// The longest that the whole program may take.
@@ -154,15 +155,36 @@ fn machine(setup: &Setup, initrd: PathBuf, memory: &str) -> Configuration {
 }
 
 fn operations(setup: &Setup, programs: &BTreeMap<String, PathBuf>) -> Result<Rows> {
+    let mut rows = operations_on(setup, programs, 1)?;
+    if counts_two_cpus(setup.architecture) {
+        rows.extend(operations_on(setup, programs, 2)?);
+    }
+    Ok(rows)
+}
+
+/// Whether Linux brings up a second CPU while QEMU counts. On x86_64 it does not get beyond "Booting SMP configuration": it waits by reading the
+/// clock over and over, and the other CPU's turn hardly ever comes.
+fn counts_two_cpus(architecture: Architecture) -> bool {
+    architecture == Architecture::Aarch64
+}
+
+/// The rows of a machine with so many CPUs.
+fn operations_on(setup: &Setup, programs: &BTreeMap<String, PathBuf>, cpus: u32) -> Result<Rows> {
     let program = programs.get("bench").context("user/ has no bench")?;
-    let job = Job::Program(vec![program.display().to_string()]);
+    let mut command = vec![program.display().to_string()];
+    if cpus > 1 {
+        command.push(cpus.to_string());
+    }
+    let job = Job::Program(command);
     let mut content = initramfs::for_job(setup.architecture, setup.system, &setup.packages, &job, &Setup::terminal())?;
     let mut executed = Archive::new();
     executed.file("usr/local/bin/leave", 0o755, &std::fs::read(programs.get("leave").context("user/ has no leave")?)?);
     executed.file("usr/local/bin/smallest", 0o755, &elf_writer::smallest(setup.architecture)?);
     content.extend_from_slice(&executed.finish());
     let initrd = TemporaryFile::new("bench.cpio", &content)?;
-    let mut console = Console::start(&machine(setup, initrd.path().to_path_buf(), "1G"))?;
+    let mut configuration = machine(setup, initrd.path().to_path_buf(), "1G");
+    configuration.cpus = cpus;
+    let mut console = Console::start(&configuration)?;
     let said = console.expect("bench: done", LIMIT);
     let _ = console.finish(Duration::from_secs(10));
     let rows: Rows = said?.lines().filter_map(parse_row).collect();
@@ -296,7 +318,7 @@ fn write(file: &PathBuf, architecture: Architecture, table: &str) -> Result<()> 
     let notes = old.split_once(NOTES).map_or("\n", |(_, notes)| notes);
     let head = format!(
         "# Instructions per operation, {name}\n\n\
-        Made by `cargo xtask bench --arch {name}`. One CPU, 1 GiB, QEMU's `{board}` with `-icount shift={shift},sleep=off -cpu {cpu}`: the counter is\n\
+        Made by `cargo xtask bench --arch {name}`. One CPU where nothing else is said, 1 GiB, QEMU's `{board}` with `-icount shift={shift},sleep=off -cpu {cpu}`: the counter is\n\
         the number of instructions executed, in user space and kernel together; two runs gave the same counts. The rival is Debian's\n\
         `linux-image-cloud-{debian}` with `{APPEND}`. Loops' own cost is taken off. Below 1 is better than Linux.\n\n",
         name = architecture.name(),

@@ -4,6 +4,8 @@
 //!
 //! The rows shall show the kernel: where a library's part would be large the system call is made by its number, and this program starts
 //! from the C library alone, without Rust's runtime, which would give each thread a signal stack.
+//!
+//! Without an argument it measures what needs one CPU; with any, what is done across two.
 
 #![cfg_attr(not(test), no_main)]
 #![allow(unsafe_code, reason = "system calls through libc")]
@@ -12,7 +14,10 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 use std::hint::black_box;
 use std::mem::zeroed;
 use std::ptr::{null, null_mut};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+mod scheduling;
 
 use ashlar_user::counter::now;
 
@@ -45,13 +50,18 @@ fn row(name: &str, what: &str, instructions: u64) {
 /// The program: called by the C library's start code.
 // SAFETY: it is the only function of this name, with the signature that the C library calls.
 #[cfg_attr(not(test), unsafe(no_mangle))]
-pub extern "C" fn main(_count: c_int, _arguments: *const *const c_char) -> c_int {
-    calls();
-    files();
-    processes();
-    memory();
-    messages();
-    large_fork();
+pub extern "C" fn main(count: c_int, _arguments: *const *const c_char) -> c_int {
+    if count > 1 {
+        scheduling::across_cpus();
+    } else {
+        calls();
+        files();
+        processes();
+        memory();
+        messages();
+        scheduling::on_one_cpu();
+        large_fork();
+    }
     println!("bench: done");
     0
 }
@@ -231,11 +241,12 @@ fn messages() {
             measure(500, || _ = libc::kill(own, libc::SIGUSR1)),
         );
     }
-    pipe_round_trip();
-    futex_round_trip();
+    pipe_round_trip("pipe round trip", || ());
+    futex_round_trip("futex round trip", || ());
 }
 
-fn pipe_round_trip() {
+/// The partner calls `place_partner` first.
+fn pipe_round_trip(name: &str, place_partner: fn()) {
     let (mut there, mut back) = ([0_i32; 2], [0_i32; 2]);
     let mut byte = 0_u8;
     let place = (&raw mut byte).cast::<libc::c_void>();
@@ -244,6 +255,7 @@ fn pipe_round_trip() {
         libc::pipe(there.as_mut_ptr());
         libc::pipe(back.as_mut_ptr());
         let child = fork_and(|| {
+            place_partner();
             libc::close(there[1]);
             while libc::read(there[0], place, 1) == 1 {
                 libc::write(back[1], place, 1);
@@ -255,7 +267,7 @@ fn pipe_round_trip() {
             libc::write(there[1], place, 1);
             libc::read(back[0], place, 1);
         };
-        row("pipe round trip", "one byte to another process and one back", measure(500, trip));
+        row(name, "one byte to another process and one back", measure(500, trip));
         libc::close(there[1]);
         wait_for(child);
     }
@@ -279,8 +291,13 @@ fn await_turn(other: u32) {
     }
 }
 
-fn futex_round_trip() {
+/// The partner calls `place_partner` first.
+fn futex_round_trip(name: &str, place_partner: fn()) {
+    static PLACE_PARTNER: OnceLock<fn()> = OnceLock::new();
     extern "C" fn partner(_: *mut c_void) -> *mut c_void {
+        if let Some(place_partner) = PLACE_PARTNER.get() {
+            place_partner();
+        }
         loop {
             await_turn(0);
             if TURN.load(Ordering::SeqCst) == 2 {
@@ -289,12 +306,13 @@ fn futex_round_trip() {
             give_turn(0);
         }
     }
+    let _ = PLACE_PARTNER.set(place_partner);
     let partner = spawn(partner);
     let trip = || {
         give_turn(1);
         await_turn(1);
     };
-    row("futex round trip", "waking another thread and sleeping until it answers", measure(500, trip));
+    row(name, "waking another thread and sleeping until it answers", measure(500, trip));
     give_turn(2);
     join(partner);
 }
