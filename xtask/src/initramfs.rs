@@ -190,7 +190,7 @@ pub fn for_job(
 
 /// The whole initramfs of a disc: a shell, after which the machine is switched off.
 pub fn for_disc(architecture: Architecture, terminal: &Terminal) -> Result<Vec<u8>> {
-    let mut archive = base(architecture)?;
+    let mut archive = base(architecture, &[])?;
     let action = format!("{}\npoweroff -f", shell_action(architecture, ""));
     archive.file("init", 0o755, init_script(architecture, Kernel::Ashlar, &action, terminal).as_bytes());
     Ok(archive.finish())

@@ -8,7 +8,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use super::console::Console;
-use super::{Job, Setup, Verdict, applets, conformance};
+use super::recorded::APPLETS;
+use super::{Job, Setup, Verdict, conformance};
 use crate::cpio::Archive;
 use crate::initramfs::{self, Job as Task, Kernel};
 use crate::qemu::{Boot, Configuration, Outcome, TemporaryFile};
@@ -27,7 +28,7 @@ pub fn jobs(architecture: Architecture) -> Result<Vec<Job>> {
     let mut suite = vec![Job::new("conformance", |setup| {
         conformance::together(setup).unwrap_or_else(|error| vec![Verdict::of("conformance", Err(error))])
     })];
-    suite.extend(applets::jobs(Some("applets/shell"))?);
+    suite.extend(APPLETS.jobs(Some("applets/shell"))?);
     jobs.extend(suite.into_iter().map(in_bochs));
     Ok(jobs)
 }
@@ -94,8 +95,13 @@ fn large(setup: &Setup, boot: Boot) -> Result<()> {
         state.to_le_bytes()
     });
     let noise: Vec<u8> = noise.take(SIZE / 4).flatten().collect();
-    let mut archive =
-        initramfs::for_job(setup.architecture, setup.system, &task("cmp /one /two && echo same"), &Setup::terminal())?;
+    let mut archive = initramfs::for_job(
+        setup.architecture,
+        setup.system,
+        &setup.packages,
+        &task("cmp /one /two && echo same"),
+        &Setup::terminal(),
+    )?;
     let mut more = Archive::new();
     more.file("one", 0o644, &noise);
     more.file("two", 0o644, &noise);
@@ -152,7 +158,8 @@ fn expect(
     outcome: Outcome,
     change: impl FnOnce(&mut Configuration),
 ) -> Result<()> {
-    let archive = initramfs::for_job(setup.architecture, setup.system, &task(script), &Setup::terminal())?;
+    let archive =
+        initramfs::for_job(setup.architecture, setup.system, &setup.packages, &task(script), &Setup::terminal())?;
     expect_with(setup, boot, &archive, output, outcome, change)
 }
 
