@@ -32,6 +32,7 @@
 //! 5. **Aging**: every [`AGING_PERIOD`] ticks, if the ready thread that has waited longest has waited at least that long, it gets the next
 //!    tick, whatever its level, and nothing but a reservation preempts it in that tick.
 //! 6. Reservations come before everything; FIFO and round-robin threads leave room where [`Bandwidth`] says so.
+//! 7. A thread that gives way goes to the end of its level; alone there, it lets the first from a level below run, up to the next tick.
 //!
 //! # The starvation bound
 //! With *n* threads that are ready or running on a CPU, none waits longer than (*n* + 1) × [`AGING_PERIOD`] ticks for a tick of its own:
@@ -124,6 +125,10 @@ pub struct Scheduler<K> {
     grant_length: GrantLength,
     /// The running thread runs in time granted by aging, until so many ticks have come; 0 when it does not.
     grant_ticks: u8,
+    /// Whom a thread that gave way let by, from a level below its own: the very next choice.
+    let_by: Option<K>,
+    /// The running thread was let by, and runs until the next tick at most if others stand above it.
+    runs_by_leave: bool,
     /// The running thread may not use this CPU any more.
     expelled: bool,
     /// The thread that was expelled, until it has been left and sent on.
@@ -145,6 +150,8 @@ impl<K: Member> Scheduler<K> {
             granted: None,
             grant_length: GrantLength::Whole,
             grant_ticks: 0,
+            let_by: None,
+            runs_by_leave: false,
             expelled: false,
             departing: None,
             bandwidth: Bandwidth::new(),
@@ -257,6 +264,7 @@ impl<K: Member> Scheduler<K> {
             }
             _ => {}
         }
+        preempt = preempt.or(Preempt::when(self.runs_by_leave));
         if self.tick >= self.next_aging {
             self.next_aging = self.tick + AGING_PERIOD;
             if let Some(member) = self.queue.longest_waiting()
@@ -340,7 +348,9 @@ impl<K: Member> Scheduler<K> {
         self.expelled = false;
     }
 
-    /// The running thread gives way to the others of its level; one with a reservation, until its next period.
+    /// The running thread gives way to the others of its level, and where it is alone there to the first of the level below that has one
+    /// (not to `Idle` ones): who gives way over and over waits for somebody, and that one may have sunk. A FIFO or round-robin thread gives way
+    /// to its own priority alone; one with a reservation, until its next period.
     pub fn yield_current(&mut self) {
         let Some(current) = self.current else { return };
         let entity = current.entity();
@@ -353,6 +363,12 @@ impl<K: Member> Scheduler<K> {
             self.grant_ticks = 0;
             entity.renew_slice();
             self.queue.push_back(current, self.tick);
+            let level = entity.level();
+            let is_first = self.queue.highest() == Some(level) && self.queue.front(level) == Some(current);
+            if is_first && entity.policy.get() == Policy::Feedback {
+                let below = self.queue.highest_below(level).filter(|below| *below != Priority::Idle);
+                self.let_by = below.and_then(|below| self.queue.front(below));
+            }
         }
     }
 
@@ -368,7 +384,9 @@ impl<K: Member> Scheduler<K> {
                 self.requeue(member, &clock);
             }
         }
-        let Some(member) = self.choose() else {
+        let let_by = self.let_by.take();
+        self.runs_by_leave = let_by.is_some();
+        let Some(member) = let_by.or_else(|| self.choose()) else {
             self.current = None;
             return Decision::Idle;
         };

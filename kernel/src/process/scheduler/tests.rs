@@ -194,6 +194,34 @@ fn yielding_lets_the_others_of_the_level_run() {
 }
 
 #[test]
+fn yielding_alone_on_a_level_lets_one_from_below_run_until_the_next_tick() {
+    let mut cpu = Simulator::new(&[(Priority::Normal, Policy::Feedback), (Priority::Low, Policy::Feedback)]);
+    cpu.wake(0);
+    cpu.wake(1);
+    let give_way = |cpu: &mut Simulator| {
+        cpu.scheduler.yield_current();
+        cpu.running = None;
+        cpu.pick();
+        cpu.running
+    };
+    assert_eq!(give_way(&mut cpu), Some(1));
+    assert_eq!(give_way(&mut cpu), Some(0), "the one above comes first again");
+    assert_eq!(give_way(&mut cpu), Some(1));
+    cpu.tick();
+    assert_eq!(cpu.running, Some(0));
+    // Neither idle threads nor a real-time thread's inferiors are let by.
+    for levels in [
+        [(Priority::Low, Policy::Feedback), (Priority::Idle, Policy::RoundRobin)],
+        [(Priority::Realtime, Policy::Fifo), (Priority::Normal, Policy::Feedback)],
+    ] {
+        let mut cpu = Simulator::new(&levels);
+        cpu.wake(0);
+        cpu.wake(1);
+        assert_eq!(give_way(&mut cpu), Some(0));
+    }
+}
+
+#[test]
 fn a_changed_priority_counts_at_once() {
     let mut cpu = Simulator::new(&[(Priority::Normal, Policy::Feedback); 2]);
     cpu.wake(0);
