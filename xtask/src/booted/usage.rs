@@ -24,7 +24,7 @@ const MISTAKES: &[(&[&str], &str)] = &[
     (&["run", "--initrd", "/nonexistent/file"], "cannot read /nonexistent/file"),
     (&["run", "--timeout", "soon"], "soon"),
     (&["run", "--", "/nonexistent/program"], "cannot read /nonexistent/program"),
-    (&["run", "--", "/etc/passwd"], "neither"),
+    (&["run", "--", "./Cargo.toml"], "neither"),
     (&["run", "--", "/"], "/"),
     (&["iso", "--initrd", "/nonexistent/file"], "cannot read /nonexistent/file"),
     (&["iso", "--append", "two\nlines"], "one line"),
