@@ -3,6 +3,7 @@
 use crate::raw;
 use crate::runner::{Case, in_child};
 use crate::system::{self, Mapping, SIGNATURE, library_area, rseq, run_sequence};
+use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::SeqCst};
 use std::thread;
 
@@ -20,13 +21,39 @@ pub(super) const CASES: &[Case] = &[
 /// More rounds than anybody waits for.
 const MANY: u64 = 1 << 40;
 
-/// The library's area is taken back: a new one, in a mapping of its own.
+/// The library's area is taken back: memory for a new one, in a mapping of its own.
 fn area() -> Mapping {
     let (library, is_registered) = library_area();
     if is_registered {
         let _ = rseq(library, 32, 1, SIGNATURE);
     }
     Mapping::private(1)
+}
+
+/// An area in use. It is taken back before its memory goes: who is interrupted with an area that is not there ends with SIGSEGV, and whether
+/// that happens before the program's own end is chance.
+struct Area(Mapping);
+
+impl Area {
+    /// A new one, and what registering it answered.
+    fn register() -> Self {
+        let memory = area();
+        println!("{:?}", rseq(memory.start(), 32, 0, SIGNATURE));
+        Self(memory)
+    }
+}
+
+impl Deref for Area {
+    type Target = Mapping;
+    fn deref(&self) -> &Mapping {
+        &self.0
+    }
+}
+
+impl Drop for Area {
+    fn drop(&mut self) {
+        let _ = rseq(self.0.start(), 32, 1, SIGNATURE);
+    }
 }
 
 fn errors() {
@@ -75,8 +102,7 @@ fn cpu() {
 static HANDLED: AtomicI32 = AtomicI32::new(0);
 
 fn signal() {
-    let memory = area();
-    println!("{:?}", rseq(memory.start(), 32, 0, SIGNATURE));
+    let memory = Area::register();
     system::catch(libc::SIGALRM, |_| _ = HANDLED.fetch_add(1, SeqCst));
     let _ = raw!(libc::SYS_setitimer, libc::ITIMER_REAL, &system::every(20_000), 0);
     let ended = (0..5).filter(|_| run_sequence(&memory, MANY)).count();
@@ -87,8 +113,7 @@ fn signal() {
 
 fn preemption() {
     static END: AtomicBool = AtomicBool::new(false);
-    let memory = area();
-    println!("{:?}", rseq(memory.start(), 32, 0, SIGNATURE));
+    let memory = Area::register();
     let _ = raw!(libc::SYS_sched_setaffinity, 0, 8, &[1u64][..]);
     let other = thread::spawn(|| {
         while !END.load(SeqCst) {
@@ -110,9 +135,8 @@ fn membarrier(command: i32, flags: i32, cpu: i32) -> String {
 /// A barrier for sequences ends those of other threads.
 fn barrier() {
     static READY: AtomicBool = AtomicBool::new(false);
-    let memory = area();
     println!("{} {}", membarrier(RSEQ, 0, 0), membarrier(RSEQ << 1, 0, 0));
-    println!("{:?}", rseq(memory.start(), 32, 0, SIGNATURE));
+    let memory = Area::register();
     let other = thread::spawn(|| {
         while !READY.load(SeqCst) {
             std::hint::spin_loop();
