@@ -122,6 +122,19 @@ pub fn unmap(page: VirtualAddress) -> Option<Leaf> {
     KERNEL.lock().mapper().ok()?.unmap(page)
 }
 
+/// Removes `N` neighbouring kernel pages, of which some may be unmapped, and gives the frames that were behind them. Their translations are gone
+/// on every CPU when this returns: the other CPUs are asked once.
+pub fn unmap_all<const N: usize>(first: VirtualAddress) -> ArrayVec<FrameNumber, N> {
+    let mut frames = ArrayVec::new();
+    let mut state = KERNEL.lock();
+    let Ok(mut mapper) = state.mapper() else { return frames };
+    let mut batch = mapper.batch();
+    let pages = (0..N as u64).map(|index| first.offset(index * PAGE_SIZE as u64));
+    frames.extend(pages.filter_map(|page| mapper.unmap_into(page, &mut batch)).map(|leaf| leaf.frame));
+    drop(batch);
+    frames
+}
+
 /// What stands behind a kernel address.
 #[must_use]
 pub fn translate(address: VirtualAddress) -> Option<PhysicalAddress> {

@@ -303,15 +303,25 @@ impl<F: Format, A: TableAccess, T: Tlb> Mapper<F, A, T> {
     /// Removes the leaf that maps exactly `page`, whatever its size, and invalidates it. Tables of the user half that are empty
     /// then are freed. Memory for unsharing a table may be out: the leaf then stays, and `None` is the answer.
     pub fn unmap(&mut self, page: VirtualAddress) -> Option<Leaf> {
+        let mut batch = self.batch();
+        self.unmap_into(page, &mut batch)
+    }
+
+    /// An empty batch for [`Self::unmap_into`].
+    pub(super) fn batch(&self) -> Batch<T> {
+        Batch::for_root(self.root.address(), self.tlb.clone())
+    }
+
+    /// As [`Self::unmap`], but the translation is gone only when `batch` is flushed.
+    pub(super) fn unmap_into(&mut self, page: VirtualAddress, batch: &mut Batch<T>) -> Option<Leaf> {
         let found = self.find(page);
         let Decoded::Leaf(frame, flags) = F::decode(found.entry, found.level) else { return None };
         if page.value() & (level_span(found.level) - 1) != 0 {
             return None;
         }
         let table = self.reach(page, found.level, Absent::Stop).ok().flatten()?;
-        let mut batch = Batch::for_root(self.root.address(), self.tlb.clone());
-        self.clear(table, found.level, page, &mut batch);
-        self.prune(page, found.level, &mut batch);
+        self.clear(table, found.level, page, batch);
+        self.prune(page, found.level, batch);
         Some(Leaf { frame, flags, size: level_size(found.level) })
     }
 

@@ -210,19 +210,32 @@ pub(super) fn invalidate(root: PhysicalAddress, pages: Option<&[VirtualAddress]>
     }
 }
 
-/// Forgets the translation of the kernel's `page`, which has been unmapped, on every CPU.
-pub(super) fn invalidate_kernel_page(page: VirtualAddress) {
-    Current::shoot_down_page(page);
+/// Forgets the translations of the kernel's `pages`, which have been unmapped, on every CPU.
+pub(super) fn invalidate_kernel_pages(pages: &[VirtualAddress]) {
+    if pages.is_empty() {
+        return;
+    }
+    // Masked, so that "this CPU" and "the others" are said of the same one.
+    let interrupts = Current::save_and_disable_interrupts();
+    Current::shoot_down_pages(pages);
     if !Current::BROADCASTS_INVALIDATIONS {
-        inter_processor::call_on(CpuMask::ALL, |page| Current::invalidate_page(*page), &page);
+        let forget = |pages: &&[VirtualAddress]| pages.iter().for_each(|page| Current::invalidate_page(*page));
+        inter_processor::call_on(CpuMask::ALL, forget, &pages);
+    }
+    if interrupts {
+        Current::enable_interrupts();
     }
 }
 
 /// Forgets everything on every CPU.
 pub(super) fn invalidate_everything() {
+    let interrupts = Current::save_and_disable_interrupts();
     Current::invalidate_everything();
     if !Current::BROADCASTS_INVALIDATIONS {
         inter_processor::call_on(CpuMask::ALL, |()| Current::invalidate_everything(), &());
+    }
+    if interrupts {
+        Current::enable_interrupts();
     }
 }
 

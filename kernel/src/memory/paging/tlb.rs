@@ -50,7 +50,10 @@ pub struct KernelTlb;
 
 impl Tlb for KernelTlb {
     fn invalidate_page(&self, _root: PhysicalAddress, page: VirtualAddress) {
-        shootdown::invalidate_kernel_page(page);
+        shootdown::invalidate_kernel_pages(&[page]);
+    }
+    fn invalidate_pages(&self, _root: PhysicalAddress, pages: &[VirtualAddress]) {
+        shootdown::invalidate_kernel_pages(pages);
     }
     fn invalidate_all(&self, _root: PhysicalAddress) {
         shootdown::invalidate_everything();
