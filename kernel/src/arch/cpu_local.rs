@@ -23,6 +23,7 @@ pub struct CpuLocal {
     work_pending: AtomicBool,
     in_interrupt: AtomicBool,
     identifier: AtomicU32,
+    held_ranks: AtomicU64,
     reschedules: AtomicU64,
     shootdowns: AtomicU64,
     counts: InterruptCounts,
@@ -63,6 +64,7 @@ impl CpuLocal {
             work_pending: AtomicBool::new(false),
             in_interrupt: AtomicBool::new(false),
             identifier: AtomicU32::new(id.0),
+            held_ranks: AtomicU64::new(0),
             reschedules: AtomicU64::new(0),
             shootdowns: AtomicU64::new(0),
             counts: InterruptCounts::new(),
@@ -133,6 +135,10 @@ impl CpuLocal {
     pub fn enter_interrupt(&self) {
         self.in_interrupt.store(true, Relaxed);
         self.interrupts.store(self.interrupts.load(Relaxed).wrapping_add(1), Relaxed);
+    }
+    /// The lock order's own word: which ranks this CPU holds (`sync::rank`).
+    pub const fn held_ranks(&self) -> &AtomicU64 {
+        &self.held_ranks
     }
     /// How many interrupts it has taken.
     pub fn interrupt_count(&self) -> u64 {

@@ -21,14 +21,18 @@ use arrayvec::ArrayVec;
 
 /// Frames of a stack as a power of two: 16 KiB, and twice that for unoptimised code.
 const STACK_ORDER: u8 = if cfg!(debug_assertions) { 3 } else { 2 };
+/// Pages of a kernel stack.
+const PAGES: u64 = 1 << STACK_ORDER;
 /// Bytes of a kernel stack.
 pub const STACK_SIZE: usize = PAGE_SIZE << STACK_ORDER;
 /// Bytes from one stack to the next: the stack and its guard page.
 pub const SLOT: u64 = (STACK_SIZE + PAGE_SIZE) as u64;
 
-/// Stacks that are kept mapped for reuse: threads that end together shall rarely wait for the other CPUs, and these are 2 MiB. The
-/// emulated machine has little memory.
+/// Stacks that are kept mapped for reuse; these are 2 MiB. The emulated machine has little memory.
 const CACHED: usize = if cfg!(target_os = "none") { 128 } else { 32 };
+/// How many stacks are unmapped together when there are more than that: each time all other CPUs are interrupted and waited for, which costs as much
+/// as many stacks, or many threads that end would keep every CPU busy with that alone.
+const UNMAPPED_TOGETHER: usize = 32;
 /// Slots of stacks that were unmapped; more are forgotten (there are millions).
 const FREE_SLOTS: usize = 256;
 
@@ -77,9 +81,18 @@ impl KernelStack {
 
 impl Drop for KernelStack {
     fn drop(&mut self) {
-        let refused = STACKS.lock().ready.try_push(self.bottom).is_err();
-        if refused {
-            release(self.bottom);
+        let mut superfluous: ArrayVec<VirtualAddress, UNMAPPED_TOGETHER> = ArrayVec::new();
+        {
+            let mut state = STACKS.lock();
+            if state.ready.is_full() {
+                // The longest unused, whose lines are in no cache any more.
+                superfluous.extend(state.ready.drain(..UNMAPPED_TOGETHER));
+            }
+            // There is room: it was just made.
+            let _ = state.ready.try_push(self.bottom);
+        }
+        if !superfluous.is_empty() {
+            release(&superfluous);
         }
     }
 }
@@ -116,9 +129,9 @@ fn map_new() -> Option<VirtualAddress> {
         }
     };
     let bottom = slot.offset(PAGE_SIZE as u64);
-    for index in 0..1u64 << STACK_ORDER {
+    for index in 0..PAGES {
         if map_page(bottom.offset(index * PAGE_SIZE as u64)).is_err() {
-            unmap(bottom);
+            unmap(&[bottom]);
             return None;
         }
     }
@@ -133,23 +146,29 @@ fn map_page(page: VirtualAddress) -> Result<(), MapError> {
     Ok(())
 }
 
-fn release(bottom: VirtualAddress) {
+fn release(bottoms: &[VirtualAddress]) {
     if cfg!(target_os = "none") {
-        unmap(bottom);
-    } else {
-        let number = super::physmap::physical_of(bottom).frame();
+        unmap(bottoms);
+        return;
+    }
+    for bottom in bottoms {
+        let number = super::physmap::physical_of(*bottom).frame();
         // SAFETY: the reference that `block` left with the stack.
         drop(unsafe { Frame::from_raw(number) });
     }
 }
 
-/// Unmaps what is mapped of the stack and frees it; its slot may be used again.
-fn unmap(bottom: VirtualAddress) {
-    for number in kernel::unmap_all::<{ 1 << STACK_ORDER }>(bottom) {
+/// Unmaps what is mapped of the stacks, at most [`UNMAPPED_TOGETHER`], and frees it; their slots may be used again.
+fn unmap(bottoms: &[VirtualAddress]) {
+    let pages = bottoms.iter().flat_map(|bottom| (0..PAGES).map(|index| bottom.offset(index * PAGE_SIZE as u64)));
+    for number in kernel::unmap_all::<{ UNMAPPED_TOGETHER << STACK_ORDER }>(pages) {
         // SAFETY: the reference that `map_page` left with the mapping, whose translation is gone.
         drop(unsafe { Frame::from_raw(number) });
     }
-    let _ = STACKS.lock().free_slots.try_push(VirtualAddress::new(bottom.value() - PAGE_SIZE as u64));
+    let mut state = STACKS.lock();
+    for bottom in bottoms {
+        let _ = state.free_slots.try_push(VirtualAddress::new(bottom.value() - PAGE_SIZE as u64));
+    }
 }
 
 #[cfg(test)]
@@ -181,7 +200,19 @@ mod tests {
         let below = VirtualAddress::new(bottom.value() - 1);
         assert_eq!(kernel::translate(below), None);
         assert!(is_guard(below) && !is_guard(bottom) && !is_guard(VirtualAddress::new(0x1000)));
-        unmap(bottom);
+        unmap(&[bottom]);
         assert_eq!(kernel::translate(bottom), None);
+    }
+
+    #[test]
+    fn stacks_are_unmapped_together_and_their_places_used_again() {
+        let bottoms: Vec<_> = (0..UNMAPPED_TOGETHER).map(|_| map_new().unwrap()).collect();
+        let free = STACKS.lock().free_slots.len();
+        unmap(&bottoms);
+        for bottom in &bottoms {
+            assert_eq!(kernel::translate(*bottom), None);
+            assert_eq!(kernel::translate(bottom.offset(STACK_SIZE as u64 - 1)), None);
+        }
+        assert!(STACKS.lock().free_slots.len() > free, "other tests take some");
     }
 }

@@ -8,7 +8,7 @@
 //! above all of those: from [`LockRank::ProcessTimers`] on.
 
 use crate::arch::{Cpu, Current};
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::Ordering::Relaxed;
 
 /// Where a spinlock stands in the order; lower ranks are taken first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -63,13 +63,6 @@ pub enum LockContext {
     Any,
 }
 
-/// Ranks held by each CPU as a bit set; a CPU beyond the array is not checked.
-static HELD: [AtomicU64; 256] = [const { AtomicU64::new(0) }; 256];
-
-fn held() -> Option<&'static AtomicU64> {
-    HELD.get(Current::id().0 as usize)
-}
-
 /// Records that this CPU takes a lock of `rank`; panics in debug builds when that breaks the order. Preemption is off.
 #[track_caller]
 #[expect(clippy::panic, reason = "a lock-order violation is a kernel bug, found in debug builds only")]
@@ -84,7 +77,7 @@ pub(super) fn acquire(rank: LockRank, context: LockContext) {
     if (rank as u8) < LockRank::ProcessTimers as u8 && Current::local().in_interrupt() {
         panic!("lock order: {rank:?} ({}) taken by an interrupt handler", rank as u8);
     }
-    let Some(held) = held() else { return };
+    let held = Current::local().held_ranks();
     let ranks = held.load(Relaxed);
     if ranks >> (rank as u8) != 0 {
         let highest = 63 - ranks.leading_zeros();
@@ -95,18 +88,14 @@ pub(super) fn acquire(rank: LockRank, context: LockContext) {
 
 /// Records the release.
 pub(super) fn release(rank: LockRank) {
-    if cfg!(debug_assertions)
-        && let Some(held) = held()
-    {
-        held.fetch_and(!(1 << (rank as u8)), Relaxed);
+    if cfg!(debug_assertions) {
+        Current::local().held_ranks().fetch_and(!(1 << (rank as u8)), Relaxed);
     }
 }
 
 /// Forgets what this CPU holds. For the panic path alone, which takes the log's lock whatever was held.
 pub fn forget_held() {
-    if let Some(held) = held() {
-        held.store(0, Relaxed);
-    }
+    Current::local().held_ranks().store(0, Relaxed);
 }
 
 /// Panics in debug builds when this CPU holds a spinlock: called by everything that may sleep.

@@ -37,7 +37,9 @@ std::thread_local! {
     static INVALIDATIONS: Cell<u64> = const { Cell::new(0) };
     static SYNCHRONISED: Cell<u64> = const { Cell::new(0) };
     static LOCAL: &'static CpuLocal = {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
+        // Numbers from behind those of CPUs that can be called: a host thread takes no interrupts and ends when its test does, so whoever waited
+        // for its answer would wait for ever.
+        static NEXT: AtomicU32 = AtomicU32::new(MAXIMUM_CPUS as u32);
         let local: &'static CpuLocal = Box::leak(Box::new(CpuLocal::new(CpuId(NEXT.fetch_add(1, Ordering::Relaxed)))));
         local.set_self_pointer();
         local

@@ -122,15 +122,18 @@ pub fn unmap(page: VirtualAddress) -> Option<Leaf> {
     KERNEL.lock().mapper().ok()?.unmap(page)
 }
 
-/// Removes `N` neighbouring kernel pages, of which some may be unmapped, and gives the frames that were behind them. Their translations are gone
-/// on every CPU when this returns: the other CPUs are asked once.
-pub fn unmap_all<const N: usize>(first: VirtualAddress) -> ArrayVec<FrameNumber, N> {
+/// Removes kernel pages, of which some may be unmapped, and gives the frames that were behind them. Their translations are gone on every CPU when this
+/// returns: the other CPUs are asked once, however many pages there are. What does not fit into `frames` stays mapped.
+pub fn unmap_all<const N: usize>(pages: impl IntoIterator<Item = VirtualAddress>) -> ArrayVec<FrameNumber, N> {
     let mut frames = ArrayVec::new();
     let mut state = KERNEL.lock();
     let Ok(mut mapper) = state.mapper() else { return frames };
     let mut batch = mapper.batch();
-    let pages = (0..N as u64).map(|index| first.offset(index * PAGE_SIZE as u64));
-    frames.extend(pages.filter_map(|page| mapper.unmap_into(page, &mut batch)).map(|leaf| leaf.frame));
+    for page in pages.into_iter().take(N) {
+        frames.extend(mapper.unmap_into(page, &mut batch).map(|leaf| leaf.frame));
+    }
+    // The others are asked without the lock: meanwhile nobody maps anything there, for the pages are still the caller's.
+    drop(state);
     drop(batch);
     frames
 }
