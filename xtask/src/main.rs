@@ -26,6 +26,7 @@ mod provision;
 mod qemu;
 mod run;
 mod sources;
+mod spin_table;
 mod symbols;
 mod target;
 mod test;

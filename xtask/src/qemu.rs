@@ -22,6 +22,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::initramfs::Kernel;
 use crate::iso::Disc;
+use crate::spin_table::{Board, Release};
 use crate::target::{Architecture, Machine};
 use crate::{bochs, provision};
 
@@ -70,6 +71,8 @@ pub enum Boot {
     Uefi,
     /// As [`Self::Bios`], in the place of QEMU in Bochs ([`crate::bochs`]).
     Bochs,
+    /// In memory, by firmware without PSCI ([`crate::spin_table`]): `virt` alone, with a GICv2.
+    SpinTable(Release),
 }
 
 /// A machine to start.
@@ -125,6 +128,8 @@ enum Medium {
     Memory,
     /// On a disc, which this firmware boots; `None` is QEMU's own BIOS.
     Disc { image: PathBuf, firmware: Option<PathBuf> },
+    /// In memory, laid there by these arguments.
+    Laid(Vec<String>),
 }
 
 /// How the machine ended.
@@ -141,6 +146,7 @@ pub enum Outcome {
 }
 
 /// A file that goes when its owner goes.
+#[derive(Debug)]
 pub struct TemporaryFile(PathBuf);
 
 impl TemporaryFile {
@@ -171,7 +177,7 @@ pub struct Emulator {
     pub child: Child,
     model: Model,
     /// What it boots from.
-    _disc: Option<TemporaryFile>,
+    _files: Vec<TemporaryFile>,
 }
 
 /// Which emulator it is, and what belongs to it.
@@ -221,6 +227,7 @@ impl Configuration {
                     add(&["-bios", &firmware.to_string_lossy()]);
                 }
             }
+            Medium::Laid(arguments) => add(&arguments.iter().map(String::as_str).collect::<Vec<_>>()),
         }
         match self.serial {
             Serial::User => add(&["-serial", "mon:stdio"]),
@@ -264,7 +271,12 @@ impl Configuration {
     /// Starts the machine.
     pub fn start(&self) -> Result<Emulator> {
         if self.boot == Boot::Direct {
-            return self.start_qemu(&Medium::Memory, None);
+            return self.start_qemu(&Medium::Memory, Vec::new());
+        }
+        if let Boot::SpinTable(release) = self.boot {
+            let board = self.board(release)?;
+            let medium = Medium::Laid(board.arguments(&self.kernel, &self.initrd));
+            return self.start_qemu(&medium, board.into_files());
         }
         let file = TemporaryFile::new("disc.iso", &[])?;
         let disc = Disc { system: self.system, kernel: &self.kernel, initrd: &self.initrd, command_line: &self.append };
@@ -272,16 +284,26 @@ impl Configuration {
         let firmware = if self.boot == Boot::Uefi { Some(provision::uefi()?) } else { None };
         let image = file.path().to_path_buf();
         if self.boot != Boot::Bochs {
-            return self.start_qemu(&Medium::Disc { image, firmware }, Some(file));
+            return self.start_qemu(&Medium::Disc { image, firmware }, vec![file]);
         }
         let memory = self.memory.strip_suffix('M').and_then(|memory| memory.parse().ok());
         let memory = memory.with_context(|| format!("Bochs has memory in whole MiB, not {}", self.memory))?;
         let machine = bochs::Machine { cpu: self.cpu.as_deref(), cpus: self.cpus, memory, disc: &image };
         let (child, serial, files) = machine.start()?;
-        Ok(Emulator { child, model: Model::Bochs { files, serial }, _disc: Some(file) })
+        Ok(Emulator { child, model: Model::Bochs { files, serial }, _files: vec![file] })
     }
 
-    fn start_qemu(&self, medium: &Medium, disc: Option<TemporaryFile>) -> Result<Emulator> {
+    /// The files of a board without PSCI, whose CPUs and memory are this machine's.
+    fn board(&self, release: Release) -> Result<Board> {
+        let machine = format!("{}{}", self.machine.name(), self.properties());
+        let cpu = self.cpu.as_deref().unwrap_or("max");
+        let cpus = self.cpus.to_string();
+        let words = ["-machine", &machine, "-cpu", cpu, "-smp", &cpus, "-m", &self.memory];
+        let initramfs = std::fs::metadata(&self.initrd)?.len();
+        Board::prepare(&provision::emulator(self.architecture)?, &words, release, initramfs, &self.append)
+    }
+
+    fn start_qemu(&self, medium: &Medium, files: Vec<TemporaryFile>) -> Result<Emulator> {
         let emulator = provision::emulator(self.architecture)?;
         let status_file = TemporaryFile::new("status", &[])?;
         let mut command = Command::new(&emulator);
@@ -303,7 +325,7 @@ impl Configuration {
             !text.is_empty()
         });
         let model = Model::Qemu { architecture: self.architecture, status_file, complaint: Some(complaint) };
-        Ok(Emulator { child, model, _disc: disc })
+        Ok(Emulator { child, model, _files: files })
     }
 }
 

@@ -47,6 +47,11 @@ impl PhysicalRange {
     pub const fn length(self) -> u64 {
         self.end.value().saturating_sub(self.start.value())
     }
+    /// Whether all of `other` is in it.
+    #[must_use]
+    pub const fn contains(self, other: Self) -> bool {
+        self.start.value() <= other.start.value() && other.end.value() <= self.end.value()
+    }
 }
 
 /// Entries that the memory map may have once neighbours of one kind are joined; further ones are dropped. UEFI gives the longest maps, some 100

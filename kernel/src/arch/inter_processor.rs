@@ -16,8 +16,8 @@
 //! was given to it is used for that CPU alone, in case it wakes up late.
 //!
 //! **[`InterProcessor::leave`]** is the way back: a CPU that runs no thread, whose timers somebody else has taken, calls [`set_offline`] and then this, interrupts
-//! masked from the first on; it does not return. Once [`InterProcessor::has_left`] the CPU can be started again, on the same stack. A machine whose
-//! [`HotplugRules::first`] is [`FirstCpu::Stays`] never has CPU 0 do so.
+//! masked from the first on; it does not return. Once [`InterProcessor::has_left`] the CPU can be started again, on the same stack. It is
+//! done to no CPU that [cannot leave](InterProcessor::can_leave).
 //!
 //! **[`send_interrupt`]** may be called anywhere, with any lock held, interrupts enabled or not. It never waits for the target. What was
 //! stored before it is visible to the target's handler. Interrupts of one kind to one CPU may merge into one; a CPU that is not online is left out.
@@ -62,15 +62,6 @@ pub struct Secondary {
     pub stack: VirtualAddress,
 }
 
-/// Whether CPU 0 can be taken off line.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum FirstCpu {
-    /// It cannot: `cpu0/online` is not there.
-    Stays,
-    /// It can.
-    MayLeave,
-}
-
 /// What `nosmp` leaves of the other CPUs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum WithoutOthers {
@@ -83,8 +74,6 @@ pub enum WithoutOthers {
 /// Linux's rules for CPUs that come and go, where they are a machine's own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct HotplugRules {
-    /// Whether CPU 0 can be taken off line.
-    pub first: FirstCpu,
     /// What `nosmp` leaves.
     pub without_others: WithoutOthers,
     /// Whether CPUs beyond `nr_cpus=` are listed as off line.
@@ -103,8 +92,7 @@ pub enum Beyond {
 /// The machine's part.
 pub trait InterProcessor {
     /// What is the machine's own in what programs see of CPUs that come and go.
-    const HOTPLUG: HotplugRules =
-        HotplugRules { first: FirstCpu::MayLeave, without_others: WithoutOthers::Absent, beyond: Beyond::Unknown };
+    const HOTPLUG: HotplugRules = HotplugRules { without_others: WithoutOthers::Absent, beyond: Beyond::Unknown };
     /// What firmware lists, the booting CPU as 0. Called after [`crate::arch::Startup::initialize_interrupts`]; the same each time.
     fn listed_cpus() -> CpuMask {
         CpuMask::single(CpuId(0))
@@ -117,6 +105,10 @@ pub trait InterProcessor {
     }
     /// Interrupts each of `targets`, all of which are online. See [`send_interrupt`].
     fn interrupt(_targets: CpuMask, _interrupt: InterProcessorInterrupt) {}
+    /// Whether `cpu` can be taken off line at all.
+    fn can_leave(_cpu: CpuId) -> bool {
+        true
+    }
     /// Switches this CPU off, until it is started again. Interrupts are masked, no lock is held.
     fn leave() -> ! {
         Current::halt()

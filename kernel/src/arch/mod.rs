@@ -30,6 +30,7 @@ use crate::base::{CpuId, Nanoseconds, PhysicalAddress, VirtualAddress};
 
 #[cfg(any(test, all(target_os = "none", target_arch = "aarch64")))]
 pub mod aarch64;
+pub mod arrival;
 pub mod boot_information;
 pub mod cpu_local;
 pub mod cpu_topology;

@@ -9,7 +9,7 @@
 use super::dispatch::{self, offline};
 use super::scheduler::placement::{Position, Topology};
 use super::thread::{Thread, boot_thread};
-use crate::arch::inter_processor::{self, FirstCpu, InterProcessor, Secondary, WithoutOthers};
+use crate::arch::inter_processor::{self, InterProcessor, Secondary, WithoutOthers};
 use crate::arch::{Cpu, Current, cpu_topology};
 use crate::base::{CpuId, CpuMask, Errno, MAXIMUM_CPUS, Result};
 use crate::sync::Mutex;
@@ -131,7 +131,7 @@ pub fn take_down(cpu: CpuId) -> Result<()> {
     if !online.contains(cpu) {
         return Ok(());
     }
-    if cpu.0 == 0 && Current::HOTPLUG.first == FirstCpu::Stays {
+    if !Current::can_leave(cpu) {
         return Err(Errno::EPERM);
     }
     if online.count() == 1 {

@@ -8,7 +8,8 @@ use super::console::Console;
 use super::{Job, Setup};
 use crate::cpio::Archive;
 use crate::initramfs::{self, Job as Task, Kernel};
-use crate::qemu::{Configuration, Outcome, TemporaryFile};
+use crate::qemu::{Boot, Configuration, Outcome, TemporaryFile};
+use crate::spin_table::Release;
 use crate::target::{Architecture, Machine};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -142,6 +143,8 @@ pub fn jobs(architecture: Architecture) -> Vec<Job> {
     jobs.push(Job::single("machines/cpus-64", |setup| several_cpus(setup, 64)));
     if architecture == Architecture::Aarch64 {
         jobs.push(Job::single("machines/cpus-4-gic2", version_2));
+        jobs.push(Job::single("machines/spin-table", |setup| spin_table(setup, Release::Own)));
+        jobs.push(Job::single("machines/spin-table-shared", |setup| spin_table(setup, Release::Shared)));
     }
     jobs.push(Job::single("machines/maxcpus", maxcpus));
     jobs.push(Job::single("machines/idle", idle));
@@ -228,6 +231,20 @@ fn version_2(setup: &Setup) -> Result<()> {
     expect(setup, script, "300\n300\n300\n300\n1-3\n4\n0\n", Outcome::Exited(1), |configuration| {
         configuration.cpus = 4;
         ",gic-version=2".clone_into(&mut configuration.machine_properties);
+    })
+}
+
+/// Firmware without PSCI, which enters the kernel at EL2: the CPUs come from the spin table, those beyond `maxcpus=` wait, and none can be taken off line.
+fn spin_table(setup: &Setup, release: Release) -> Result<()> {
+    let script = "nproc; for i in 1 2 3 4; do (seq 300 | sort -rn | head -1) & done; wait; \
+        cd /sys/devices/system/cpu; cat possible online; ls cpu1/online; dmesg | grep -c 'does not answer'";
+    let output = "3\n300\n300\n300\n300\n0-3\n0-2\nls: cpu1/online: No such file or directory\n0\n";
+    expect(setup, script, output, Outcome::Exited(1), |configuration| {
+        configuration.boot = Boot::SpinTable(release);
+        configuration.cpus = 4;
+        configuration.cpu = Some("cortex-a72".to_owned());
+        ",secure=on,virtualization=on,gic-version=2".clone_into(&mut configuration.machine_properties);
+        configuration.append.push_str(" maxcpus=3");
     })
 }
 

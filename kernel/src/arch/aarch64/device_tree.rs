@@ -4,7 +4,7 @@
 //! malformed is left out, and nothing panics.
 
 use crate::arch::boot_information::{BootInformation, MemoryKind, MemoryRegion, PhysicalRange};
-use crate::base::PhysicalAddress;
+use crate::base::{PAGE_SIZE, PhysicalAddress};
 use arrayvec::ArrayVec;
 use dtoolkit::fdt::{Fdt, FdtNode};
 use dtoolkit::standard::NodeStandard;
@@ -54,8 +54,27 @@ pub struct Devices {
     pub timer_interrupt: u32,
     /// How PSCI is called, where there is one.
     pub psci: Option<Conduit>,
-    /// The CPUs by their affinity (`MPIDR_EL1`), in the tree's order.
-    pub cpus: ArrayVec<u64, MAXIMUM_CPUS>,
+    /// The CPUs, in the tree's order.
+    pub cpus: ArrayVec<ListedCpu, MAXIMUM_CPUS>,
+}
+
+/// A CPU of the tree.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ListedCpu {
+    /// Its affinity (`MPIDR_EL1`).
+    pub affinity: u64,
+    /// How it is started.
+    pub start: StartMethod,
+}
+
+/// How a CPU is started (`enable-method`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StartMethod {
+    /// By a call of firmware.
+    Firmware,
+    /// It waits, with its caches off, until something other than zero stands at this place, and goes on there: Devicetree specification, 3.8; Linux's
+    /// `booting.rst`.
+    SpinTable(PhysicalAddress),
 }
 
 /// The tree is not one.
@@ -128,9 +147,15 @@ pub fn parse(tree: &[u8]) -> Result<(BootInformation, Devices), Malformed> {
         }
     }
     if let Some(cpus) = tree.find_node("/cpus") {
-        for affinity in cpus.children().filter(is_cpu).filter_map(|cpu| first_register(&cpu)) {
+        for node in cpus.children().filter(is_cpu) {
+            let Some(affinity) = first_register(&node) else { continue };
+            let start = start_method(&node);
+            if let StartMethod::SpinTable(release) = start {
+                // The tree has it reserved, or should; the CPU waits in code beside it.
+                reserve(&mut information, release.align_down().value(), PAGE_SIZE as u64);
+            }
             // Further ones are not used.
-            let _ = devices.cpus.try_push(affinity);
+            let _ = devices.cpus.try_push(ListedCpu { affinity, start });
         }
     }
     Ok((information, devices))
@@ -151,6 +176,9 @@ fn read_memory(node: &FdtNode<'_>, information: &mut BootInformation) {
 fn reserve(information: &mut BootInformation, start: u64, length: u64) {
     let end = start.saturating_add(length);
     let range = PhysicalRange { start: PhysicalAddress::new(start), end: PhysicalAddress::new(end) };
+    if information.reserved.iter().any(|reserved| reserved.contains(range)) {
+        return;
+    }
     if length != 0 && information.reserved.try_push(range).is_err() {
         information.memory_regions.clear();
     }
@@ -220,6 +248,15 @@ pub(super) fn is_cpu(node: &FdtNode<'_>) -> bool {
     text(node, "device_type") == Some("cpu")
 }
 
+fn start_method(cpu: &FdtNode<'_>) -> StartMethod {
+    // A word across the end of a line could not be written at once.
+    let release = number(cpu, "cpu-release-addr").filter(|address| address.is_multiple_of(8));
+    match (text(cpu, "enable-method"), release) {
+        (Some("spin-table"), Some(address)) => StartMethod::SpinTable(PhysicalAddress::new(address)),
+        _ => StartMethod::Firmware,
+    }
+}
+
 /// The first address of `reg`.
 pub(super) fn first_register(node: &FdtNode<'_>) -> Option<u64> {
     registers(node).next().map(|(address, _)| address)
@@ -268,7 +305,8 @@ mod tests {
         let gic = Gic::V3 { distributor: address(0x0800_0000), redistributors: address(0x080a_0000) };
         assert_eq!(devices.gic, Some(gic));
         assert_eq!((devices.timer_interrupt, devices.psci), (27, Some(Conduit::Hypervisor)));
-        assert_eq!(devices.cpus.as_slice(), [0, 1]);
+        let cpu = |affinity| ListedCpu { affinity, start: StartMethod::Firmware };
+        assert_eq!(devices.cpus.as_slice(), [cpu(0), cpu(1)]);
     }
 
     #[test]

@@ -1,34 +1,36 @@
-//! The other CPUs: starting them by PSCI, and the software-generated interrupts that CPUs send one another.
+//! The other CPUs: starting them by PSCI or the spin table, and the software-generated interrupts that CPUs send one another.
 //!
 //! # The way of a CPU
-//! 1. `CPU_ON` enters [`ashlar_secondary_start`](SECONDARY_ENTRY) at EL2 or EL1 with the MMU off and the CPU's number in `x0`. Nothing was set but what
-//!    firmware sets; the code reaches everything relative to itself.
+//! 1. `CPU_ON`, or the CPU's release address, leads to [`ashlar_secondary_start`](SECONDARY_ENTRY) at EL2 or EL1 with the MMU off. Nothing was set but
+//!    what firmware sets; the code reaches everything relative to itself.
 //! 2. It leaves EL2, takes the first CPU's translation registers from [`PARAMETERS`], which were cleaned to memory, and turns the MMU on in the identity
 //!    mapping that boot code made (`boot::tables`; this code lies beside that one).
-//! 3. At the image's own addresses it takes its stack from [`STARTS`] and calls [`enter`], which sets the CPU up as the first one was.
+//! 3. At the image's own addresses it finds its own of [`STARTS`] by its affinity and waits until it is asked to come: firmware may have one release
+//!    address for several CPUs. With the stack that it finds there it calls [`enter`], which sets the CPU up as the first one was.
 //!
 //! | interrupt | line |
 //! |---|---|
 //! | [`InterProcessorInterrupt`] | the SGI of its number |
 //!
-//! A CPU that is taken off line calls `CPU_OFF`, and comes back by `CPU_ON` as it came first.
-//!
-//! Not here: the spin table. QEMU's `virt` has PSCI on every CPU model; a tree whose CPUs say otherwise leaves them off.
+//! A CPU that is taken off line calls `CPU_OFF`, and comes back by `CPU_ON` as it came first. One from the spin table cannot be taken off line, as with
+//! Linux: nobody would take it back.
 
 #![allow(unsafe_code, reason = "starts CPUs in assembly; system registers")]
 
 use super::boot::{self, tables};
-use super::device_tree::Conduit;
-use super::{Aarch64, cpu, entry, interrupt_controller, power, timer};
+use super::device_tree::{Conduit, ListedCpu, StartMethod};
+use super::{Aarch64, cpu, entry, interrupt_controller, mmu, power, timer};
+use crate::arch::arrival::{Arrival, Likeness, State};
+use crate::arch::boot_information::{PhysicalRange, boot_information};
 use crate::arch::inter_processor::{self, InterProcessor, InterProcessorInterrupt, Secondary};
 use crate::arch::{Cpu, CpuLocal, TimerHardware};
-use crate::base::{CpuId, CpuMask, MAXIMUM_CPUS, Nanoseconds};
+use crate::base::{CpuId, CpuMask, MAXIMUM_CPUS, Nanoseconds, PhysicalAddress};
 use alloc::boxed::Box;
 use arrayvec::ArrayVec;
 use core::arch::{asm, global_asm};
 use core::cell::UnsafeCell;
 use core::mem::offset_of;
-use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, Ordering::Relaxed};
+use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering, Ordering::Relaxed};
 use smccc::{Hvc, Smc, psci};
 use spin::Once;
 
@@ -37,8 +39,8 @@ const AFFINITY: u64 = 0xff_00ff_ffff;
 /// How long CPUs that were asked may take, all together: as long as Linux waits for one. An emulator on a busy host may need it.
 const PATIENCE: Nanoseconds = Nanoseconds::from_milliseconds(5_000);
 
-/// Affinities by CPU number, once they are known.
-static PROCESSORS: Once<ArrayVec<u64, MAXIMUM_CPUS>> = Once::new();
+/// What the tree lists, by CPU number, once it is known.
+static PROCESSORS: Once<ArrayVec<ListedCpu, MAXIMUM_CPUS>> = Once::new();
 
 /// This CPU's affinity.
 fn affinity() -> u64 {
@@ -49,12 +51,13 @@ fn affinity() -> u64 {
 }
 
 /// Says which CPUs the device tree lists; this one becomes CPU 0. Once, at boot.
-pub(super) fn set_processors(listed: &[u64]) {
+pub(super) fn set_processors(listed: &[ListedCpu]) {
     let me = affinity();
     PROCESSORS.call_once(|| {
         let mut processors = ArrayVec::new();
-        processors.push(me);
-        for &other in listed.iter().filter(|other| **other != me) {
+        let first = listed.iter().find(|cpu| cpu.affinity == me).copied();
+        processors.push(first.unwrap_or(ListedCpu { affinity: me, start: StartMethod::Firmware }));
+        for &other in listed.iter().filter(|other| other.affinity != me) {
             // More than there is room for are left alone.
             let _ = processors.try_push(other);
         }
@@ -62,9 +65,13 @@ pub(super) fn set_processors(listed: &[u64]) {
     });
 }
 
+fn listed(cpu: CpuId) -> Option<ListedCpu> {
+    PROCESSORS.get()?.get(cpu.0 as usize).copied()
+}
+
 /// The affinity of `cpu`.
 pub(super) fn affinity_of(cpu: CpuId) -> Option<u64> {
-    PROCESSORS.get()?.get(cpu.0 as usize).copied()
+    Some(listed(cpu)?.affinity)
 }
 
 impl InterProcessor for Aarch64 {
@@ -74,6 +81,10 @@ impl InterProcessor for Aarch64 {
 
     fn start_secondaries(secondaries: &[Secondary], entry: fn() -> !) -> CpuMask {
         start(secondaries, entry)
+    }
+
+    fn can_leave(cpu: CpuId) -> bool {
+        matches!(listed(cpu), Some(ListedCpu { start: StartMethod::Firmware, .. })) && power::conduit().is_some()
     }
 
     fn interrupt(targets: CpuMask, interrupt: InterProcessorInterrupt) {
@@ -125,33 +136,25 @@ pub(super) fn interrupted(line: u32) -> bool {
     true
 }
 
-/// How far a CPU is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u32)]
-enum State {
-    /// Nobody wants it.
-    Unused = 0,
-    /// It may come.
-    Asked = 1,
-    /// It has set itself up.
-    Here = 2,
-    /// It was not waited for any longer.
-    LeftOut = 3,
-}
-
 /// What a CPU finds of its own. Read by assembly.
 #[repr(C)]
 struct Start {
+    /// [`NOBODY`] until it is known.
+    affinity: AtomicU64,
     stack: AtomicU64,
     block: AtomicPtr<CpuLocal>,
-    state: AtomicU32,
+    arrival: Arrival,
 }
+
+/// No CPU's affinity.
+const NOBODY: u64 = u64::MAX;
 
 static STARTS: [Start; MAXIMUM_CPUS] = [const {
     Start {
+        affinity: AtomicU64::new(NOBODY),
         stack: AtomicU64::new(0),
         block: AtomicPtr::new(core::ptr::null_mut()),
-        state: AtomicU32::new(State::Unused as u32),
+        arrival: Arrival::new(),
     }
 }; MAXIMUM_CPUS];
 
@@ -190,47 +193,7 @@ global_asm!(
     ".p2align 6",
     ".globl ashlar_secondary_start",
     "ashlar_secondary_start:",
-    "mov x19, x0",
-    "mrs x0, CurrentEL",
-    "cmp x0, #8",
-    "b.ne 3f",
-    // As in the first CPU's entry code (boot/src/aarch64.rs).
-    "mov x0, #(1 << 31)",
-    "msr hcr_el2, x0",
-    "isb",
-    "mov x0, #3",
-    "msr cnthctl_el2, x0",
-    "msr cntvoff_el2, xzr",
-    "mov x0, #0x33ff",
-    "msr cptr_el2, x0",
-    "msr hstr_el2, xzr",
-    "msr mdcr_el2, xzr",
-    "msr vttbr_el2, xzr",
-    "mrs x0, midr_el1",
-    "msr vpidr_el2, x0",
-    "mrs x0, mpidr_el1",
-    "msr vmpidr_el2, x0",
-    "mrs x0, id_aa64pfr0_el1",
-    "ubfx x0, x0, #24, #4",
-    "cbz x0, 2f",
-    "mrs x0, s3_4_c12_c9_5",
-    "orr x0, x0, #1",
-    "orr x0, x0, #8",
-    "msr s3_4_c12_c9_5, x0",
-    "isb",
-    "msr s3_4_c12_c11_0, xzr",
-    "2: ldr x0, ={control_off}",
-    "msr sctlr_el1, x0",
-    "mov x0, #0x3c5",
-    "msr spsr_el2, x0",
-    "adr x0, 4f",
-    "msr elr_el2, x0",
-    "eret",
-    "3: ldr x0, ={control_off}",
-    "msr sctlr_el1, x0",
-    "4: isb",
-    "msr daifset, #0xf",
-    "msr spsel, #1",
+    "bl ashlar_enter_el1", // `boot::exception_level`
     "adrp x20, {parameters}",
     "add x20, x20, :lo12:{parameters}",
     "ldr x0, [x20, #{memory_attributes}]",
@@ -255,10 +218,28 @@ global_asm!(
     ".ltorg",
     // From here on at the linked address.
     "ashlar_secondary_high:",
+    "mrs x1, mpidr_el1",
+    "ldr x0, ={affinity_bits}",
+    "and x1, x1, x0",
     "adrp x20, {starts}",
     "add x20, x20, :lo12:{starts}",
-    "mov x1, #{start_size}",
-    "madd x20, x19, x1, x20",
+    "mov x19, xzr",
+    "2: ldr x0, [x20, #{affinity}]",
+    "cmp x0, x1",
+    "b.eq 3f",
+    "add x20, x20, #{start_size}",
+    "add x19, x19, #1",
+    "cmp x19, #{count}",
+    "b.lo 2b",
+    // Nobody knows this CPU.
+    "5: wfi",
+    "b 5b",
+    // It waits until it is asked; who asks sends an event.
+    "4: wfe",
+    "3: add x0, x20, #{arrival}",
+    "ldar w0, [x0]",
+    "cmp w0, #{asked}",
+    "b.ne 4b",
     "ldr x0, [x20, #{stack}]",
     "mov sp, x0",
     "mov x0, x19",
@@ -266,8 +247,8 @@ global_asm!(
     "mov x30, xzr",
     "bl {enter}",
     "brk #1",
+    ".ltorg",
     ".popsection",
-    control_off = const tables::CONTROL_WITHOUT_MMU,
     parameters = sym PARAMETERS,
     memory_attributes = const offset_of!(Parameters, memory_attributes),
     translation_control = const offset_of!(Parameters, translation_control),
@@ -276,7 +257,12 @@ global_asm!(
     control = const offset_of!(Parameters, control),
     starts = sym STARTS,
     start_size = const size_of::<Start>(),
+    affinity_bits = const AFFINITY,
+    affinity = const offset_of!(Start, affinity),
     stack = const offset_of!(Start, stack),
+    arrival = const offset_of!(Start, arrival),
+    asked = const State::Asked as u32,
+    count = const MAXIMUM_CPUS,
     enter = sym enter,
 );
 
@@ -297,10 +283,9 @@ extern "C" fn enter(number: u64) -> ! {
     }
     interrupt_controller::initialize_secondary(block.id());
     timer::silence();
-    let came_in_time =
-        start.state.compare_exchange(State::Asked as u32, State::Here as u32, Ordering::AcqRel, Relaxed).is_ok();
+    let is_wanted = start.arrival.arrive(Likeness::Like);
     match ENTRY.get() {
-        Some(entry) if came_in_time => entry(),
+        Some(entry) if is_wanted => entry(),
         _ => Aarch64::halt(),
     }
 }
@@ -326,14 +311,60 @@ fn prepare() {
     }
 }
 
+/// Lets the CPU that waits at `release` go to `target`. False where the place cannot be written.
+fn release(release: PhysicalAddress, target: PhysicalAddress) -> bool {
+    let word = PhysicalRange { start: release, end: release.offset(8) };
+    if boot_information().not_mapped.iter().any(|hole| hole.contains(word)) {
+        return false;
+    }
+    let place = core::ptr::with_exposed_provenance_mut::<u64>(mmu::physmap(release).value() as usize);
+    // SAFETY: the device tree says that the word is there for this, physmap has it, and nobody else uses it; cleaned, for the CPU has no caches on.
+    unsafe {
+        place.write_volatile(target.value().to_le());
+        asm!("dc civac, {}", "dsb sy", "sev", in(reg) place, options(nostack, preserves_flags));
+    }
+    true
+}
+
+/// Asks `cpu` to come to `target`. False where that is not possible.
+fn ask(cpu: CpuId, listed: ListedCpu, target: PhysicalAddress) -> bool {
+    let result = match (listed.start, power::conduit()) {
+        (StartMethod::SpinTable(address), _) => {
+            let is_released = release(address, target);
+            if !is_released {
+                log::warn!("CPU {}: the place that it waits at is out of reach", cpu.0);
+            }
+            return is_released;
+        }
+        (StartMethod::Firmware, Some(Conduit::Hypervisor)) => psci::cpu_on::<Hvc>(listed.affinity, target.value(), 0),
+        (StartMethod::Firmware, Some(Conduit::SecureMonitor)) => {
+            psci::cpu_on::<Smc>(listed.affinity, target.value(), 0)
+        }
+        (StartMethod::Firmware, None) => {
+            log::warn!("CPU {}: no firmware that starts it", cpu.0);
+            return false;
+        }
+    };
+    match result {
+        Ok(()) => true,
+        Err(error) => {
+            log::warn!("CPU {} is not started: {error:?}", cpu.0);
+            false
+        }
+    }
+}
+
 /// See [`InterProcessor::start_secondaries`].
 fn start(secondaries: &[Secondary], entry: fn() -> !) -> CpuMask {
     ENTRY.call_once(|| entry);
     prepare();
-    let target = tables::image_physical((&raw const SECONDARY_ENTRY).addr() as u64).value();
+    for (start, listed) in STARTS.iter().zip(PROCESSORS.get().into_iter().flatten()) {
+        start.affinity.store(listed.affinity, Relaxed);
+    }
+    let target = tables::image_physical((&raw const SECONDARY_ENTRY).addr() as u64);
     let mut asked = CpuMask::EMPTY;
     for &Secondary { cpu, stack } in secondaries {
-        let (Some(start), Some(affinity)) = (STARTS.get(cpu.0 as usize), affinity_of(cpu)) else { continue };
+        let (Some(start), Some(listed)) = (STARTS.get(cpu.0 as usize), listed(cpu)) else { continue };
         if start.block.load(Relaxed).is_null() {
             let block: &'static CpuLocal = match cpu {
                 CpuId(0) => &cpu::BOOT_CPU,
@@ -342,34 +373,22 @@ fn start(secondaries: &[Secondary], entry: fn() -> !) -> CpuMask {
             start.block.store(core::ptr::from_ref(block).cast_mut(), Ordering::Release);
         }
         start.stack.store(stack.value(), Relaxed);
-        start.state.store(State::Asked as u32, Ordering::Release);
-        let result = match power::conduit() {
-            Some(Conduit::Hypervisor) => psci::cpu_on::<Hvc>(affinity, target, cpu.0.into()),
-            Some(Conduit::SecureMonitor) => psci::cpu_on::<Smc>(affinity, target, cpu.0.into()),
-            None => {
-                log::warn!("CPU {}: no firmware that starts it", cpu.0);
-                continue;
-            }
-        };
-        match result {
-            Ok(()) => asked.insert(cpu),
-            Err(error) => log::warn!("CPU {} is not started: {error:?}", cpu.0),
+        start.arrival.ask();
+        if ask(cpu, listed, target) {
+            asked.insert(cpu);
         }
     }
-    let is_here = |cpu: CpuId| {
-        STARTS.get(cpu.0 as usize).is_some_and(|start| start.state.load(Ordering::Acquire) == State::Here as u32)
-    };
+    let is_awaited = |cpu: CpuId| STARTS.get(cpu.0 as usize).is_some_and(|start| start.arrival.is_awaited());
     let end = Aarch64::now().saturating_add(PATIENCE);
-    while !asked.iter().all(is_here) && Aarch64::now() < end {
+    while asked.iter().any(is_awaited) && Aarch64::now() < end {
         Aarch64::relax();
     }
     let mut here = CpuMask::EMPTY;
     for cpu in asked {
         let Some(start) = STARTS.get(cpu.0 as usize) else { continue };
-        let (from, to) = (State::Asked as u32, State::LeftOut as u32);
-        match start.state.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire) {
-            Ok(_) => log::warn!("CPU {} does not answer", cpu.0),
-            Err(_) => here.insert(cpu),
+        match start.arrival.give_up() {
+            State::Here => here.insert(cpu),
+            _ => log::warn!("CPU {} does not answer", cpu.0),
         }
     }
     here

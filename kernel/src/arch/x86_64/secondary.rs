@@ -7,7 +7,7 @@
 //! 3. [`find_stack`] looks the CPU up by its APIC's number in [`STARTS`] and takes its stack from there.
 //! 4. [`enter`] goes over to the kernel's own top table and sets the CPU up as the first one was, notes that it has come, and calls the kernel.
 //!
-//! A CPU that comes too late finds its state no longer [`State::Asked`] and halts. One that is taken off line halts too, interrupts masked, and comes back
+//! A CPU that comes too late learns it from its [`Arrival`](crate::arch::arrival::Arrival) and halts. One that is taken off line halts too, interrupts masked, and comes back
 //! by INIT and SIPI the same way, on the same stack and block.
 //!
 //! # Time
@@ -19,9 +19,7 @@
 use super::local_apic::{self, Command};
 use super::{X86_64, interrupts};
 use crate::arch::Cpu;
-use crate::arch::inter_processor::{
-    Beyond, FirstCpu, HotplugRules, InterProcessor, InterProcessorInterrupt, WithoutOthers,
-};
+use crate::arch::inter_processor::{Beyond, HotplugRules, InterProcessor, InterProcessorInterrupt, WithoutOthers};
 use crate::base::{CpuId, CpuMask, MAXIMUM_CPUS};
 use arrayvec::ArrayVec;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering, Ordering::Relaxed};
@@ -57,11 +55,15 @@ pub(super) fn is_stopping() -> bool {
 }
 
 impl InterProcessor for X86_64 {
-    const HOTPLUG: HotplugRules =
-        HotplugRules { first: FirstCpu::Stays, without_others: WithoutOthers::Impossible, beyond: Beyond::Listed };
+    const HOTPLUG: HotplugRules = HotplugRules { without_others: WithoutOthers::Impossible, beyond: Beyond::Listed };
 
     fn listed_cpus() -> CpuMask {
         CpuMask::first_cpus(PROCESSORS.get().map_or(1, ArrayVec::len))
+    }
+
+    /// As Linux has it: interrupts that firmware needs may know CPU 0 alone.
+    fn can_leave(cpu: CpuId) -> bool {
+        cpu.0 != 0
     }
 
     #[cfg(target_os = "none")]
@@ -121,6 +123,7 @@ mod start {
     use super::super::segments::CpuBlock;
     use super::super::{boot, clock, entry, extended_state, machine_check, mmu, model_specific, timer};
     use super::*;
+    use crate::arch::arrival::{Arrival, Likeness, State};
     use crate::arch::boot_information::{PhysicalRange, boot_information};
     use crate::arch::inter_processor::Secondary;
     use crate::arch::{Mmu, TimerHardware};
@@ -140,25 +143,11 @@ mod start {
     /// How long a CPU takes to reset (Intel, volume 3, 9.4.4.1), where it is not known to be quick.
     const RESET_TIME: Nanoseconds = Nanoseconds::from_milliseconds(10);
 
-    /// How far a CPU is.
-    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-    #[repr(u32)]
-    enum State {
-        /// Nobody wants it.
-        Unused = 0,
-        /// It may come.
-        Asked = 1,
-        /// It has set itself up.
-        Here = 2,
-        /// It was not waited for any longer, or has not what the first CPU has.
-        LeftOut = 3,
-    }
-
     /// What a CPU finds of its own. Read by assembly.
     #[repr(C)]
     struct Start {
         apic: AtomicU32,
-        state: AtomicU32,
+        arrival: Arrival,
         stack: AtomicU64,
         block: AtomicPtr<CpuBlock>,
     }
@@ -166,7 +155,7 @@ mod start {
     static STARTS: [Start; MAXIMUM_CPUS] = [const {
         Start {
             apic: AtomicU32::new(u32::MAX),
-            state: AtomicU32::new(State::Unused as u32),
+            arrival: Arrival::new(),
             stack: AtomicU64::new(0),
             block: AtomicPtr::new(core::ptr::null_mut()),
         }
@@ -301,7 +290,7 @@ mod start {
     extern "sysv64" fn enter(number: u32) -> ! {
         let Some(start) = STARTS.get(number as usize) else { park() };
         let is_like_the_first = features::read().contains(features::all());
-        let next = if is_like_the_first { State::Here } else { State::LeftOut };
+        let likeness = if is_like_the_first { Likeness::Like } else { Likeness::Unlike };
         // SAFETY: the kernel's own table maps what the present one does, but for the identity mapping, which is not used any more.
         unsafe { asm!("mov cr3, {}", in(reg) physical(&P4), options(nostack, preserves_flags)) };
         // SAFETY: the block was made for this CPU, for good.
@@ -328,10 +317,9 @@ mod start {
                 RACE.run(clock::read_counter);
             }
         }
-        let came_in_time =
-            start.state.compare_exchange(State::Asked as u32, next as u32, Ordering::AcqRel, Relaxed).is_ok();
+        let is_wanted = start.arrival.arrive(likeness);
         match ENTRY.get() {
-            Some(entry) if came_in_time && is_like_the_first => entry(),
+            Some(entry) if is_wanted => entry(),
             _ => park(),
         }
     }
@@ -390,13 +378,11 @@ mod start {
                 start.block.store(core::ptr::from_ref(block).cast_mut(), Ordering::Release);
             }
             start.stack.store(stack.value(), Relaxed);
-            start.state.store(State::Asked as u32, Ordering::Release);
+            start.arrival.ask();
             start.apic.store(apic, Ordering::Release);
             asked.insert(cpu);
         }
-        let has_come = |cpu: &CpuId| {
-            STARTS.get(cpu.0 as usize).is_none_or(|start| start.state.load(Ordering::Acquire) != State::Asked as u32)
-        };
+        let has_come = |cpu: &CpuId| STARTS.get(cpu.0 as usize).is_none_or(|start| !start.arrival.is_awaited());
         let all_are_here = || asked.iter().all(|cpu| has_come(&cpu));
         let send = |command: Command| {
             for apic in asked.iter().filter(|cpu| !has_come(cpu)).filter_map(apic_identifier) {
@@ -422,16 +408,10 @@ mod start {
         let mut here = CpuMask::EMPTY;
         for cpu in asked {
             let Some(start) = STARTS.get(cpu.0 as usize) else { continue };
-            let outcome = start.state.compare_exchange(
-                State::Asked as u32,
-                State::LeftOut as u32,
-                Ordering::AcqRel,
-                Ordering::Acquire,
-            );
-            match outcome {
-                Ok(_) => log::warn!("CPU {} does not answer", cpu.0),
-                Err(state) if state == State::Here as u32 => here.insert(cpu),
-                Err(_) => log::warn!("CPU {} lacks what the first one has and is left alone", cpu.0),
+            match start.arrival.give_up() {
+                State::Here => here.insert(cpu),
+                State::Unlike => log::warn!("CPU {} lacks what the first one has and is left alone", cpu.0),
+                _ => log::warn!("CPU {} does not answer", cpu.0),
             }
         }
         if RACE.behind() > 0 {

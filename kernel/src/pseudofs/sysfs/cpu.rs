@@ -4,7 +4,7 @@
 //! takes it off line or brings it back.
 
 use super::{FILE_SIZE, Path, Switch, cache, parse_switch, topology};
-use crate::arch::inter_processor::{self, Beyond, FirstCpu, InterProcessor};
+use crate::arch::inter_processor::{self, Beyond, InterProcessor};
 use crate::arch::{Current, Topology, cpu_topology};
 use crate::base::{CpuId, CpuMask, Errno, MAXIMUM_CPUS, Result};
 use crate::fs::inode::Inode;
@@ -91,7 +91,7 @@ struct CpuDirectory {
 impl CpuDirectory {
     fn new(path: Path, cpu: CpuId) -> Self {
         let mut fixed = FixedDirectory::new();
-        if cpu.0 != 0 || Current::HOTPLUG.first == FirstCpu::MayLeave {
+        if Current::can_leave(cpu) {
             fixed = fixed.with("online", path.below("online").setting(Online(cpu)));
         }
         Self { path, cpu, fixed, while_online: Once::new() }

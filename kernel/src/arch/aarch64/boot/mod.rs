@@ -6,6 +6,7 @@
 
 #![allow(unsafe_code, reason = "system registers and the boot protocol's memory")]
 
+mod exception_level;
 pub mod tables;
 
 use crate::arch::aarch64::clock_scale::event_stream_bit;
