@@ -32,6 +32,7 @@ use crate::base::{CpuId, Nanoseconds, PhysicalAddress, VirtualAddress};
 pub mod aarch64;
 pub mod arrival;
 pub mod boot_information;
+pub mod call_table;
 pub mod cpu_local;
 pub mod cpu_topology;
 #[cfg(not(target_os = "none"))]
