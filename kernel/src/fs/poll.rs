@@ -77,6 +77,14 @@ impl PollQueue {
         }
     }
 
+    /// As [`Self::wake`], by a thread that may be about to sleep. Thread context.
+    #[inline]
+    pub fn wake_sync(&self) {
+        if let Some(queue) = self.queue.get() {
+            queue.wake_all_sync();
+        }
+    }
+
     fn shared(&self) -> &Arc<WaitQueue> {
         self.queue.call_once(|| Arc::new(WaitQueue::new()))
     }

@@ -36,6 +36,10 @@ pub enum WakeReason {
 pub trait Unpark: Send + Sync {
     /// Gives the thread its token and makes it ready if it sleeps. Takes `LockRank::Thread` and above; any context.
     fn unpark(&self);
+    /// As [`Self::unpark`], by a thread that may have handed over what this one waited for and sleep itself: Linux's sync wake-up. Thread context.
+    fn unpark_sync(&self) {
+        self.unpark();
+    }
     /// Something that ends its sleep, or that it sees to on its way to user mode, was noted for the thread: as [`Self::unpark`], and if it runs on
     /// another CPU, that one looks.
     fn notice(&self) {

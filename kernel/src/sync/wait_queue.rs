@@ -190,10 +190,17 @@ impl WaitQueue {
     #[inline]
     pub fn wake_one(&self) -> bool {
         fence(Ordering::SeqCst);
-        self.count.load(Ordering::Relaxed) != 0 && self.wake_first()
+        self.count.load(Ordering::Relaxed) != 0 && self.wake_first(|thread| thread.unpark())
     }
 
-    fn wake_first(&self) -> bool {
+    /// As [`Self::wake_one`], by a thread that may be about to sleep ([`parking::Unpark::unpark_sync`]). Thread context.
+    #[inline]
+    pub fn wake_one_sync(&self) -> bool {
+        fence(Ordering::SeqCst);
+        self.count.load(Ordering::Relaxed) != 0 && self.wake_first(|thread| thread.unpark_sync())
+    }
+
+    fn wake_first(&self, wake: impl FnOnce(&ThreadReference)) -> bool {
         let mut waiters = self.waiters.lock();
         let thread = waiters.pop_front();
         if thread.is_some() {
@@ -202,7 +209,7 @@ impl WaitQueue {
         drop(waiters);
         match thread {
             Some(thread) => {
-                thread.unpark();
+                wake(&thread);
                 true
             }
             None => false,
@@ -215,9 +222,20 @@ impl WaitQueue {
     /// would go on for ever.
     #[inline]
     pub fn wake_all(&self) {
+        self.wake_each(|thread| thread.unpark());
+    }
+
+    /// As [`Self::wake_all`], by a thread that may be about to sleep ([`parking::Unpark::unpark_sync`]). Thread context.
+    #[inline]
+    pub fn wake_all_sync(&self) {
+        self.wake_each(|thread| thread.unpark_sync());
+    }
+
+    #[inline]
+    fn wake_each(&self, wake: impl Fn(&ThreadReference)) {
         fence(Ordering::SeqCst);
         let mut left = self.count.load(Ordering::Relaxed);
-        while left != 0 && self.wake_first() {
+        while left != 0 && self.wake_first(&wake) {
             left -= 1;
         }
     }

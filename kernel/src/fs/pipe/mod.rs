@@ -5,7 +5,8 @@
 //!
 //! The bytes are under a sleeping lock, because they are copied from and to user memory while it is held. Wake-ups are sent after
 //! it is released, and only where somebody may wait for just that change: readers when the pipe was empty, writers when it was full.
-//! A thread that leaves work for others of its side (a reader that left bytes) wakes the next one.
+//! A thread that leaves work for others of its side (a reader that left bytes) wakes the next one. The other side is woken *sync*, as on Linux: who has written
+//! often sleeps until the answer comes.
 //! Lock order: a pipe's lock is taken before nothing else; two pipes' (splice) are never held together.
 
 mod fifo;
@@ -130,8 +131,8 @@ impl Pipe {
         let left = !state.ring.is_empty();
         drop(state);
         if freed {
-            self.writers.wake_one();
-            self.write_poll.wake();
+            self.writers.wake_one_sync();
+            self.write_poll.wake_sync();
         }
         if left {
             self.readers.wake_one();
@@ -171,9 +172,9 @@ impl Pipe {
         drop(state);
         if source.transferred() != before {
             if was_empty {
-                self.readers.wake_one();
+                self.readers.wake_one_sync();
             }
-            self.read_poll.wake();
+            self.read_poll.wake_sync();
         }
         if source.is_finished() || result.is_err() {
             if has_room {

@@ -2,6 +2,7 @@
 
 use super::TickMode;
 use super::machine::{CpuState, request, this_cpu};
+use super::migrate;
 use crate::arch::{Cpu, Current, TimerHardware};
 use crate::base::Nanoseconds;
 use crate::process::signal::{Signal, SignalInformation, Target};
@@ -36,8 +37,10 @@ pub fn cancel(timer: TimerHandle) {
 /// The timer interrupt: fires timers and accounts the ticks that have passed.
 pub fn interrupt(mode: TickMode) {
     let ticks = time::handle_interrupt();
-    if Current::now().0 >= this_cpu().event.load(Relaxed) {
-        advance(this_cpu());
+    let (cpu, now) = (this_cpu(), Current::now().0);
+    if now >= cpu.event.load(Relaxed) {
+        look_whether_it_sleeps(cpu, now);
+        advance(cpu);
     }
     for _ in 0..ticks.0.min(MISSED_TICKS) {
         super::tick(mode);
@@ -52,14 +55,18 @@ pub fn interrupt(mode: TickMode) {
     crate::process::load::sample(time::monotonic(), super::runnable_count);
 }
 
-/// Notes when this CPU's scheduler wants to be called next, and has the timer come then. Interrupts are disabled, no lock is held.
-#[inline]
-pub(super) fn set_event(cpu: &CpuState, event: Option<Nanoseconds>) {
-    let event = event.map_or(u64::MAX, |event| event.0);
-    if event != cpu.event.load(Relaxed) {
-        cpu.event.store(event, Relaxed);
-        time::set_event(Nanoseconds(event));
+/// It may be time to look whether the thread has gone to sleep that was expected to.
+fn look_whether_it_sleeps(cpu: &'static CpuState, now: u64) {
+    if now < cpu.sleep_alarm.load(Relaxed) {
+        return;
     }
+    let expected = cpu.sleep_expected.load(Relaxed);
+    if now < expected {
+        return cpu.sleep_alarm.store(expected, Relaxed);
+    }
+    cpu.sleep_expected.store(u64::MAX, Relaxed);
+    cpu.sleep_alarm.store(u64::MAX, Relaxed);
+    migrate::offer_all(cpu);
 }
 
 /// The budget of a reservation may have ended, or another one's begun.

@@ -51,6 +51,10 @@ pub(super) struct CpuState {
     pub left_behind: AtomicPtr<Thread>,
     /// When the scheduler wants to be called ([`Scheduler::next_event`]), in nanoseconds.
     pub event: AtomicU64,
+    /// A thread was woken here by one that is expected to sleep: when it has waited long enough for that.
+    pub sleep_expected: AtomicU64,
+    /// When that is looked at: then, or before. What is no longer of interest then need not have been taken back.
+    pub sleep_alarm: AtomicU64,
     /// When the running thread was switched to, in nanoseconds.
     pub switched_at: AtomicU64,
     pub switches: AtomicU64,
@@ -76,6 +80,8 @@ pub(super) static CPUS: [CpuState; MAXIMUM_CPUS] = [const {
         tickless: AtomicBool::new(false),
         asked: AtomicBool::new(false),
         event: AtomicU64::new(u64::MAX),
+        sleep_expected: AtomicU64::new(u64::MAX),
+        sleep_alarm: AtomicU64::new(u64::MAX),
         switched_at: AtomicU64::new(0),
         switches: AtomicU64::new(0),
         user_ticks: AtomicU64::new(0),

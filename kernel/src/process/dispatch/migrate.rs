@@ -8,13 +8,13 @@ use super::machine::{
     CpuState, Guard, Hints, active, ask, claim, cpu_state, idle_cpus, is_alone, is_marked_idle, lock_pair,
     lock_queue_of, mark_idle, request, this_cpu, topology,
 };
-use super::{Uninterrupted, give_way_if_due};
+use super::{Uninterrupted, event, give_way_if_due};
 use crate::arch::{Cpu, Current, TimerHardware, inter_processor};
 use crate::base::{CpuId, CpuMask, Nanoseconds};
 use crate::process::Pid;
 use crate::process::scheduler::placement::{self, BALANCE_PERIOD, View, Waker};
 use crate::process::scheduler::{Member, Place, Preempt, SCHED_DEADLINE, Standing};
-use crate::process::thread::{NAME_LENGTH, Thread, ThreadPointer, ThreadState};
+use crate::process::thread::{NAME_LENGTH, Thread, ThreadPointer, ThreadState, try_current_thread};
 use core::sync::atomic::Ordering::Relaxed;
 
 /// Puts a thread that nobody has started yet on a queue.
@@ -78,6 +78,17 @@ pub(super) fn rouse(thread: &Thread, waker: Waker) {
     rouse_somewhere(thread, waker);
 }
 
+/// The same by a running thread that sleeps at once, if it does as it is used to.
+#[inline]
+pub(super) fn rouse_sync(thread: &Thread) {
+    if is_alone() {
+        return rouse(thread, Waker::GoesOn);
+    }
+    let hands_over = try_current_thread().is_some_and(|waker| waker.entity.habit.wakes(Current::now()));
+    // Moved to another CPU from here on, it means that one no longer: nothing but a waste.
+    rouse_somewhere(thread, if hands_over { Waker::AboutToSleep(Current::id()) } else { Waker::GoesOn });
+}
+
 fn rouse_somewhere(thread: &Thread, waker: Waker) {
     let interrupts = Uninterrupted::new();
     put_somewhere(thread, waker);
@@ -127,11 +138,18 @@ fn arrived(target: CpuId, scheduler: Guard, thread: &Thread, preempt: Preempt, w
     let was_idle = claim(target);
     // Before the lock is let go: its release is where a better thread gets this CPU.
     request(target, if was_idle { Preempt::Yes } else { preempt });
-    let is_offered = !was_idle && !matches!(waker, Waker::AboutToSleep(cpu) if cpu == target);
-    if is_offered {
-        offer(thread);
+    if was_idle {
+        return drop(scheduler);
     }
-    drop(scheduler);
+    if waker == Waker::AboutToSleep(target) && target == Current::id() {
+        let may_be_taken = !thread.entity.allowed().intersection(idle_cpus()).is_empty();
+        drop(scheduler);
+        if may_be_taken {
+            event::expect_sleep(cpu_state(target));
+        }
+        return;
+    }
+    offer(thread);
 }
 
 /// A thread has begun to wait: an idle CPU that it may use is asked to come for it. Its queue's lock is held, and published.
@@ -221,21 +239,24 @@ fn take_from(from: CpuId, to: CpuId) -> bool {
     true
 }
 
-/// A tick's work for others: every [`BALANCE_PERIOD`] ticks this CPU takes a thread from a busier one; and what waits here, though its
-/// waker meant to sleep, is offered. No lock is held.
+/// A tick's work for others: every [`BALANCE_PERIOD`] ticks this CPU takes a thread from a busier one; and what waits here is offered. No lock is held.
 pub(super) fn balance(cpu: CpuId, ticks: u64) {
     if is_alone() || !active().contains(cpu) {
         return;
     }
-    let state = cpu_state(cpu);
     if ticks.is_multiple_of(BALANCE_PERIOD)
         && let Some(other) = placement::busier(topology(), &Hints, cpu, Hints.load(cpu))
     {
         take_from(other, cpu);
     }
+    offer_all(cpu_state(cpu));
+}
+
+/// What waits here, though its waker meant to sleep, is offered to CPUs that idle. No lock is held.
+pub(super) fn offer_all(cpu: &'static CpuState) {
     let idle = Hints.idle();
-    if state.waiting() != 0 && !idle.is_empty() {
-        offer_waiting(&state.lock(), idle);
+    if cpu.waiting() != 0 && !idle.is_empty() {
+        offer_waiting(&cpu.lock(), idle);
     }
 }
 

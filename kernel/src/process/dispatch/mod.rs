@@ -8,7 +8,7 @@
 //! | `offline` | a CPU's last thread, and its first again |
 //! | `user_state` | address space and registers of user mode |
 //! | `reservations` | what `SCHED_DEADLINE` was promised, and the real-time policies' limit |
-//! | `accounting`, `deadline` | the tick, CPU time; timers |
+//! | `accounting`, `deadline`, `event` | the tick, CPU time; timers; when the scheduler is called |
 //!
 //! Everything here that switches runs with interrupts disabled and holds the run queue's lock *across* the switch; the thread that is
 //! switched to lets it go ([`after_switch`]). So another CPU can take a thread only after it has been left completely. Rejected: a flag in
@@ -36,6 +36,7 @@
 
 mod accounting;
 pub mod deadline;
+mod event;
 mod machine;
 mod migrate;
 #[cfg(test)]
@@ -170,17 +171,21 @@ pub fn wake(thread: &Thread) {
     }
 }
 
-/// The same for a running thread that is about to sleep and has handed over what `thread` waited for: it may as well run here.
+/// The same for a running thread that may have handed over what `thread` waited for, and sleep: then that one may as well run here
+/// ([`super::scheduler::hand_over`]). Thread context.
 #[inline]
-pub fn wake_and_sleep(thread: &Thread) {
+pub fn wake_sync(thread: &Thread) {
     if !thread.token.swap(true, SeqCst) && thread.state_in_order().is_asleep() {
-        migrate::rouse(thread, Waker::AboutToSleep(Current::id()));
+        migrate::rouse_sync(thread);
     }
 }
 
 impl Unpark for Thread {
     fn unpark(&self) {
         wake(self);
+    }
+    fn unpark_sync(&self) {
+        wake_sync(self);
     }
     fn notice(&self) {
         wake(self);
@@ -240,6 +245,7 @@ pub fn park(deadline: Option<Nanoseconds>, interruptible: Interruptible) -> Wake
             break reason;
         }
         thread.voluntary_switches.fetch_add(1, Relaxed);
+        thread.entity.habit.sleeps(Current::now);
         scheduler.block_current(Current::now);
         Current::local().clear_reschedule();
         let decision = scheduler.pick(Current::now);
@@ -328,9 +334,9 @@ fn act(cpu: &'static CpuState, scheduler: Guard, decision: Decision<ThreadPointe
 /// Lets the lock go, and has the scheduler called when it wants to be.
 #[inline]
 fn release(cpu: &CpuState, scheduler: Guard) {
-    let event = scheduler.next_event();
+    let next = scheduler.next_event();
     drop(scheduler);
-    deadline::set_event(cpu, event);
+    event::set_event(cpu, next);
 }
 
 /// Leaves the running thread for `next`, and returns when somebody switches back, on this CPU or another one: what `cpu` names

@@ -11,6 +11,9 @@
 //! and changed *under* a spinlock. An access that would have to sleep for its page fails there with `EFAULT`; the lock is let go, the page made
 //! ready, and everything begins anew ([`make_ready`]).
 //!
+//! `FUTEX_WAKE` does not say whether its caller goes on (it has unlocked a mutex) or waits next (it has passed something on): its wake-ups are *sync*, which counts for
+//! something when the caller's last ones were followed by a sleep ([`super::scheduler::hand_over`]).
+//!
 //! - [`table`] is the queues; this file waits and wakes, [`priority`] has the futexes that know their owner, [`condition`] waits that end
 //!   with such a futex, [`robust`] the list of locks that are freed when their owner ends.
 

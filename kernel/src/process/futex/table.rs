@@ -102,6 +102,12 @@ impl Waiter {
             thread.unpark();
         }
     }
+
+    fn unpark_sync(&self) {
+        if let Some(thread) = &self.thread {
+            thread.unpark_sync();
+        }
+    }
 }
 
 struct Entry {
@@ -335,7 +341,7 @@ fn wake_in(bucket: &mut Bucket, key: FutexKey, count: u32, bitset: u32) -> Resul
             {
                 // A clone of the thread's reference is not needed: the waiting thread keeps its own waiter until it has seen the state.
                 entry.waiter.set_state(State::Woken);
-                entry.waiter.unpark();
+                entry.waiter.unpark_sync();
                 woken += 1;
                 continue;
             }

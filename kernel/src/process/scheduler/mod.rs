@@ -12,6 +12,7 @@
 //! | `standing` | where a thread stands, on one scale, for who lends it |
 //! | `deadline` | reservations and their admission |
 //! | `bandwidth` | what the real-time policies may take of a CPU |
+//! | `hand_over` | whether who wakes another is about to sleep |
 //! | `placement` | several CPUs: where a thread wakes up, whom an idle CPU helps, balance |
 //!
 //! # The algorithm: multi-level feedback, five levels
@@ -44,6 +45,7 @@
 
 mod bandwidth;
 pub mod deadline;
+pub mod hand_over;
 pub mod placement;
 mod priority;
 pub mod run_queue;

@@ -17,6 +17,7 @@
 //! directions; urgency never rises along a list; the second list has the same members, `ready_since` rising.
 
 use super::deadline::Reservation;
+use super::hand_over::Habit;
 use super::{Parameters, Policy, Priority};
 use crate::base::{AtomicCpuMask, CpuId, CpuMask};
 use core::cell::Cell;
@@ -67,6 +68,8 @@ pub struct Entity<K> {
     home: AtomicU32,
     /// Whether its base is the Realtime level.
     is_realtime: AtomicBool,
+    /// What it does after it has woken others; its own.
+    pub habit: Habit,
 }
 
 const NO_CPU: u32 = u32::MAX;
@@ -94,6 +97,7 @@ impl<K> Entity<K> {
             allowed: AtomicCpuMask::new(affinity),
             home: AtomicU32::new(NO_CPU),
             is_realtime: AtomicBool::new(false),
+            habit: Habit::new(),
         };
         entity.set_parameters(parameters);
         entity
