@@ -8,6 +8,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use arrayvec::ArrayVec;
 use ashlar_kernel::arch::boot_information::{BootInformation, MemoryKind, PhysicalRange};
+use ashlar_kernel::arch::latency;
 use ashlar_kernel::arch::{
     ControllerChoice, Current, Machine, Mmu, Power, SerialConsole, SharedObject, Startup, boot_information,
 };
@@ -173,6 +174,13 @@ fn apply_command_line() {
         if line.log_level.is_none() {
             ashlar_kernel::log::set_console_level(ashlar_kernel::log::DEFAULT_CONSOLE_LEVEL + 1);
         }
+    }
+    match (line.measures_latency, latency::BUILT_IN) {
+        (true, true) => latency::start(),
+        (true, false) => {
+            log::warn!("ashlar.latency=on: this kernel is built without debug assertions and cannot measure")
+        }
+        (false, _) => {}
     }
     if line.exit_report == ExitReport::Qemu {
         Current::enable_exit_report();

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::booted::{
-    self, Setup, applets, command_line, conformance, discs, endurance, examples, faults, machines, processors,
+    self, Setup, applets, command_line, conformance, discs, endurance, examples, faults, latency, machines, processors,
     recorded, sessions, traces, usage, user_programs,
 };
 use crate::census::{self, CensusOptions};
@@ -166,6 +166,7 @@ fn jobs(options: &TestOptions, architecture: Architecture, filter: Option<&str>)
         .chain([applets::job()])
         .chain(sessions::jobs())
         .chain(faults::jobs())
+        .chain(latency::jobs())
         .chain(examples::jobs())
         .chain(command_line::jobs())
         .chain(usage::jobs())

@@ -6,6 +6,7 @@
 
 use super::ThreadHead;
 use super::interrupt_report::InterruptCounts;
+use super::latency::Records;
 use crate::base::{CpuId, VirtualAddress};
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering::Relaxed};
 
@@ -27,6 +28,7 @@ pub struct CpuLocal {
     reschedules: AtomicU64,
     shootdowns: AtomicU64,
     counts: InterruptCounts,
+    latency: Records,
 }
 
 /// Byte offsets for assembly.
@@ -68,6 +70,7 @@ impl CpuLocal {
             reschedules: AtomicU64::new(0),
             shootdowns: AtomicU64::new(0),
             counts: InterruptCounts::new(),
+            latency: Records::new(),
         }
     }
     /// Stores the block's own address where the entry code finds it.
@@ -163,6 +166,10 @@ impl CpuLocal {
     /// How often each source has interrupted it.
     pub const fn interrupt_counts(&self) -> &InterruptCounts {
         &self.counts
+    }
+    /// For how long it could not be interrupted, or its thread be preempted.
+    pub const fn latency(&self) -> &Records {
+        &self.latency
     }
     /// Leaves it; the machine's alone.
     pub fn leave_interrupt(&self) {

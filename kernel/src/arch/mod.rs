@@ -39,6 +39,7 @@ pub mod cpu_topology;
 pub mod hosted;
 pub mod inter_processor;
 pub mod interrupt_report;
+pub mod latency;
 pub mod linux_interface;
 pub mod shared_object;
 pub mod thread_head;
@@ -126,7 +127,7 @@ pub trait Cpu {
     const COUNTS_PREEMPTION_IN_THREAD: bool = false;
     /// Whether this CPU takes interrupts now.
     fn interrupts_are_enabled() -> bool;
-    /// Lets this CPU take interrupts.
+    /// Lets this CPU take interrupts. As all that masks, unmasks and counts, it tells [`latency`].
     fn enable_interrupts();
     /// Masks interrupts on this CPU.
     fn disable_interrupts();

@@ -137,6 +137,8 @@ pub struct CommandLine {
     pub legacy_interrupts: bool,
     /// `ashlar.trace=`.
     pub trace: TraceSelection,
+    /// `ashlar.latency=on`.
+    pub measures_latency: bool,
     /// `ashlar.exit=`.
     pub exit_report: ExitReport,
     /// Arguments for the first process.
@@ -298,6 +300,7 @@ impl CommandLine {
                     _ => text.parse().map_or(TraceSelection::None, TraceSelection::Process),
                 }
             }
+            "ashlar.latency" => self.measures_latency = text == "on",
             "ashlar.exit" if text == "qemu" => self.exit_report = ExitReport::Qemu,
             other => return WITHOUT_EFFECT.contains(&other),
         }

@@ -3,6 +3,8 @@
 
 #![allow(unsafe_code, reason = "does on purpose what must never happen")]
 
+use crate::arch::{Cpu, Current, TimerHardware};
+use crate::base::Nanoseconds;
 use crate::sync::{LockRank, SpinLock};
 use core::hint::black_box;
 
@@ -21,17 +23,26 @@ pub enum Bug {
     ExecuteData,
     /// A recursion without end.
     StackOverflow,
+    /// Interrupts masked for [`LONG`].
+    LongInterruptsOff,
+    /// Preemption off for [`LONG`].
+    LongPreemptionOff,
 }
+
+/// How long a section is that is too long.
+pub const LONG: Nanoseconds = Nanoseconds::from_milliseconds(5);
 
 impl Bug {
     /// Every bug and the word for it.
-    pub const ALL: [(&'static str, Self); 6] = [
+    pub const ALL: [(&'static str, Self); 8] = [
         ("panic", Self::Panic),
         ("locked-panic", Self::LockedPanic),
         ("wild-read", Self::WildRead),
         ("write-text", Self::WriteText),
         ("execute-data", Self::ExecuteData),
         ("stack-overflow", Self::StackOverflow),
+        ("long-interrupts-off", Self::LongInterruptsOff),
+        ("long-preemption-off", Self::LongPreemptionOff),
     ];
 
     /// The bug that `word` names.
@@ -46,7 +57,7 @@ static mut DATA: [u8; 16] = [0xc3; 16];
 /// In P4 slot 300, where nothing ever is.
 const UNMAPPED: u64 = 0xffff_9600_0000_0000;
 
-/// Commits the bug. Returns only if the kernel failed to notice. Not inlined: the backtrace is to name it.
+/// Commits the bug. Returns only if the kernel failed to notice, or nothing but time was lost. Not inlined: the backtrace is to name it.
 #[inline(never)]
 #[expect(clippy::panic, reason = "that is what it is for")]
 pub fn commit(bug: Bug) {
@@ -73,6 +84,24 @@ pub fn commit(bug: Bug) {
         Bug::StackOverflow => {
             black_box(recurse(0));
         }
+        Bug::LongInterruptsOff => {
+            let were_on = Current::save_and_disable_interrupts();
+            waste_time();
+            if were_on {
+                Current::enable_interrupts();
+            }
+        }
+        Bug::LongPreemptionOff => {
+            let _guard = LOCK.lock();
+            waste_time();
+        }
+    }
+}
+
+fn waste_time() {
+    let end = Current::now().saturating_add(LONG);
+    while Current::now() < end {
+        Current::relax();
     }
 }
 

@@ -21,6 +21,7 @@ pub mod discs;
 pub mod endurance;
 pub mod examples;
 pub mod faults;
+pub mod latency;
 pub mod machines;
 pub mod processors;
 pub mod recorded;

@@ -12,6 +12,7 @@
 #![allow(unsafe_code, reason = "privileged instructions and accesses through TPIDR_EL1")]
 
 use super::{Aarch64, cpu_information};
+use crate::arch::latency::{self, Section};
 use crate::arch::{Cpu, CpuLocal, ThreadHead, cpu_local::offset};
 use crate::base::{CpuId, VirtualAddress};
 use core::arch::asm;
@@ -56,6 +57,7 @@ impl Cpu for Aarch64 {
     }
     #[inline]
     fn enable_interrupts() {
+        latency::ends(Section::InterruptsOff);
         // System errors come with them, and stay on when interrupts are masked again.
         // SAFETY: the vectors are installed before the first call. Not `nomem`: a critical section ends here.
         unsafe { asm!("msr daifclr, #6", options(nostack, preserves_flags)) };
@@ -64,16 +66,19 @@ impl Cpu for Aarch64 {
     fn disable_interrupts() {
         // SAFETY: masks interrupts. Not `nomem`: a critical section begins here.
         unsafe { asm!("msr daifset, #2", options(nostack, preserves_flags)) };
+        latency::began(Section::InterruptsOff);
     }
     #[inline]
     fn save_and_disable_interrupts() -> bool {
         let masks: u64;
         // SAFETY: as above.
         unsafe { asm!("mrs {}, daif", "msr daifset, #2", out(reg) masks, options(nostack, preserves_flags)) };
+        latency::began(Section::InterruptsOff);
         masks & INTERRUPTS_MASKED == 0
     }
     #[inline]
     fn wait_for_interrupt() {
+        latency::ends(Section::InterruptsOff);
         // SAFETY: `wfi` ends for an interrupt that is masked, too, so none comes unseen between the two.
         unsafe { asm!("dsb sy", "wfi", "msr daifclr, #6", options(nostack, preserves_flags)) };
     }
@@ -108,9 +113,15 @@ impl Cpu for Aarch64 {
                 options(nostack, preserves_flags),
             );
         }
+        if latency::is_on() && Self::preemption_count() == 1 {
+            latency::began(Section::PreemptionOff);
+        }
     }
     #[inline]
     fn enable_preemption() -> bool {
+        if latency::is_on() && Self::preemption_count() == 1 {
+            latency::ends(Section::PreemptionOff);
+        }
         let count: u32;
         // SAFETY: as above.
         unsafe {

@@ -177,6 +177,7 @@ mod machine {
         Cause, ILL_ILLOPC, SI_KERNEL, SIGILL, SIGSEGV, Shown, UNDEFINED_CLASS, classify, exception, is_survivable,
         system_register_syndrome, untagged,
     };
+    use crate::arch::latency::{self, Section};
     use crate::arch::{
         AccessKind, Cpu, Mmu, PageFault, Registers, SerialConsole, TrapHandler, UserAccess, interrupt_report,
         trap_handler,
@@ -231,6 +232,7 @@ mod machine {
 
     /// An interrupt from user mode.
     pub(in super::super) extern "C" fn user_interrupt(frame: &mut TrapFrame) {
+        latency::began(Section::InterruptsOff);
         if let Some(handler) = trap_handler() {
             interrupt(handler, frame);
         }
@@ -240,10 +242,12 @@ mod machine {
     /// An interrupt from kernel mode.
     pub(in super::super) extern "C" fn kernel_interrupt(frame: &mut TrapFrame) {
         let Some(handler) = trap_handler() else { return };
+        latency::began(Section::InterruptsOff);
         interrupt(handler, frame);
         if Aarch64::local().need_reschedule() && Aarch64::preemption_count() == 0 {
             handler.before_return_to_kernel();
         }
+        latency::ends(Section::InterruptsOff);
     }
 
     /// Acknowledges and delivers an interrupt.
@@ -277,6 +281,18 @@ mod machine {
 
     /// A synchronous exception from kernel mode.
     pub(in super::super) extern "C" fn kernel_trap(frame: &mut TrapFrame, syndrome: u64, touched: u64) {
+        let masks_interrupts = frame.status & INTERRUPTS_MASKED == 0;
+        if masks_interrupts {
+            latency::began(Section::InterruptsOff);
+        }
+        take_kernel_trap(frame, syndrome, touched);
+        if masks_interrupts {
+            latency::ends(Section::InterruptsOff);
+        }
+    }
+
+    #[inline]
+    fn take_kernel_trap(frame: &mut TrapFrame, syndrome: u64, touched: u64) {
         let Some(handler) = trap_handler() else { early_trap(frame, syndrome, touched) };
         let address = untagged(touched);
         let cause = classify(syndrome);
@@ -397,7 +413,7 @@ mod machine {
                 handler.before_return_to_user(frame);
             }
             if frame.is_user() {
-                return;
+                return latency::ends(Section::InterruptsOff);
             }
             // `eret` would stay in the kernel.
             Aarch64::enable_interrupts();

@@ -5,6 +5,7 @@
 #![allow(unsafe_code, reason = "privileged instructions and gs-relative accesses")]
 
 use super::{X86_64, features};
+use crate::arch::latency::{self, Section};
 use crate::arch::{Cpu, CpuLocal, ThreadHead, cpu_local::offset};
 use crate::base::VirtualAddress;
 use core::arch::asm;
@@ -24,6 +25,7 @@ impl Cpu for X86_64 {
     }
     #[inline]
     fn enable_interrupts() {
+        latency::ends(Section::InterruptsOff);
         // SAFETY: the handlers are installed before the first call. Not `nomem`: a critical section ends here.
         unsafe { asm!("sti", options(nostack)) };
     }
@@ -31,16 +33,19 @@ impl Cpu for X86_64 {
     fn disable_interrupts() {
         // SAFETY: masks interrupts. Not `nomem`: a critical section begins here.
         unsafe { asm!("cli", options(nostack)) };
+        latency::began(Section::InterruptsOff);
     }
     #[inline]
     fn save_and_disable_interrupts() -> bool {
         let flags: u64;
         // SAFETY: as above.
         unsafe { asm!("pushfq", "pop {}", "cli", out(reg) flags) };
+        latency::began(Section::InterruptsOff);
         flags & INTERRUPT_FLAG != 0
     }
     #[inline]
     fn wait_for_interrupt() {
+        latency::ends(Section::InterruptsOff);
         // SAFETY: `sti` takes effect after the next instruction, so no interrupt comes between the two.
         unsafe { asm!("sti", "hlt", options(nostack)) };
     }
@@ -76,9 +81,15 @@ impl Cpu for X86_64 {
     fn disable_preemption() {
         // SAFETY: one instruction on this CPU's own counter. Not `nomem`: a critical section begins.
         unsafe { asm!("inc dword ptr gs:[{}]", const offset::PREEMPTION_COUNT, options(nostack)) };
+        if latency::is_on() && Self::preemption_count() == 1 {
+            latency::began(Section::PreemptionOff);
+        }
     }
     #[inline]
     fn enable_preemption() -> bool {
+        if latency::is_on() && Self::preemption_count() == 1 {
+            latency::ends(Section::PreemptionOff);
+        }
         let due: u8;
         // SAFETY: as above. An interrupt in between reschedules by itself if it wants to.
         unsafe {

@@ -17,7 +17,9 @@ use super::trap_frame::TrapFrame;
 use super::{X86_64, abandoned_stack, interrupt_controller, machine_check, mmu, secondary, user_access};
 use crate::arch::{
     AccessKind, Cpu, Exception, Mmu, PageFault, Registers, SerialConsole, TrapHandler, inter_processor,
-    interrupt_report, trap_handler,
+    interrupt_report,
+    latency::{self, Section},
+    trap_handler,
 };
 use crate::base::VirtualAddress;
 use arrayvec::ArrayString;
@@ -170,6 +172,7 @@ fn interrupt(handler: &dyn TrapHandler, frame: &TrapFrame) {
 
 /// A trap from user mode. Returns with interrupts masked and all work done.
 pub(super) extern "sysv64" fn user_trap(frame: &mut TrapFrame) {
+    latency::began(Section::InterruptsOff);
     let Some(handler) = trap_handler() else { X86_64::halt() };
     match frame.vector {
         PAGE_FAULT => {
@@ -190,6 +193,18 @@ pub(super) extern "sysv64" fn user_trap(frame: &mut TrapFrame) {
 
 /// A trap from kernel mode.
 pub(super) extern "sysv64" fn kernel_trap(frame: &mut TrapFrame) {
+    let masks_interrupts = frame.rflags & INTERRUPT_FLAG != 0;
+    if masks_interrupts {
+        latency::began(Section::InterruptsOff);
+    }
+    take_kernel_trap(frame);
+    if masks_interrupts {
+        latency::ends(Section::InterruptsOff);
+    }
+}
+
+#[inline]
+fn take_kernel_trap(frame: &mut TrapFrame) {
     let Some(handler) = trap_handler() else { early_trap(frame) };
     match frame.vector {
         PAGE_FAULT => kernel_page_fault(handler, frame, mmu::fault_address()),
@@ -308,7 +323,7 @@ pub(super) extern "sysv64" fn finish_return_to_user(frame: &mut TrapFrame) {
             handler.before_return_to_user(frame);
         }
         if frame.rip < 1 << 47 && frame.is_user() {
-            return;
+            return latency::ends(Section::InterruptsOff);
         }
         // `iretq` would fault in the kernel. Linux answers with SIGSEGV.
         X86_64::enable_interrupts();

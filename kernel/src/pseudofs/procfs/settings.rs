@@ -1,9 +1,11 @@
 //! `/proc/sys`: the settings that programs read, and the few that can be changed.
 
-use crate::base::{Errno, Result};
+use crate::arch::{inter_processor, latency};
+use crate::base::{Errno, Result, VirtualAddress};
 use crate::fs::inode::Inode;
 use crate::fs::pseudo::{self, Attributes, Changes, FixedDirectory, PseudoFile, Text};
 use crate::fs::types::DeviceNumber;
+use crate::log::symbols;
 use crate::process::{call_trace, dispatch, provoke, uts};
 use crate::pseudofs::{append, parse_number, trimmed};
 use crate::security::random;
@@ -63,6 +65,7 @@ impl Builder {
             .with("hostname", self.file(number, "hostname", 0o644, Name::Host))
             .with("domainname", self.file(number, "domainname", 0o644, Name::Domain))
             .with("printk", self.file(number, "printk", 0o644, ConsoleLevels))
+            .with("ashlar_latency", self.file(number, "ashlar_latency", 0o644, Latency))
             .with("ashlar_provoke", self.file(number, "ashlar_provoke", 0o200, Provoke))
             .with("ashlar_trace", self.file(number, "ashlar_trace", 0o644, Trace))
             .with("sched_rt_runtime_us", self.file(number, "sched_rt_runtime_us", 0o644, RealtimeBandwidth::Runtime))
@@ -157,6 +160,50 @@ impl PseudoFile for Trace {
     fn write(&self, _offset: u64, bytes: &[u8]) -> Result<()> {
         let word = core::str::from_utf8(trimmed(bytes)).map_err(|_| Errno::EINVAL)?;
         call_trace::set(call_trace::parse(word).ok_or(Errno::EINVAL)?);
+        Ok(())
+    }
+}
+
+/// `kernel.ashlar_latency`: the longest sections without interrupts, and without preemption, of each CPU. Writing `on` begins anew, `off` ends.
+struct Latency;
+
+impl PseudoFile for Latency {
+    fn read(&self, text: &mut Vec<u8>) -> Result<()> {
+        let place = |text: &mut Vec<u8>, place: latency::Place| {
+            for (sign, address) in [("", place.address), (" < ", place.caller)] {
+                // A return address may lie just behind the function's end.
+                match symbols::find(VirtualAddress::new(address.wrapping_sub(1))) {
+                    Some(found) if address != 0 => append!(text, "{sign}{}+{:#x}", found.name, found.offset + 1),
+                    _ => append!(text, "{sign}{address:#x}"),
+                }
+            }
+        };
+        append!(text, "{}\n", if latency::is_on() { "on" } else { "off" });
+        for cpu in inter_processor::possible() {
+            for section in latency::Section::ALL {
+                let Some(longest) = latency::longest(cpu, section) else { continue };
+                let kind = match section {
+                    latency::Section::InterruptsOff => "interrupts",
+                    latency::Section::PreemptionOff => "preemption",
+                };
+                append!(text, "cpu{} {kind} off for {} ns from ", cpu.0, longest.duration.0);
+                place(text, longest.from);
+                text.extend_from_slice(b" to ");
+                place(text, longest.to);
+                text.push(b'\n');
+            }
+        }
+        Ok(())
+    }
+    fn write(&self, _offset: u64, bytes: &[u8]) -> Result<()> {
+        if !latency::BUILT_IN {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        match trimmed(bytes) {
+            b"on" => latency::start(),
+            b"off" => latency::stop(),
+            _ => return Err(Errno::EINVAL),
+        }
         Ok(())
     }
 }
