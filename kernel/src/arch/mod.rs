@@ -14,7 +14,7 @@
 //! | [`Topology`] | each CPU as it comes up | see [`cpu_topology`] |
 //! | [`InterruptReport`] | `pseudofs` | thread context |
 //! | [`Mmu`] | `memory` | the address space's lock held; never from interrupt context |
-//! | [`UserAccess`] | `memory::user` | interrupts enabled, no spinlock held: the access may fault and sleep |
+//! | [`UserAccess`] | `memory::user` | interrupts enabled, no spinlock held: the access may fault and sleep. Else it fails where it would have to |
 //! | [`ContextSwitch`] | the scheduler | interrupts disabled, no other lock held |
 //! | [`TimerHardware`] | `time` | interrupts disabled |
 //! | [`SerialConsole`] | `log`, the terminal driver | anything; the caller keeps writers apart |

@@ -72,6 +72,15 @@ impl<T> OwnedCell<T> {
         // SAFETY: the only writer is the caller itself, which is here and not there.
         unsafe { (*self.value.get()).clone() }
     }
+    /// What `look` finds in it, for the owner: neither lock nor count.
+    ///
+    /// # Safety
+    /// As [`Self::get_as_owner`]; `look` does not replace it.
+    #[inline]
+    pub unsafe fn look_as_owner<R>(&self, look: impl FnOnce(&T) -> R) -> Option<R> {
+        // SAFETY: as above, and the pointer stays for as long as the only writer is in `look`.
+        unsafe { (*self.value.get()).as_deref().map(look) }
+    }
     /// Puts `value` in and gives the old one back, to be dropped where that may sleep.
     ///
     /// # Safety

@@ -2,12 +2,12 @@
 //! address of their own, when the thread was interrupted in them.
 //!
 //! A thread with an area has a standing duty ([`Duties::SEQUENCES`]), which the scheduler sees by the same test as the others when it
-//! goes over to the thread; it notes that the thread was away. Before user mode [`Sequences::resume`] then sees to the area. A signal's handler comes on
+//! goes over to the thread. Unless the area is as it should be ([`Sequences::is_settled`]), it notes that the thread was away. Before user mode [`Sequences::resume`] then sees to the area. A signal's handler comes on
 //! top of whatever ran: [`Sequences::leave`] comes before it.
 //!
 //! The area and the descriptions of pieces of code are in user memory and may be anything: what is malformed is SIGSEGV, as in Linux.
 
-use crate::arch::{Cpu, Current, Mmu, Registers, TrapFrame};
+use crate::arch::{Cpu, Current, Mmu, Registers, TrapFrame, UserAccess};
 use crate::base::{CpuId, Errno, Result, VirtualAddress};
 use crate::memory::user::UserPointer;
 use bitflags::bitflags;
@@ -108,6 +108,19 @@ impl Sequences {
         if self.duties().contains(Duties::SEQUENCES) {
             self.add_duty(Duties::AWAY);
         }
+    }
+
+    /// Whether the area, if that is the only duty, says what it has to on `here` and names no sequence: then nothing need be done for the thread that the CPU goes over to,
+    /// which is what nearly always is the case. Its address space is active. User memory is looked at without waiting: where the page is not at hand, no
+    /// is the answer.
+    #[inline]
+    pub fn is_settled(&self, here: CpuId) -> bool {
+        if self.duties() != Duties::SEQUENCES || self.said.load(Relaxed) != here.0 {
+            return false;
+        }
+        let place = VirtualAddress::new(self.area.load(Relaxed)).offset(SEQUENCE);
+        let half = |address| Current::load_u32(address) == Ok(0);
+        half(place) && half(place.offset(4))
     }
 
     /// Takes over the area of the thread that forked this one's process.

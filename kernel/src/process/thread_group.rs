@@ -19,9 +19,9 @@ use super::table::{self, TableGuard};
 use super::thread::NAME_LENGTH;
 use super::timers::ProcessTimers;
 use super::{Pid, Thread, thread};
-use crate::base::Nanoseconds;
+use crate::base::{Nanoseconds, VirtualAddress};
 use crate::fs::poll::PollQueue;
-use crate::memory::address_space::AddressSpace;
+use crate::memory::address_space::{AddressSpace, FutexKey};
 use crate::security::Credentials;
 use crate::sync::{InterruptsDisabled, LockRank, SpinLock, WaitQueue};
 use alloc::sync::Arc;
@@ -128,6 +128,16 @@ impl Process {
             unsafe { self.address_space.get_as_owner() }
         } else {
             self.address_space.get()
+        }
+    }
+    /// The key of a futex at `place` that no other process uses; `None` where there is no address space.
+    #[inline]
+    pub fn private_futex_key(&self, place: VirtualAddress) -> Option<FutexKey> {
+        if thread::is_process_of_current(self) {
+            // SAFETY: as above; looking replaces nothing.
+            unsafe { self.address_space.look_as_owner(|space| space.private_futex_key(place)) }
+        } else {
+            self.address_space.get().map(|space| space.private_futex_key(place))
         }
     }
     /// Replaces the address space and gives the old one back.

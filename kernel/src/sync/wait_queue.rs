@@ -106,12 +106,48 @@ impl WaitQueue {
     fn wait_parked<T>(
         &self,
         current: impl FnOnce() -> Option<ThreadReference>,
+        park: impl FnMut(Place) -> WakeReason,
+        mut condition: impl FnMut() -> Option<T>,
+    ) -> Result<T, WaitError> {
+        match condition() {
+            Some(value) => Ok(value),
+            None => self.wait_queued(current, park, condition),
+        }
+    }
+
+    /// As [`WaitQueue::wait`], for a condition that has just been found false.
+    ///
+    /// # Errors
+    /// [`WaitError::Interrupted`].
+    pub fn wait_further<T>(&self, condition: impl FnMut() -> Option<T>) -> Result<T, WaitError> {
+        let park = |place| match place {
+            Place::Queued => parking::park(None, Interruptible::BySignal),
+            Place::None => look_again_soon(None, Interruptible::BySignal),
+        };
+        self.wait_queued(parking::current_thread, park, condition)
+    }
+
+    /// Sleeps until `condition`, which has just been found false, gives a value; nothing else ends the wait.
+    pub fn wait_uninterrupted<T>(&self, mut condition: impl FnMut() -> Option<T>) -> T {
+        loop {
+            let park = |place| match place {
+                Place::Queued => parking::park(None, Interruptible::No),
+                Place::None => look_again_soon(None, Interruptible::No),
+            };
+            if let Ok(value) = self.wait_queued(parking::current_thread, park, &mut condition) {
+                return value;
+            }
+        }
+    }
+
+    #[inline]
+    #[track_caller]
+    fn wait_queued<T>(
+        &self,
+        current: impl FnOnce() -> Option<ThreadReference>,
         mut park: impl FnMut(Place) -> WakeReason,
         mut condition: impl FnMut() -> Option<T>,
     ) -> Result<T, WaitError> {
-        if let Some(value) = condition() {
-            return Ok(value);
-        }
         let thread = current();
         loop {
             let place = thread.as_ref().map_or(Place::Queued, |thread| self.add(thread));

@@ -112,7 +112,7 @@ impl Pipe {
         if let Some(result) = self.try_read(destination, waiting) {
             return result;
         }
-        self.readers.wait(|| self.try_read(destination, waiting))?
+        self.readers.wait_further(|| self.try_read(destination, waiting))?
     }
 
     /// One attempt to read; `None` to wait.
@@ -154,7 +154,7 @@ impl Pipe {
         if let Some(result) = self.try_write(source, waiting, kind) {
             return result;
         }
-        self.writers.wait(|| self.try_write(source, waiting, kind))?
+        self.writers.wait_further(|| self.try_write(source, waiting, kind))?
     }
 
     /// One attempt to write; `None` to wait for room for the rest.

@@ -52,7 +52,8 @@ pub(super) fn prepare_user(cpu: &CpuState, new: &Thread) {
         // Its state is Running by now: who notes work from here on interrupts this CPU (`machine::interrupt_if_running_elsewhere`).
         fence(SeqCst);
     }
-    if new.signals.has_work() || !new.sequences.duties().is_empty() {
+    let is_settled = || new.sequences.duties().is_empty() || root.value() != 0 && new.sequences.is_settled(here);
+    if new.signals.has_work() || !is_settled() {
         new.sequences.note_away();
         Current::local().request_work();
     }

@@ -60,10 +60,11 @@ pub fn key_of(address: UserPointer<u32>, sharing: Sharing, access: AccessKind) -
     if place >= Current::USER_END {
         return Err(Errno::EFAULT);
     }
-    let space = current_thread().process().address_space().ok_or(Errno::EFAULT)?;
+    let thread = current_thread();
+    let process = thread.process();
     match sharing {
-        Sharing::Private => Ok(space.private_futex_key(place)),
-        Sharing::Shared => space.futex_key(place, access),
+        Sharing::Private => process.private_futex_key(place).ok_or(Errno::EFAULT),
+        Sharing::Shared => process.address_space().ok_or(Errno::EFAULT)?.futex_key(place, access),
     }
 }
 
@@ -79,7 +80,8 @@ fn make_ready(address: UserPointer<u32>) -> Result<()> {
 
 /// A waiter for the running thread.
 fn waiter(bitset: u32, wanted: Option<WantedLock>) -> Arc<Waiter> {
-    Waiter::new(parking::current_thread(), current_thread().urgency_among_waiters(), bitset, wanted)
+    let thread = current_thread();
+    Waiter::new(Some(thread.clone()), thread.urgency_among_waiters(), bitset, wanted)
 }
 
 /// How a wait ended that did not fail at once.

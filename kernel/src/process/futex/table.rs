@@ -176,7 +176,7 @@ impl FutexTable {
             }
             waiter.set_state(State::Left);
             let position = bucket.iter().position(|entry| Arc::ptr_eq(&entry.waiter, waiter));
-            let entry = position.and_then(|position| bucket.remove(position));
+            let entry = position.and_then(|position| take(&mut bucket, position));
             drop(bucket);
             drop(entry);
             return true;
@@ -324,6 +324,12 @@ fn insert(bucket: &mut Bucket, entry: Entry) {
     }
 }
 
+/// Takes an entry out; mostly it is the first.
+#[inline]
+fn take(bucket: &mut Bucket, position: usize) -> Option<Entry> {
+    if position == 0 { bucket.pop_front() } else { bucket.remove(position) }
+}
+
 /// Who waits to get a lock is woken with it, or moved to it, and not otherwise.
 #[inline]
 fn refuse_wanted(entry: &Entry) -> Result<()> {
@@ -337,7 +343,7 @@ fn wake_in(bucket: &mut Bucket, key: FutexKey, count: u32, bitset: u32) -> Resul
         if let Some(entry) = bucket.get(position).filter(|entry| entry.key == key) {
             refuse_wanted(entry)?;
             if entry.waiter.bitset & bitset != 0
-                && let Some(entry) = bucket.remove(position)
+                && let Some(entry) = take(bucket, position)
             {
                 // A clone of the thread's reference is not needed: the waiting thread keeps its own waiter until it has seen the state.
                 entry.waiter.set_state(State::Woken);
