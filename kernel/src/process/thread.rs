@@ -29,7 +29,7 @@ use super::scheduler::{self, Entity, Member, Parameters, SCHED_DEADLINE, Schedul
 use super::signal::ThreadSignals;
 use super::{Pid, Process};
 use crate::arch::{Cpu, Current, ExtendedState, ThreadHead, TrapFrame};
-use crate::base::{CpuMask, VirtualAddress};
+use crate::base::{CpuId, CpuMask, VirtualAddress};
 use crate::fs::{FileTable, FsContext};
 use crate::memory::kernel_stack::KernelStack;
 use crate::security::Credentials;
@@ -382,6 +382,11 @@ impl Thread {
     #[must_use]
     pub fn affinity(&self) -> CpuMask {
         self.entity.affinity()
+    }
+    /// The CPU that it runs on or ran on last; to others, as it was a moment ago.
+    #[must_use]
+    pub fn last_cpu(&self) -> CpuId {
+        self.entity.cpu()
     }
 }
 

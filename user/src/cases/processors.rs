@@ -13,6 +13,7 @@ pub(super) const CASES: &[Case] = &[
     ("processors/protection-holds-for-every-thread", protected_elsewhere),
     ("processors/a-page-taken-away-is-gone-for-every-thread", unmapped_elsewhere),
     ("processors/children-of-a-busy-process-see-its-memory-as-it-was", forked_while_storing),
+    ("processors/proc-names-the-cpu-that-a-thread-runs-on", named_in_stat),
 ];
 
 fn spin() -> ! {
@@ -123,4 +124,26 @@ fn forked_while_storing() {
     END.store(true, SeqCst);
     println!("{} {}", counter.join().is_ok(), outcomes.iter().all(|outcome| *outcome == outcomes[0]));
     println!("{}", outcomes[0]);
+}
+
+/// The 39th field of `stat`: the processor that the thread was last on.
+fn processor_in_stat() -> Option<usize> {
+    let text = std::fs::read_to_string("/proc/thread-self/stat").must();
+    // The name is in parentheses and may hold spaces; the state behind it is the third field.
+    text.rsplit_once(") ")?.1.split(' ').nth(36)?.parse().ok()
+}
+
+fn named_in_stat() {
+    let mut before = [0_u64; 16];
+    println!("{}", raw!(libc::SYS_sched_getaffinity, 0, 128, &mut before[..]).is_ok());
+    let mut wrong = Vec::new();
+    for cpu in (0..64).filter(|cpu| before[0] >> cpu & 1 != 0) {
+        let mut only = [0_u64; 16];
+        only[0] = 1 << cpu;
+        raw!(libc::SYS_sched_setaffinity, 0, 128, &only[..]).must();
+        if processor_in_stat() != Some(cpu) {
+            wrong.push(cpu);
+        }
+    }
+    println!("{wrong:?}");
 }

@@ -143,12 +143,13 @@ pub fn stat(subject: &Subject) -> Vec<u8> {
     let low = |set: u64| set & 0x7fff_ffff;
     let _ = write!(
         text,
-        "{} {} {} {} 0 0 0 {} 0 {} {} 0 0 0 ",
+        "{} {} {} {} 0 0 0 {} {} {} {} 0 0 0 ",
         low(pending.bits()),
         low(blocked.bits()),
         low(ignored.bits()),
         low(caught.bits()),
         17,
+        subject.thread.as_ref().map_or(0, |thread| thread.last_cpu().0),
         parameters.realtime_priority,
         parameters.policy,
     );
