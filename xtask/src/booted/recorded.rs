@@ -1,7 +1,8 @@
 //! Cases that are shell scripts, compared with their recording under Linux: the files `tests/SUITE/*.sh`.
 //!
 //! A file is a group; in it each line `#: name` starts a case. Before the first case a line `#packages: a,b` names Debian packages that the
-//! group's machine has, and `#limit: seconds` says how long each case may take. What a folder of the group's name holds is in the
+//! group's machine has, `#limit: seconds` says how long each case may take, and `#shell: path` which shell reads the cases: busybox's takes its
+//! own applets before any program in `PATH`, so a group about programs of those names wants another. What a folder of the group's name holds is in the
 //! machine's `/files`. `cargo xtask record` runs the cases under Debian's Linux in the
 //! same QEMU with the same file tree, and writes `tests/SUITE/recorded/GROUP.txt`; with `--arch aarch64` it writes
 //! `recorded/aarch64/GROUP.txt`, which holds only the cases where Linux says something else on that architecture.
@@ -39,6 +40,8 @@ pub struct Group {
     pub name: String,
     /// Debian packages that its machine has.
     packages: Vec<PackageName>,
+    /// The shell that reads the cases, where it is not busybox's.
+    shell: Option<String>,
     /// The cases in order.
     pub cases: Vec<Case>,
 }
@@ -93,7 +96,7 @@ impl Suite {
 impl Group {
     /// Reads a file of cases.
     fn parse(suite: Suite, name: &str, text: &str) -> Result<Self> {
-        let mut group = Self { suite, name: name.to_owned(), packages: Vec::new(), cases: Vec::new() };
+        let mut group = Self { suite, name: name.to_owned(), packages: Vec::new(), shell: None, cases: Vec::new() };
         let mut limit = batch::LIMIT;
         for line in text.lines() {
             if let Some(name) = line.strip_prefix("#: ") {
@@ -108,6 +111,8 @@ impl Group {
                 let names =
                     names.split(',').map(|name| PackageName::parse(name.trim()).map_err(|error| anyhow!(error)));
                 group.packages = names.collect::<Result<_>>()?;
+            } else if let Some(path) = line.strip_prefix("#shell: ") {
+                group.shell = Some(path.trim().to_owned());
             } else if let Some(seconds) = line.strip_prefix("#limit: ") {
                 limit = seconds.parse().with_context(|| format!("no seconds: {line}"))?;
             }
@@ -155,9 +160,18 @@ impl Group {
                 files.push((entry.file_name().to_string_lossy().into_owned(), content));
             }
         }
-        batch::run(&setup, &self.cases, |archive: &mut Archive| {
+        let mut cases = self.cases.clone();
+        if let Some(shell) = &self.shell {
+            for case in &mut cases {
+                case.script = format!("exec {shell} /scripts/{}\n", case.name);
+            }
+        }
+        batch::run(&setup, &cases, |archive: &mut Archive| {
             for (name, content) in &files {
                 archive.file(&format!("files/{name}"), 0o755, content);
+            }
+            for case in self.cases.iter().filter(|_| self.shell.is_some()) {
+                archive.file(&format!("scripts/{}", case.name), 0o644, case.script.as_bytes());
             }
         })
     }
@@ -300,10 +314,11 @@ mod tests {
 
     #[test]
     fn a_group_says_what_its_machine_needs() {
-        let text = "# About it.\n#packages: python3, strace\n#limit: 90\n#: one\necho 1\n#: two\n#limit: 5\n";
+        let text = "# About it.\n#packages: python3, strace\n#limit: 90\n#shell: /usr/bin/dash\n#: one\necho 1\n#: two\n#limit: 5\n";
         let group = Group::parse(CLIENTS, "some", text).unwrap();
         let packages: Vec<_> = group.packages.iter().map(PackageName::as_str).collect();
         assert_eq!(packages, ["python3", "strace"]);
+        assert_eq!(group.shell.as_deref(), Some("/usr/bin/dash"));
         assert_eq!(group.cases.iter().map(|case| case.limit).collect::<Vec<_>>(), [90, 90]);
         assert_eq!(
             group.cases.iter().map(|case| case.script.as_str()).collect::<Vec<_>>(),
