@@ -30,7 +30,7 @@ pub enum Bug {
 }
 
 /// How long a section is that is too long.
-pub const LONG: Nanoseconds = Nanoseconds::from_milliseconds(5);
+pub const LONG: Nanoseconds = Nanoseconds::from_milliseconds(20);
 
 impl Bug {
     /// Every bug and the word for it.

@@ -12,7 +12,7 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(120);
 const SETTING: &str = "/proc/sys/kernel/ashlar_latency";
 /// What `provoke::LONG` is, in nanoseconds.
-const LONG: u64 = 5_000_000;
+const LONG: u64 = 20_000_000;
 /// A shorter section than this nobody could measure.
 const SHORT: u64 = 20;
 
@@ -53,9 +53,12 @@ fn measures(setup: &Setup, cpus: u32) -> Result<()> {
     }
     let script = format!(
         "cat {SETTING}; echo maybe > {SETTING} && echo accepted
-         echo on > {SETTING}
-         for section in interrupts preemption; do echo long-$section-off > /proc/sys/kernel/ashlar_provoke; done
-         echo provoked; cat {SETTING}
+         echo provoked
+         for attempt in 1 2 3 4 5 6 7 8; do
+            echo on > {SETTING}
+            for section in interrupts preemption; do echo long-$section-off > /proc/sys/kernel/ashlar_provoke; done
+            cat {SETTING}
+         done
          echo on > {SETTING}
          for round in 1 2 3 4; do (seq 3000 | sort -rn | md5sum; find /proc | wc -l; ls -lR / | sort | wc -c) > /dev/null 2>&1 & done; wait
          echo loaded; cat {SETTING}; echo off > {SETTING}; head -n 1 {SETTING}; echo the-end"
@@ -74,10 +77,11 @@ fn measures(setup: &Setup, cpus: u32) -> Result<()> {
     ensure!(before.contains("off") && !before.contains("accepted"), "it begins otherwise:\n{before}");
     let lines = |text: &str| text.lines().filter_map(parse).collect::<Vec<_>>();
     for kind in ["interrupts", "preemption"] {
-        let longest = lines(provoked).into_iter().filter(|line| line.kind == kind).max_by_key(|line| line.nanoseconds);
-        let longest = longest.with_context(|| format!("no {kind} in\n{provoked}"))?;
-        ensure!(longest.nanoseconds >= LONG, "the long section was not seen: {longest:?}");
-        ensure!(longest.places.matches("provoke::commit").count() >= 2, "it is said to be elsewhere: {longest:?}");
+        // Where the host lets the emulator wait, another section may be longer still; not each time.
+        let is_provoked = |line: &Line| line.kind == kind && line.places.matches("provoke::commit").count() >= 2;
+        let found = lines(provoked).into_iter().find(is_provoked);
+        let found = found.with_context(|| format!("no long {kind} in\n{provoked}"))?;
+        ensure!(found.nanoseconds >= LONG, "it is longer than {found:?}");
     }
     let after = lines(loaded);
     for cpu in 0..cpus {
