@@ -20,6 +20,7 @@ mod iso;
 mod kernel_build;
 mod kvm;
 mod layers;
+mod numa;
 mod probe;
 mod progress;
 mod provision;

@@ -10,6 +10,7 @@ use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetat
 
 use crate::feed::{Feed, Manner};
 use crate::initramfs::{self, Job, Kernel, Stream, Streams, Terminal};
+use crate::numa::{self, Distance};
 use crate::provision::packages::PackageName;
 use crate::qemu::{Accelerator, Boot, Clock, Configuration, Debugger, Outcome, Serial, TemporaryFile};
 use crate::target::{Architecture, Board, Profile};
@@ -30,6 +31,12 @@ pub struct RunOptions {
     /// Number of processors
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=255))]
     cpus: u32,
+    /// Share memory and processors out to N nodes, each with its own; with fewer processors than nodes the last ones have none
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(numa::MOST_NODES)))]
+    numa: Option<u32>,
+    /// How far one node is from another, once for each pair that is not 20 apart: 0,1,30 (10 is the node itself, 255 out of reach)
+    #[arg(long, value_name = "FROM,TO,VALUE", value_parser = Distance::parse, requires = "numa")]
+    distance: Vec<Distance>,
     /// Memory, with K, M or G: 512M, or as much as the packages need
     #[arg(long, value_name = "SIZE", value_parser = parse_memory)]
     memory: Option<String>,
@@ -173,6 +180,10 @@ pub fn run(options: &RunOptions) -> Result<u8> {
         Kernel::Ashlar => kernel_build::build(architecture, profile)?.bootable,
         Kernel::Linux => provision::linux(architecture)?,
     };
+    let extra = match options.numa {
+        Some(nodes) => numa::arguments(nodes, &memory, options.cpus, &options.distance)?,
+        None => Vec::new(),
+    };
     let initrd = TemporaryFile::new("initramfs.cpio", &content).context("cannot keep the initramfs")?;
     let configuration = Configuration {
         architecture,
@@ -190,7 +201,7 @@ pub fn run(options: &RunOptions) -> Result<u8> {
         clock: if options.icount { Clock::Counted } else { Clock::Real },
         debugger: if options.gdb { Debugger::Wait } else { Debugger::None },
         serial: if manner.is_some() { Serial::Pipes } else { Serial::User },
-        extra: Vec::new(),
+        extra,
     };
     if options.gdb {
         let program = workspace::products(architecture)?.join("ashlar");
