@@ -10,15 +10,15 @@ use arrayvec::ArrayVec;
 use ashlar_kernel::arch::boot_information::{BootInformation, MemoryKind, PhysicalRange};
 use ashlar_kernel::arch::latency;
 use ashlar_kernel::arch::{
-    ControllerChoice, Current, Machine, Mmu, Power, SerialConsole, SharedObject, Startup, boot_information,
+    ControllerChoice, Current, Mmu, Power, SerialConsole, SharedObject, Startup, boot_information,
 };
 use ashlar_kernel::base::command_line::{CommandLine, ExitReport, TraceSelection};
 use ashlar_kernel::base::{Errno, FrameNumber, PAGE_SHIFT, PAGE_SIZE};
 use ashlar_kernel::fs::{self, FileTable, FsContext};
 use ashlar_kernel::memory::frame::Frame;
 use ashlar_kernel::memory::frame_allocator::{self, FrameRange, MemoryMap};
-use ashlar_kernel::memory::numa::{self, NumaTopology};
 use ashlar_kernel::memory::object::KernelPages;
+use ashlar_kernel::memory::{node_frames, numa};
 use ashlar_kernel::process::call_trace::TraceTarget;
 use ashlar_kernel::{device, memory, process, pseudofs, syscall, time};
 use spin::Once;
@@ -108,21 +108,6 @@ enum Touched {
     Wholly,
 }
 
-/// Which memory and which CPUs are close to each other, as firmware says.
-fn read_topology() -> NumaTopology {
-    let Some(affinity) = Current::acpi_table(*b"SRAT") else { return NumaTopology::new() };
-    match NumaTopology::from_acpi(&affinity, Current::acpi_table(*b"SLIT").as_deref()) {
-        Ok(topology) => {
-            log::info!("NUMA: {} nodes", topology.node_count());
-            topology
-        }
-        Err(error) => {
-            log::warn!("NUMA: firmware's tables are of no use: {error:?}");
-            NumaTopology::new()
-        }
-    }
-}
-
 fn start_memory(information: &BootInformation) {
     let mut usable: ArrayVec<FrameRange, 64> = ArrayVec::new();
     for region in &information.memory_regions {
@@ -136,7 +121,7 @@ fn start_memory(information: &BootInformation) {
     // `mem=` is an amount: the first memory is at 0 on one machine, at 1 GiB on another.
     let first = usable.iter().map(|range| range.start.value()).min().unwrap_or(0);
     let limit = ashlar_kernel::base::command_line::memory_limit(&information.command_line);
-    numa::initialize(read_topology());
+    numa::initialize(&usable);
     let nodes: ArrayVec<_, 64> = numa::topology().memory().take(64).collect();
     let map = MemoryMap {
         usable: &usable,
@@ -148,6 +133,7 @@ fn start_memory(information: &BootInformation) {
     if let Err(error) = unsafe { frame_allocator::init_frame_allocator(&map) } {
         log::error!("the frame allocator cannot start: {error:?}");
     }
+    node_frames::statistics::note_memory();
     if let Err(error) = memory::paging::kernel::initialize(Current::kernel_root()) {
         log::error!("the kernel's page tables cannot be taken over: {error:?}");
     }
@@ -262,6 +248,7 @@ fn unpack(context: &FsContext) {
     }
     // SAFETY: the range was reserved at boot, and the image is not used after this.
     unsafe { frame_allocator::release_reserved(frames(range, Touched::Partly)) };
+    node_frames::statistics::note_released(frames(range, Touched::Partly));
 }
 
 /// The console as descriptors 0, 1 and 2.

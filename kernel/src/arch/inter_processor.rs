@@ -97,6 +97,10 @@ pub trait InterProcessor {
     fn listed_cpus() -> CpuMask {
         CpuMask::single(CpuId(0))
     }
+    /// What firmware calls `cpu`, as [`crate::arch::Cpu::hardware_identifier`] says on that one; `None` for one that is not listed.
+    fn hardware_identifier_of(cpu: CpuId) -> Option<u64> {
+        Self::listed_cpus().contains(cpu).then_some(cpu.0.into())
+    }
     /// Starts `secondaries`, on each of which `entry` is called as the module's description says, and gives those that have answered: that
     /// have set themselves up and are about to call it. Called when memory and the heap work, interrupts enabled or not; not twice at a time, and
     /// for a CPU that has answered only when it [has left](Self::has_left). What goes wrong is logged.

@@ -25,6 +25,8 @@ pub struct LinuxInterface {
     pub map_low: u64,
     /// What SIGSEGV says of a signal frame from which there is no return.
     pub bad_signal_frame: BadSignalFrame,
+    /// `MAX_NUMNODES` of Debian's Linux: masks of nodes may name so many.
+    pub most_nodes: u64,
     /// `MINSIGSTKSZ`: the shortest alternate signal stack that is taken. Frames may be longer.
     pub shortest_signal_stack: u64,
 }
@@ -163,6 +165,7 @@ impl LinuxInterface {
         clone_order: CloneOrder::ChildThenThreadPointer,
         map_low: 0x40,
         bad_signal_frame: BadSignalFrame::FromKernel,
+        most_nodes: 1024,
         shortest_signal_stack: 2048,
     };
 
@@ -190,6 +193,7 @@ impl LinuxInterface {
         clone_order: CloneOrder::ThreadPointerThenChild,
         map_low: 0,
         bad_signal_frame: BadSignalFrame::AtStackPointer,
+        most_nodes: 16,
         shortest_signal_stack: 5120,
     };
 }

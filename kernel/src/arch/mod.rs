@@ -30,6 +30,7 @@ use crate::base::{CpuId, Nanoseconds, PhysicalAddress, VirtualAddress};
 
 #[cfg(any(test, all(target_os = "none", target_arch = "aarch64")))]
 pub mod aarch64;
+pub mod affinity;
 pub mod arrival;
 pub mod boot_information;
 pub mod call_table;
@@ -97,9 +98,12 @@ pub trait Machine:
     type TrapFrame: Registers + SignalFrame;
     /// Floating-point and vector state.
     type ExtendedState: ExtendedStateOperations;
-    /// The ACPI table with `signature`, header included, checked as far as its length goes; `None` where the machine has none. Reads
-    /// firmware's memory; for boot.
-    fn acpi_table(_signature: [u8; 4]) -> Option<alloc::vec::Vec<u8>> {
+    /// What firmware says of which memory and which CPUs are near each other; `None` where it says nothing. Reads firmware's memory; for
+    /// boot, before the frame allocator starts.
+    ///
+    /// # Errors
+    /// [`AffinityError`](affinity::AffinityError), inside: it was said, and is of no use.
+    fn affinity() -> Option<Result<&'static affinity::Affinity, affinity::AffinityError>> {
         None
     }
     /// Lets the system-call entry reach `handler` by one indirect call; [`set_trap_handler`]'s alone.
@@ -157,6 +161,8 @@ pub trait Cpu {
     fn hardware_identifier() -> u64 {
         Self::id().0.into()
     }
+    /// Lets user programs that ask which CPU they run on without a system call see that this one is on `node`. Called on each CPU, once it is known.
+    fn show_node(_node: u8) {}
     /// Adds one to the preemption count: while it is not zero the running thread stays on this CPU. [`thread_head`] says where it is kept.
     fn disable_preemption();
     /// Takes one from the count. Returns whether it fell to zero while a reschedule is wanted: the caller then calls

@@ -3,6 +3,7 @@
 //! [`Area`] is Linux's `vm_area_struct`: a page-aligned range with the same permissions and the same backing throughout.
 //! `area_map` keeps them.
 
+use super::numa::{self, MemoryPolicy, Placement};
 use super::object::MemoryObject;
 use crate::base::{PAGE_SHIFT, PAGE_SIZE, Result, VirtualAddress, VirtualRange};
 use alloc::sync::Arc;
@@ -151,6 +152,9 @@ pub struct Area {
     pub has_private_pages: bool,
     /// Where its pages come from.
     pub backing: Backing,
+    /// Where they are wanted to be; `None` for what the thread wants that brings them in. Memory that is shared has its own
+    /// ([`MemoryObject::policies`]), which counts before this one.
+    pub policy: Option<Arc<MemoryPolicy>>,
 }
 
 impl Area {
@@ -164,6 +168,24 @@ impl Area {
                 first.wrapping_add(address.page_number().wrapping_sub(self.range.start.page_number()))
             }
         }
+    }
+
+    /// The policy of the page at `address` as Linux tells it: shared memory's own, or the area's.
+    #[must_use]
+    pub fn policy_at(&self, address: VirtualAddress) -> Option<MemoryPolicy> {
+        match &self.backing {
+            Backing::Object { object, .. } if object.policies().is_some() => {
+                object.policies().and_then(|policies| policies.find(self.page_index(address)))
+            }
+            _ => self.policy.as_deref().copied(),
+        }
+    }
+
+    /// Where a page at `address` that is its own is taken from.
+    #[inline]
+    #[must_use]
+    pub fn placement(&self, address: VirtualAddress) -> Placement {
+        numa::placement(|| self.policy_at(address), self.page_index(address))
     }
 
     /// The number of pages.
@@ -197,6 +219,9 @@ impl Area {
     #[must_use]
     pub fn continues_with(&self, next: &Self) -> bool {
         if self.range.end != next.range.start || self.flags != next.flags || self.flags.contains(AreaFlags::SPECIAL) {
+            return false;
+        }
+        if self.policy != next.policy {
             return false;
         }
         match (&self.backing, &next.backing) {

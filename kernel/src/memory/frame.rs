@@ -10,6 +10,7 @@
 
 use super::frame_allocator as allocator;
 use super::frame_descriptor::{FrameDescriptor, MAXIMUM_REFERENCES};
+use super::numa::NodeId;
 use super::physmap;
 use crate::base::{FrameNumber, PAGE_SIZE, VirtualAddress};
 use arrayvec::ArrayVec;
@@ -57,6 +58,17 @@ impl Frame {
     #[must_use]
     pub fn allocate_zeroed_for_user() -> Option<Self> {
         if allocator::has_room_for_users() { Self::allocate_zeroed() } else { None }
+    }
+    /// A frame of `node` and no other, with undefined content. `None` where that has none left, beside what CPUs keep at hand.
+    #[must_use]
+    pub fn allocate_on(node: NodeId) -> Option<Self> {
+        Self::take(|| allocator::allocate_descriptor_on(node))
+    }
+    /// The node that it is on.
+    #[inline]
+    #[must_use]
+    pub fn node(&self) -> NodeId {
+        NodeId(self.descriptor.node())
     }
     /// A naturally aligned block of 2^`order` frames (0..=9 or 18) with undefined content.
     #[must_use]

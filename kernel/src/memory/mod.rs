@@ -31,6 +31,7 @@ pub mod frame_allocator;
 pub mod frame_ledger;
 pub mod heap;
 pub mod kernel_stack;
+pub mod node_frames;
 pub mod numa;
 pub mod object;
 pub mod frame_descriptor;

@@ -291,6 +291,7 @@ fn assemble(
             space_root: space.root().value(),
         })?;
         thread.attributes.inherit(&caller.attributes);
+        thread.memory_policy.set(caller.memory_policy.get());
         if !flags.contains(CloneFlags::VM) {
             thread.sequences.inherit(&caller.sequences);
         }

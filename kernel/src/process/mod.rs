@@ -28,6 +28,7 @@ pub mod call_trace;
 pub mod cells;
 pub mod load;
 pub mod membarrier;
+pub mod memory_policy;
 pub mod clock;
 pub mod context;
 pub mod dispatch;
@@ -84,6 +85,7 @@ pub fn initialize() {
     crate::arch::set_trap_handler(&trap::TRAPS);
     timers::initialize();
     futex::initialize();
+    crate::memory::numa::set_thread_policy(|| thread::try_current_thread()?.memory_policy.get());
 }
 
 /// Makes PID 1, which begins in the kernel function `function`: it prepares the root file system and becomes a program with

@@ -12,6 +12,7 @@ use super::thread::{Thread, boot_thread};
 use crate::arch::inter_processor::{self, InterProcessor, Secondary, WithoutOthers};
 use crate::arch::{Cpu, Current, cpu_topology};
 use crate::base::{CpuId, CpuMask, Errno, MAXIMUM_CPUS, Result};
+use crate::memory::numa::{self, NodeId};
 use crate::sync::Mutex;
 use alloc::sync::Arc;
 use arrayvec::ArrayVec;
@@ -47,7 +48,8 @@ fn select(listed: CpuMask, wanted: Wanted, without_others: WithoutOthers) -> (Cp
 pub fn start(wanted: Wanted) {
     let (possible, present) = select(Current::listed_cpus(), wanted, Current::HOTPLUG.without_others);
     inter_processor::set_possible(possible, present);
-    cpu_topology::note_this_cpu();
+    numa::note_cpus(possible);
+    note_this_cpu();
     let initial = wanted.initial.map_or(usize::MAX, |count| count.max(1) as usize);
     let others = present.intersection(CpuMask::first_cpus(initial)).without(CpuId(0));
     if !others.is_empty() {
@@ -78,19 +80,28 @@ fn start_all(cpus: CpuMask) -> CpuMask {
     answered
 }
 
-/// Tells the scheduler which CPUs are near which. All are on one node, until somebody reads firmware's tables for it.
+/// Notes what this CPU finds of itself, and lets its programs know its node.
+fn note_this_cpu() {
+    cpu_topology::note_this_cpu();
+    Current::show_node(numa::current_node().0);
+}
+
+/// Tells the scheduler which CPUs are near which.
 fn tell_topology() {
     let count = inter_processor::possible().last().map_or(1, |last| last.0 + 1);
-    let positions: ArrayVec<Position, MAXIMUM_CPUS> =
-        (0..count).map(|cpu| Position { cache: cpu_topology::last_level_group(CpuId(cpu)), node: 0 }).collect();
-    dispatch::set_topology(Topology::new(&positions, |_, _| 10));
+    let positions: ArrayVec<Position, MAXIMUM_CPUS> = (0..count)
+        .map(CpuId)
+        .map(|cpu| Position { cache: cpu_topology::last_level_group(cpu), node: numa::node_of_cpu(cpu).0.into() })
+        .collect();
+    let node = |number: u32| NodeId(u8::try_from(number).unwrap_or(u8::MAX));
+    dispatch::set_topology(Topology::new(&positions, |from, to| numa::topology().distance(node(from), node(to))));
 }
 
 /// The first code of a CPU that the machine has set up, interrupts masked.
 fn run() -> ! {
     let thread = IDLE_THREADS.get(Current::id().0 as usize).and_then(Once::get);
     let Some(thread) = thread else { Current::halt() };
-    cpu_topology::note_this_cpu();
+    note_this_cpu();
     dispatch::adopt_idle_thread(thread);
     offline::come_back();
     inter_processor::set_online();

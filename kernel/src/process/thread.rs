@@ -135,6 +135,8 @@ pub struct Thread {
 
     /// Its duties before user mode, its restartable sequences.
     pub sequences: Sequences,
+    /// On which nodes it wants its memory.
+    pub memory_policy: super::memory_policy::ThreadMemoryPolicy,
 
     // The clone protocol.
     /// Where the thread writes its number before it first enters user mode (`CLONE_CHILD_SETTID`).

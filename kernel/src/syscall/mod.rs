@@ -32,6 +32,7 @@ pub mod descriptor;
 pub mod extended_attribute;
 pub mod mount;
 pub mod names;
+pub mod numa;
 pub mod directory;
 pub mod file;
 pub mod lock;

@@ -9,6 +9,7 @@ use super::scheduling_attributes::{self as attributes, SchedulingAttributes, is_
 use super::time_values::TimeSpecification;
 use crate::arch::{Cpu, Current, inter_processor};
 use crate::base::{CpuMask, Errno, Nanoseconds, Result, VirtualAddress};
+use crate::memory::numa;
 use crate::memory::user::{UserPointer, UserSlice};
 use crate::process::dispatch;
 use crate::process::inheritance;
@@ -369,6 +370,7 @@ pub fn getcpu(
     node: UserPointer<u32>,
     _cache: VirtualAddress,
 ) -> Result<()> {
-    cpu.write_optional(&Current::id().0)?;
-    node.write_optional(&0)
+    let here = Current::id();
+    cpu.write_optional(&here.0)?;
+    node.write_optional(&numa::node_of_cpu(here).0.into())
 }

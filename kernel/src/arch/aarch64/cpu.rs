@@ -48,6 +48,9 @@ impl Cpu for Aarch64 {
     fn describe_cpu(cpu: CpuId, text: &mut alloc::vec::Vec<u8>) {
         cpu_information::describe(cpu, text);
     }
+    fn hardware_identifier() -> u64 {
+        super::secondary::affinity()
+    }
     #[inline]
     fn interrupts_are_enabled() -> bool {
         let masks: u64;

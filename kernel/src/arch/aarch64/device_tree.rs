@@ -238,7 +238,7 @@ fn interrupt(node: &FdtNode<'_>, index: usize) -> Option<u32> {
 }
 
 /// The (address, length) pairs of `reg`; those that do not fit into 64 bits are left out.
-fn registers<'a>(node: &FdtNode<'a>) -> impl Iterator<Item = (u64, u64)> + 'a {
+pub(super) fn registers<'a>(node: &FdtNode<'a>) -> impl Iterator<Item = (u64, u64)> + 'a {
     let entries = node.reg().ok().flatten();
     entries.into_iter().flatten().filter_map(|entry| Some((entry.address::<u64>().ok()?, entry.size::<u64>().ok()?)))
 }
@@ -271,7 +271,7 @@ fn number(node: &FdtNode<'_>, name: &str) -> Option<u64> {
     }
 }
 
-fn text<'a>(node: &FdtNode<'a>, name: &str) -> Option<&'a str> {
+pub(super) fn text<'a>(node: &FdtNode<'a>, name: &str) -> Option<&'a str> {
     node.property(name)?.value_as::<&str>().ok()
 }
 

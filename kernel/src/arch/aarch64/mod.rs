@@ -9,10 +9,12 @@
 //! | `cpu` `mmu` `context_switch` `extended_state` `serial` `power` | the contract's traits |
 //! | `user_access` `page_copy` | user memory; whole pages |
 //! | `cpu_information` `topology` | what programs learn of the CPU, and where it stands |
+//! | `affinity` | which memory and CPUs are near each other |
 //! | `vdso` | the code that programs share |
 //!
 //! The pure parts are compiled for unit tests on any host; what has instructions of the machine in it, for bare metal alone.
 
+pub mod affinity;
 #[cfg(target_os = "none")]
 pub mod boot;
 pub mod clock_scale;
@@ -71,6 +73,9 @@ impl super::Machine for Aarch64 {
     const AUDIT_ARCHITECTURE: u32 = 0xc000_00b7;
     type TrapFrame = trap_frame::TrapFrame;
     type ExtendedState = extended_state::ExtendedState;
+    fn affinity() -> Option<Result<&'static super::affinity::Affinity, super::affinity::AffinityError>> {
+        affinity::noted()
+    }
     fn set_system_call_handler<H: super::TrapHandler>(handler: &'static H) {
         entry::set_system_call_handler(handler);
     }

@@ -43,7 +43,7 @@ const PATIENCE: Nanoseconds = Nanoseconds::from_milliseconds(5_000);
 static PROCESSORS: Once<ArrayVec<ListedCpu, MAXIMUM_CPUS>> = Once::new();
 
 /// This CPU's affinity.
-fn affinity() -> u64 {
+pub(super) fn affinity() -> u64 {
     let value: u64;
     // SAFETY: reads a system register.
     unsafe { asm!("mrs {}, mpidr_el1", out(reg) value, options(nomem, nostack, preserves_flags)) };
@@ -77,6 +77,10 @@ pub(super) fn affinity_of(cpu: CpuId) -> Option<u64> {
 impl InterProcessor for Aarch64 {
     fn listed_cpus() -> CpuMask {
         CpuMask::first_cpus(PROCESSORS.get().map_or(1, ArrayVec::len))
+    }
+
+    fn hardware_identifier_of(cpu: CpuId) -> Option<u64> {
+        affinity_of(cpu)
     }
 
     fn start_secondaries(secondaries: &[Secondary], entry: fn() -> !) -> CpuMask {

@@ -16,6 +16,9 @@ impl Cpu for X86_64 {
     fn describe_cpu(cpu: crate::base::CpuId, text: &mut alloc::vec::Vec<u8>) {
         super::cpu_information::describe(cpu, text);
     }
+    fn show_node(node: u8) {
+        super::segments::set_node(node);
+    }
     #[inline]
     fn interrupts_are_enabled() -> bool {
         let flags: u64;

@@ -9,6 +9,7 @@
 //! | `secondary` | starting the other CPUs and interrupting them |
 //! | `trap_frame` `entry` `exceptions` | saved registers; the ways in and out; sorting traps |
 //! | `signal_frame` | starting signal handlers and coming back |
+//! | `affinity` | which memory and CPUs are near each other |
 //! | `interrupt_controller` `pic` `local_apic` `io_apic` `acpi` | who interrupts, and where that is written |
 //! | `clock` `timer` `pit` `real_time_clock` | time |
 //! | `cpu` `mmu` `user_access` `context_switch` `extended_state` `serial` `power` | the contract's traits |
@@ -39,6 +40,7 @@ macro_rules! close_user {
 #[cfg(target_os = "none")]
 mod abandoned_stack;
 pub mod acpi;
+pub mod affinity;
 pub mod boot;
 pub mod clock;
 pub mod context_switch;
@@ -73,6 +75,8 @@ pub mod trap_frame;
 pub mod user_access;
 pub mod vdso;
 
+#[cfg(target_os = "none")]
+use super::affinity::{Affinity, AffinityError};
 use super::{LinuxInterface, Machine, SharedObject};
 use crate::base::VirtualAddress;
 use alloc::vec::Vec;
@@ -89,8 +93,11 @@ impl Machine for X86_64 {
     type TrapFrame = trap_frame::TrapFrame;
     type ExtendedState = extended_state::ExtendedState;
     #[cfg(target_os = "none")]
-    fn acpi_table(signature: [u8; 4]) -> Option<Vec<u8>> {
-        boot::acpi_table(signature)
+    fn affinity() -> Option<Result<&'static Affinity, AffinityError>> {
+        static AFFINITY: spin::Once<Result<Affinity, AffinityError>> = spin::Once::new();
+        let table = boot::acpi_table(*b"SRAT")?;
+        let found = AFFINITY.call_once(|| affinity::parse(&table, boot::acpi_table(*b"SLIT").as_deref()));
+        Some(found.as_ref().map_err(|error| *error))
     }
     #[cfg(target_os = "none")]
     fn set_system_call_handler<H: super::TrapHandler>(handler: &'static H) {

@@ -66,6 +66,10 @@ impl InterProcessor for X86_64 {
         cpu.0 != 0
     }
 
+    fn hardware_identifier_of(cpu: CpuId) -> Option<u64> {
+        apic_identifier(cpu).map(u64::from)
+    }
+
     #[cfg(target_os = "none")]
     fn start_secondaries(secondaries: &[crate::arch::inter_processor::Secondary], entry: fn() -> !) -> CpuMask {
         start::start(secondaries, entry)

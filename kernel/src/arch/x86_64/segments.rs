@@ -14,7 +14,9 @@
 
 use super::model_specific;
 use super::trap_frame::{KERNEL_CODE_SELECTOR, KERNEL_DATA_SELECTOR, TASK_STATE_SELECTOR};
-use crate::arch::CpuLocal;
+use super::vdso::CPU_NUMBER_SELECTOR;
+use crate::arch::x86_64::X86_64;
+use crate::arch::{Cpu, CpuLocal};
 use crate::base::{CpuId, VirtualAddress};
 use core::arch::asm;
 use core::cell::UnsafeCell;
@@ -99,9 +101,10 @@ const fn task_state_descriptor(base: u64) -> [u64; 2] {
     [low, base >> 32]
 }
 
-/// A user data segment whose limit is CPU `id`: what `getcpu` of the vDSO reads with `lsl`.
-const fn cpu_number_descriptor(id: u32) -> u64 {
-    0x0040_f500_0000_0000 | (id as u64 & 0xffff)
+/// A user data segment whose limit is CPU `id` and, above its 12 bits, `node`: what `getcpu` of the vDSO reads with `lsl`.
+const fn cpu_number_descriptor(id: u32, node: u8) -> u64 {
+    let limit = (id as u64 & 0xfff) | (node as u64) << 12;
+    0x0040_f500_0000_0000 | (limit & 0xffff) | (limit >> 16 & 0xf) << 48
 }
 
 /// The table: null, unused, kernel code, kernel data, user code (32-bit), user data, user code, unused, task state (two words),
@@ -124,7 +127,7 @@ const fn descriptors(task_state: u64, id: u32) -> [u64; DESCRIPTOR_COUNT] {
         0,
         0,
         0,
-        cpu_number_descriptor(id),
+        cpu_number_descriptor(id, 0),
     ]
 }
 
@@ -241,6 +244,21 @@ pub(super) fn set_privilege_stack(top: VirtualAddress) {
             "mov gs:[{offset}], {top}",
             offset = const PRIVILEGE_STACK_OFFSET,
             top = in(reg) top.value(),
+            options(nostack, preserves_flags),
+        );
+    }
+}
+
+/// Makes the vDSO's `getcpu` say that this CPU is on `node`. Called with the caller bound to the CPU.
+pub(super) fn set_node(node: u8) {
+    const OFFSET: usize = offset_of!(BlockContents, descriptors) + (CPU_NUMBER_SELECTOR as usize & !7);
+    let descriptor = cpu_number_descriptor(X86_64::id().0, node);
+    // SAFETY: in the kernel `gs` points to this CPU's block; one store to its own table, to a segment that only `lsl` looks at.
+    unsafe {
+        asm!(
+            "mov gs:[{offset}], {descriptor}",
+            offset = const OFFSET,
+            descriptor = in(reg) descriptor,
             options(nostack, preserves_flags),
         );
     }

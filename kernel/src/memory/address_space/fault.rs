@@ -5,6 +5,7 @@ use crate::arch::{AccessKind, Current, Mmu, PageFault};
 use crate::base::{PAGE_SHIFT, PAGE_SIZE, VirtualAddress, VirtualRange};
 use crate::memory::area::{AreaFlags, Backing, STACK_GUARD_GAP};
 use crate::memory::frame::Frame;
+use crate::memory::node_frames::{self, Content};
 use crate::memory::object::{MemoryObject, PageAccounting, PageError, PageIntent};
 use crate::memory::paging::run::LONGEST;
 use crate::memory::paging::{Claim, Entry, MapError, PageFlags, PageTables};
@@ -191,8 +192,15 @@ impl State {
         if behind > area.range.end || !flags.is_private_writable() || !matches!(area.backing, Backing::Anonymous) {
             return None;
         }
+        let placement = area.placement(page);
+        if placement.is_interleaved() {
+            return None;
+        }
         area.has_private_pages = true;
         let block = Frame::allocate_zeroed_block_for_user(PageTables::RUN_PAGES.ilog2() as u8)?;
+        if !placement.is_content_with(block.node()) {
+            return None;
+        }
         self.tables
             .map_run(page, block.into_pages()?, leaf_flags(flags) | PageFlags::WRITABLE | PageFlags::DIRTY)
             .ok()?;
@@ -227,7 +235,7 @@ impl State {
                 return Ok(self.tables.map_uncounted(page, zero, leaf | PageFlags::COPY_ON_WRITE)?);
             }
             area.has_private_pages = true;
-            let frame = Frame::allocate_zeroed_for_user().ok_or(Trouble::OutOfMemory)?;
+            let frame = node_frames::allocate(area.placement(page), Content::Zeros).ok_or(Trouble::OutOfMemory)?;
             self.tables.map(page, frame, leaf | PageFlags::WRITABLE | PageFlags::DIRTY)?;
             self.add_resident(PageAccounting::Uncounted, true, 1);
             return Ok(());
@@ -241,7 +249,7 @@ impl State {
             self.add_resident(accounting, false, 1);
         } else if writes {
             let source = object.page(index, PageIntent::Read)?;
-            let frame = Frame::allocate_for_user().ok_or(Trouble::OutOfMemory)?;
+            let frame = node_frames::allocate(area.placement(page), Content::Undefined).ok_or(Trouble::OutOfMemory)?;
             frame.copy_from(&source);
             object.page_copied();
             area.has_private_pages = true;
@@ -330,7 +338,7 @@ impl State {
         if let Backing::Object { object, .. } = &area.backing {
             object.page_copied();
         }
-        match self.tables.claim(page, writable, &mut batch)? {
+        match self.tables.claim(page, writable, area.placement(page), &mut batch)? {
             // It is gone again: the access is repeated and faults anew.
             Claim::Reused | Claim::Absent => {}
             Claim::Zeroed => self.add_resident(PageAccounting::Uncounted, true, 1),

@@ -5,10 +5,13 @@ use super::{
     reserve_removed, round_up, user_range,
 };
 use crate::arch::{AccessKind, Current, Mmu};
-use crate::base::{Errno, PAGE_SHIFT, PAGE_SIZE, Result, VirtualAddress, VirtualRange};
+use crate::base::{Errno, FrameNumber, PAGE_SHIFT, PAGE_SIZE, Result, VirtualAddress, VirtualRange};
 use crate::memory::area::{Area, AreaFlags, Backing, Protection, STACK_GUARD_GAP, WriterToken};
 use crate::memory::frame::Frame;
-use crate::memory::object::{MemoryObject, ObjectDetails, PageAccounting, PageError, PageIntent, SharedPages};
+use crate::memory::numa::SharedPolicies;
+use crate::memory::object::{
+    MemoryObject, ObjectDetails, PageAccounting, PageError, PageIntent, Replacement, SharedPages,
+};
 use crate::memory::paging::{PageFlags, TlbBatch};
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -172,6 +175,12 @@ impl MemoryObject for SharedAnonymous {
     fn identity(&self) -> u64 {
         self.pages.identity()
     }
+    fn policies(&self) -> Option<&SharedPolicies> {
+        self.pages.policies()
+    }
+    fn replace_page(&self, index: u64, old: FrameNumber, new: &Frame) -> Replacement {
+        self.pages.replace_page(index, old, new)
+    }
     fn details(&self) -> ObjectDetails {
         ObjectDetails { device: 1, inode: self.number, name: b"/dev/zero (deleted)".to_vec() }
     }
@@ -304,7 +313,7 @@ impl State {
         if is_fixed {
             self.unmap(range, removed)?;
         }
-        self.insert_area(Area { range, flags, has_private_pages: false, backing });
+        self.insert_area(Area { range, flags, has_private_pages: false, backing, policy: None });
         Ok(range)
     }
 

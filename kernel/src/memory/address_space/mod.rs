@@ -13,6 +13,8 @@
 //! | `program_break` | `brk` |
 //! | `remap` | `mremap` |
 //! | `advise` | `madvise`, `mincore`, `msync`, `mlock` |
+//! | `policy` | `mbind`, `get_mempolicy` |
+//! | `migrate` | `move_pages`, `migrate_pages` |
 //! | `foreign` | another process's memory |
 //! | `registry` | all spaces, for an object that loses pages |
 //! | `report` | `/proc/PID/maps` and counters |
@@ -51,6 +53,8 @@ mod fault;
 mod foreign;
 mod fork;
 mod map;
+mod migrate;
+mod policy;
 mod program_break;
 mod protect;
 mod registry;
@@ -61,6 +65,8 @@ pub mod test_support;
 #[cfg(test)]
 mod measure;
 #[cfg(test)]
+mod numa_tests;
+#[cfg(test)]
 mod shortage_tests;
 #[cfg(test)]
 mod tests;
@@ -70,8 +76,10 @@ pub use advise::{Advice, Invalidate, LockMode, Writing};
 pub use fault::{FaultError, FaultKind, OutOfMemoryKiller, Victim, set_out_of_memory_killer};
 pub use foreign::ForeignAccess;
 pub use map::{LockLimit, MapFlags, MapRequest, MapSource, ObjectSource, Placement};
+pub use migrate::Reach;
+pub use policy::Misplaced;
 pub use remap::{RemapFlags, RemapRequest};
-pub use report::{AreaReport, AreaUsage, Detail, FutexKey, Statistics};
+pub use report::{AreaReport, AreaUsage, Detail, FutexKey, NodeUsage, Statistics};
 
 /// The lowest address that is handed out (`vm.mmap_min_addr`).
 pub const LOWEST_ADDRESS: u64 = 65536;

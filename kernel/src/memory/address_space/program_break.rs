@@ -61,7 +61,13 @@ impl State {
                 self.check_locked(pages, super::LockLimit::Enforced).ok()?;
             }
             self.areas.reserve(range).ok()?;
-            self.insert_area(Area { range, flags, has_private_pages: false, backing: Backing::Anonymous });
+            self.insert_area(Area {
+                range,
+                flags,
+                has_private_pages: false,
+                backing: Backing::Anonymous,
+                policy: None,
+            });
         }
         Some(wish)
     }

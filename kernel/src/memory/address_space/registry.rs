@@ -3,9 +3,11 @@
 //! The registry's lock is a leaf: nothing is called with it held but the heap.
 
 use super::{AddressSpace, State};
-use crate::base::{PAGE_SHIFT, VirtualAddress, VirtualRange};
+use crate::base::{Errno, FrameNumber, PAGE_SHIFT, Result, VirtualAddress, VirtualRange};
 use crate::memory::area::{Area, AreaFlags, Backing};
-use crate::memory::object::{Copies, set_unmap};
+use crate::memory::frame::Frame;
+use crate::memory::object::{Copies, MemoryObject, Replacement, set_unmap};
+use crate::memory::paging::Entry;
 use crate::sync::{LockRank, SpinLock};
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
@@ -46,7 +48,7 @@ pub(super) fn remove(slot: usize) {
 }
 
 /// All spaces that live now.
-fn collect() -> Vec<Arc<AddressSpace>> {
+pub(super) fn collect() -> Vec<Arc<AddressSpace>> {
     REGISTRY.lock().spaces.iter().flatten().filter_map(Weak::upgrade).collect()
 }
 
@@ -55,6 +57,28 @@ fn unmap_object(identity: u64, first: u64, end: u64, copies: Copies) {
     for space in collect() {
         space.lock().unmap_object(identity, first, end, copies);
     }
+}
+
+/// How often a page of an object is taken out of all spaces before it counts as busy: somebody may fault it in again meanwhile.
+const ATTEMPTS: u32 = 10;
+
+/// Puts `new` in the place of the frame `old` of the page `index` of `object`, whoever maps it.
+///
+/// # Errors
+/// `EBUSY`: it is in use, or the object's pages stay. `ENOENT`: it has gone.
+pub(super) fn replace_object_page(object: &dyn MemoryObject, index: u64, old: FrameNumber, new: &Frame) -> Result<()> {
+    for _ in 0..ATTEMPTS {
+        for space in collect() {
+            space.lock().unmap_frame(object.identity(), index, old);
+        }
+        match object.replace_page(index, old, new) {
+            Replacement::Done => return Ok(()),
+            Replacement::Gone => return Err(Errno::ENOENT),
+            Replacement::Refused => break,
+            Replacement::Busy => {}
+        }
+    }
+    Err(Errno::EBUSY)
 }
 
 /// The part of `area` that shows the pages `first..end` of its object.
@@ -67,6 +91,26 @@ fn shown(area: &Area, first: u64, end: u64) -> Option<VirtualRange> {
 }
 
 impl State {
+    /// Takes the frame `number`, page `index` of an object, out of this space, wherever it shows it. Copies stay.
+    fn unmap_frame(&mut self, identity: u64, index: u64, number: FrameNumber) {
+        let mut batch = self.batch();
+        // Each time anew: taking a page out changes no area, but the borrow checker cannot know.
+        let mut position = VirtualAddress::new(0);
+        while let Some(area) = self.areas.at_or_after(position) {
+            position = area.range.end;
+            let is_its = match &area.backing {
+                Backing::Object { object, .. } => object.identity() == identity,
+                Backing::Anonymous => false,
+            };
+            let Some(page) = is_its.then(|| shown(area, index, index.saturating_add(1))).flatten() else { continue };
+            if matches!(self.tables.entry(page.start), Entry::Leaf(leaf) if leaf.frame == number) {
+                let area = area.clone();
+                // Where a shared table cannot be copied the page stays, and is busy.
+                let _ = self.zap(&area, page, &mut batch);
+            }
+        }
+    }
+
     fn unmap_object(&mut self, identity: u64, first: u64, end: u64, copies: Copies) {
         let concerned: Vec<(Area, VirtualRange)> = self
             .areas

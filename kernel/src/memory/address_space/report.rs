@@ -1,11 +1,14 @@
 //! What `/proc` shows of an address space, and the keys by which futexes are known.
 
+use super::migrate::node_of_frame;
 use super::{AddressSpace, Counters, State};
 use crate::arch::AccessKind;
 use crate::base::{Errno, PAGE_SHIFT, Result, VirtualAddress, VirtualRange};
 use crate::memory::area::{Area, AreaFlags, Backing};
-use crate::memory::object::{MemoryObject, ObjectDetails};
+use crate::memory::numa::{MAXIMUM_NODES, MemoryPolicy};
+use crate::memory::object::{MemoryObject, ObjectDetails, PageAccounting};
 use crate::memory::paging::{Entry, PageFlags};
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ops::ControlFlow;
 
@@ -16,6 +19,23 @@ pub enum Detail {
     Plain,
     /// What `smaps` shows as well: looks at every page.
     Usage,
+    /// What `numa_maps` shows: looks at every page, too.
+    Nodes,
+}
+
+/// Where an area's pages are.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct NodeUsage {
+    /// The policy of the area's first page.
+    pub policy: Option<MemoryPolicy>,
+    /// Resident pages by node.
+    pub pages: [u64; MAXIMUM_NODES],
+    /// Private anonymous pages and copies among them.
+    pub anonymous: u64,
+    /// Those written to, and those that have no other place than memory.
+    pub dirty: u64,
+    /// The most users that one of them has.
+    pub most_users: u32,
 }
 
 /// An area's resident pages, by kind.
@@ -53,6 +73,8 @@ pub struct AreaReport {
     pub details: ObjectDetails,
     /// With [`Detail::Usage`].
     pub usage: AreaUsage,
+    /// With [`Detail::Nodes`].
+    pub nodes: Option<Box<NodeUsage>>,
 }
 
 /// Counters, in pages.
@@ -233,7 +255,38 @@ impl State {
             }
         }
         let usage = if detail == Detail::Usage { self.usage(area) } else { AreaUsage::default() };
-        AreaReport { range: area.range, flags: area.flags, offset, details, usage }
+        let nodes = (detail == Detail::Nodes).then(|| Box::new(self.node_usage(area)));
+        AreaReport { range: area.range, flags: area.flags, offset, details, usage, nodes }
+    }
+
+    fn node_usage(&self, area: &Area) -> NodeUsage {
+        let mut usage = NodeUsage { policy: area.policy_at(area.range.start), ..NodeUsage::default() };
+        if area.flags.contains(AreaFlags::SPECIAL) {
+            return usage;
+        }
+        self.tables.inspect_range(area.range, |page, entry| {
+            let Entry::Leaf(leaf) = entry else { return ControlFlow::Continue(()) };
+            if leaf.flags.contains(PageFlags::UNCOUNTED) {
+                return ControlFlow::Continue(());
+            }
+            let object = match &area.backing {
+                Backing::Anonymous => None,
+                Backing::Object { object, .. } => {
+                    Some(object).filter(|object| is_resident_as(&***object, area.page_index(page), leaf.frame))
+                }
+            };
+            if let Some(count) = usage.pages.get_mut(usize::from(node_of_frame(leaf.frame).0)) {
+                *count += 1;
+            }
+            usage.anonymous += u64::from(object.is_none());
+            let is_memory_alone = object.is_some_and(|object| object.accounting() == PageAccounting::Shared);
+            usage.dirty += u64::from(is_memory_alone || leaf.flags.contains(PageFlags::DIRTY));
+            // The frame that is asked for here is one user more, an object another.
+            let users = self.tables.frame(page).map_or(0, |frame| frame.reference_count());
+            usage.most_users = usage.most_users.max(users.saturating_sub(1 + u32::from(object.is_some())));
+            ControlFlow::Continue(())
+        });
+        usage
     }
 
     fn usage(&self, area: &Area) -> AreaUsage {

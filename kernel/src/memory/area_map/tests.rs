@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 fn area(start: u64, pages: u64, flags: AreaFlags) -> Area {
     let start = VirtualAddress::new(start << PAGE_SHIFT);
     let range = VirtualRange::new(start, pages << PAGE_SHIFT).unwrap();
-    Area { range, flags, has_private_pages: false, backing: Backing::Anonymous }
+    Area { range, flags, has_private_pages: false, backing: Backing::Anonymous, policy: None }
 }
 
 #[test]

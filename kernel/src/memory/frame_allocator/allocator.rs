@@ -21,6 +21,12 @@ pub(super) const RESERVE_SHARE: u64 = 64;
 /// but at most this many.
 const LARGEST_RESERVE: u64 = 256;
 
+/// Whether `frame` is of another node than this CPU: then it is not kept at hand, as what comes next wants memory that is near.
+#[inline]
+fn is_remote(frame: &FrameDescriptor) -> bool {
+    numa::has_several_nodes() && frame.node() != numa::current_node().0
+}
+
 /// A frame allocator. The kernel has one ([`init_frame_allocator`]); tests make their own.
 #[derive(Debug)]
 pub struct FrameAllocator {
@@ -150,10 +156,13 @@ impl FrameAllocator {
     /// Takes up to `want` frames out of the bitmaps. Gives the count; 0 only when there is nothing.
     pub(super) fn take(&self, cursor: &mut Cursor, want: u32, each: &mut impl FnMut(&'static FrameDescriptor)) -> u32 {
         let regions = self.regions();
+        let node_at = |region: usize| regions.get(region).map(|region| region.node);
         if !cursor.is_placed {
             // CPUs start in memory of their own node, far apart.
             let node = numa::topology().node_of_cpu(Current::hardware_identifier());
-            let home = regions.iter().position(|region| region.node == node.0).unwrap_or(0);
+            let nearest = numa::topology().closest(node).into_iter();
+            let home = nearest.filter_map(|near| regions.iter().position(|region| region.node == near.0)).next();
+            let home = home.unwrap_or(0);
             let groups = regions.get(home).map_or(0, |region| region.groups.len());
             let share = Current::id().0 as usize % CACHES;
             *cursor = Cursor { region: home, group: groups * share / CACHES, is_placed: true };
@@ -179,7 +188,10 @@ impl FrameAllocator {
             });
         }
         let Some((place, count)) = found else { return 0 };
-        *cursor = place;
+        // What another node lent is no reason to stay there.
+        if node_at(place.region) == node_at(cursor.region) {
+            *cursor = place;
+        }
         count
     }
 
@@ -274,6 +286,9 @@ impl FrameAllocator {
     /// Takes back a frame or block whose last reference is gone.
     #[inline]
     pub fn free(&self, frame: &'static FrameDescriptor) {
+        if is_remote(frame) {
+            return self.release(frame);
+        }
         if frame.order() == 0
             && let Some(mut cache) = self.cache().try_lock()
             && cache.frames.push(frame)
@@ -286,7 +301,8 @@ impl FrameAllocator {
     /// Takes back a single frame that is full of zeros.
     #[inline]
     pub fn free_zeroed(&self, frame: &'static FrameDescriptor) {
-        if let Some(mut cache) = self.cache().try_lock()
+        if !is_remote(frame)
+            && let Some(mut cache) = self.cache().try_lock()
             && cache.zeroed.push(frame)
         {
             return;

@@ -17,6 +17,7 @@
 mod allocator;
 pub mod cache;
 pub mod map;
+mod nodes;
 pub mod region;
 
 use super::frame_descriptor::{FrameDescriptor, FrameKind};
@@ -29,6 +30,7 @@ use region::GROUP_ORDER;
 
 pub use crate::base::FrameRange;
 pub use allocator::FrameAllocator;
+pub(super) use nodes::allocate_descriptor_on;
 
 /// The order of a 1 GiB block, the largest there is.
 pub const HUGE_ORDER: u8 = 18;

@@ -1,46 +1,45 @@
-//! NUMA: which memory and which CPUs are near each other.
+//! [`NumaTopology`]: nodes, their memory and CPUs, and the distances between them, as plain data.
 //!
-//! [`NumaTopology`] is plain data, built from firmware's tables ([`NumaTopology::from_acpi`], bytes as they lie in memory) or piece by piece
-//! ([`NumaTopology::add_memory`] and its kin: the device tree). Proximity domains become dense node numbers in the order in which they
-//! appear, as on Linux. Distances are ACPI's: 10 is local, 255 unreachable; unknown ones are 10 and 20.
+//! Built from what firmware says ([`NumaTopology::from_affinity`]) or piece by piece ([`NumaTopology::add_memory`] and its kin). Nothing is allocated here.
+//! Proximity domains become dense node numbers. Distances are ACPI's: 10 is local, 255 unreachable; unknown ones are 10 and 20.
 //!
-//! The boot code builds it before the frame allocator starts (no allocation happens here), hands its ranges to
-//! `MemoryMap::nodes`, and registers it with [`initialize`]. A machine that says nothing has one node with everything.
+//! What firmware says is believed as a whole or not at all: see [`NumaError`] for what is refused.
 
-use crate::base::{FrameNumber, FrameRange, PAGE_SHIFT, PhysicalAddress};
+use super::NodeId;
+use crate::arch::affinity::{Affinity, AffinityError, Numbering};
+use crate::base::{FrameNumber, FrameRange, MAXIMUM_CPUS, PAGE_SHIFT};
 use arrayvec::ArrayVec;
-use spin::Once;
 
-/// Most nodes that are told apart; what belongs to further ones counts for node 0.
+/// Most nodes that are told apart.
 pub const MAXIMUM_NODES: usize = 16;
 /// Most memory ranges.
 pub const MAXIMUM_RANGES: usize = 64;
-/// Most CPUs with a node of their own.
-const MAXIMUM_CPUS: usize = 256;
 /// The distance of a node to itself.
 pub const LOCAL_DISTANCE: u8 = 10;
 /// The distance of two nodes that nothing is said about.
 pub const REMOTE_DISTANCE: u8 = 20;
 /// The distance of nodes that cannot reach each other.
 pub const UNREACHABLE: u8 = 255;
+/// Usable memory that may be on no node, in frames: a MiB, as on Linux. It counts for node 0.
+const UNCLAIMED: u64 = (1 << 20) >> PAGE_SHIFT;
 
-/// A node: dense, from 0.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
-pub struct NodeId(pub u8);
-
-impl NodeId {
-    fn index(self) -> usize {
-        self.0.into()
-    }
-}
-
-/// Why a table was refused.
+/// Why firmware's words were refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NumaError {
-    /// It ends before what it says is in it, or has another signature.
-    Malformed,
+    /// It could not be read.
+    Unreadable(AffinityError),
     /// More nodes, ranges or CPUs than are managed.
     TooMany,
+    /// Two nodes claim the same memory.
+    Overlapping,
+    /// No node has memory, or usable memory is on no node.
+    Incomplete,
+}
+
+impl From<AffinityError> for NumaError {
+    fn from(error: AffinityError) -> Self {
+        Self::Unreadable(error)
+    }
 }
 
 /// Nodes, their memory and CPUs, and the distances between them.
@@ -155,81 +154,78 @@ impl NumaTopology {
         self.cpus.iter().find(|(known, _)| *known == identifier).map_or(NodeId(0), |(_, node)| *node)
     }
 
-    /// The topology in ACPI's SRAT and SLIT, whole tables with their headers.
+    /// The topology that firmware describes, for a machine with the memory `usable`.
     ///
     /// # Errors
     /// [`NumaError`]: then use [`NumaTopology::new`], one node.
-    pub fn from_acpi(affinity: &[u8], distances: Option<&[u8]>) -> Result<Self, NumaError> {
+    pub fn from_affinity(affinity: &Affinity, usable: &[FrameRange]) -> Result<Self, NumaError> {
         let mut topology = Self::new();
-        topology.read_affinity(affinity)?;
-        if let Some(distances) = distances {
-            topology.read_distances(distances)?;
+        let domains =
+            || affinity.cpus.iter().map(|(_, domain)| *domain).chain(affinity.memory.iter().map(|(_, domain)| *domain));
+        for domain in domains() {
+            topology.node_for(domain)?;
         }
+        if affinity.numbering == Numbering::ByDomain {
+            topology.domains.sort_unstable();
+        }
+        for (identifier, domain) in &affinity.cpus {
+            let node = topology.node_for(*domain)?;
+            topology.add_cpu(node, *identifier)?;
+        }
+        for (range, domain) in &affinity.memory {
+            let node = topology.node_for(*domain)?;
+            let start = range.start.frame();
+            let count = (range.end.value() >> PAGE_SHIFT).saturating_sub(start.value());
+            topology.add_memory(node, FrameRange { start, count })?;
+        }
+        topology.check_memory(usable)?;
         Ok(topology)
     }
 
-    fn read_affinity(&mut self, table: &[u8]) -> Result<(), NumaError> {
-        // The header, a revision and a reserved field, then structures of type and length.
-        let mut rest = body(table, b"SRAT")?.get(12..).ok_or(NumaError::Malformed)?;
-        while !rest.is_empty() {
-            let length = usize::from(*rest.get(1).ok_or(NumaError::Malformed)?);
-            let entry = rest.get(..length).filter(|entry| entry.len() >= 2).ok_or(NumaError::Malformed)?;
-            rest = rest.get(length..).ok_or(NumaError::Malformed)?;
-            let enabled = |flags: u64| flags & 1 != 0;
-            match *entry.first().ok_or(NumaError::Malformed)? {
-                0 if enabled(number(entry, 4, 4)?) => {
-                    let domain = number(entry, 2, 1)? | number(entry, 9, 3)? << 8;
-                    let node = self.node_of_domain(domain)?;
-                    self.add_cpu(node, number(entry, 3, 1)?)?;
-                }
-                1 if enabled(number(entry, 28, 4)?) => {
-                    let node = self.node_of_domain(number(entry, 2, 4)?)?;
-                    let (base, length) = (number(entry, 8, 8)?, number(entry, 16, 8)?);
-                    let end = base.checked_add(length).ok_or(NumaError::Malformed)? >> PAGE_SHIFT;
-                    let start = PhysicalAddress::new(base).frame();
-                    self.add_memory(node, FrameRange { start, count: end.saturating_sub(start.value()) })?;
-                }
-                2 if enabled(number(entry, 12, 4)?) => {
-                    let node = self.node_of_domain(number(entry, 4, 4)?)?;
-                    self.add_cpu(node, number(entry, 8, 4)?)?;
-                }
-                // Arm: the processor is named by its ACPI identifier.
-                3 if enabled(number(entry, 10, 4)?) => {
-                    let node = self.node_of_domain(number(entry, 2, 4)?)?;
-                    self.add_cpu(node, number(entry, 6, 4)?)?;
-                }
-                _ => {}
-            }
+    /// Takes over the distances that firmware states. `false`, and nothing is changed, where they contradict what distances are: as on Linux they are
+    /// then left out as a whole.
+    pub fn take_distances(&mut self, affinity: &Affinity) -> bool {
+        let is_sound = |from: u32, to: u32, value: u8| {
+            if from == to { value == LOCAL_DISTANCE } else { value > LOCAL_DISTANCE }
+        };
+        if affinity.distances_refused.is_some()
+            || !affinity.distances.iter().all(|one| is_sound(one.from, one.to, one.value))
+        {
+            return false;
         }
-        Ok(())
+        let known = |domain: u32| {
+            self.domains.iter().position(|known| *known == domain).and_then(|index| u8::try_from(index).ok())
+        };
+        let found: ArrayVec<_, { MAXIMUM_NODES * MAXIMUM_NODES }> = affinity
+            .distances
+            .iter()
+            .filter_map(|one| Some((NodeId(known(one.from)?), NodeId(known(one.to)?), one.value)))
+            .take(MAXIMUM_NODES * MAXIMUM_NODES)
+            .collect();
+        for (from, to, value) in found {
+            self.set_distance(from, to, value);
+        }
+        true
     }
 
-    fn node_of_domain(&mut self, domain: u64) -> Result<NodeId, NumaError> {
-        self.node_for(u32::try_from(domain).map_err(|_| NumaError::Malformed)?)
-    }
-
-    fn read_distances(&mut self, table: &[u8]) -> Result<(), NumaError> {
-        let rest = body(table, b"SLIT")?;
-        let count = usize::try_from(number(rest, 0, 8)?).map_err(|_| NumaError::Malformed)?;
-        let matrix = rest.get(8..).ok_or(NumaError::Malformed)?;
-        if count.checked_mul(count).is_none_or(|cells| cells > matrix.len()) {
-            return Err(NumaError::Malformed);
-        }
-        // Rows and columns are proximity domains.
-        let domains = self.domains.clone();
-        for (from, row) in domains.iter().enumerate() {
-            for (to, column) in domains.iter().enumerate() {
-                let (row, column) = (*row as usize, *column as usize);
-                if row < count
-                    && column < count
-                    && let (Some(distance), Ok(from), Ok(to)) =
-                        (matrix.get(row * count + column), u8::try_from(from), u8::try_from(to))
-                {
-                    self.set_distance(NodeId(from), NodeId(to), *distance);
-                }
+    /// Whether each frame of `usable` is on one node.
+    fn check_memory(&self, usable: &[FrameRange]) -> Result<(), NumaError> {
+        let end = |range: &FrameRange| range.start.value().saturating_add(range.count);
+        let common = |one: &FrameRange, other: &FrameRange| {
+            end(one).min(end(other)).saturating_sub(one.start.value().max(other.start.value()))
+        };
+        for (index, (range, node)) in self.memory.iter().enumerate() {
+            let mut others = self.memory.iter().skip(index + 1);
+            if others.any(|(other, owner)| owner != node && common(range, other) > 0) {
+                return Err(NumaError::Overlapping);
             }
         }
-        Ok(())
+        let unclaimed = |range: &FrameRange| {
+            let claimed: u64 = self.memory.iter().map(|(claimed, _)| common(range, claimed)).sum();
+            range.count.saturating_sub(claimed)
+        };
+        let missing: u64 = usable.iter().map(unclaimed).sum();
+        if self.memory.is_empty() || missing >= UNCLAIMED { Err(NumaError::Incomplete) } else { Ok(()) }
     }
 }
 
@@ -239,122 +235,112 @@ impl Default for NumaTopology {
     }
 }
 
-/// What follows the 36 bytes of an ACPI table's header, after checking the signature and the length.
-fn body<'a>(table: &'a [u8], signature: &[u8; 4]) -> Result<&'a [u8], NumaError> {
-    let length = usize::try_from(number(table, 4, 4)?).map_err(|_| NumaError::Malformed)?;
-    if table.get(..4) != Some(signature) {
-        return Err(NumaError::Malformed);
-    }
-    table.get(36..length).ok_or(NumaError::Malformed)
-}
-
-/// The little-endian number of `length` bytes (at most 8) at `offset`.
-fn number(bytes: &[u8], offset: usize, length: usize) -> Result<u64, NumaError> {
-    let field = bytes.get(offset..offset + length).ok_or(NumaError::Malformed)?;
-    Ok(field.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte)))
-}
-
-static TOPOLOGY: Once<NumaTopology> = Once::new();
-static SINGLE_NODE: NumaTopology = NumaTopology::new();
-
-/// Registers the machine's topology, once, at boot.
-pub fn initialize(topology: NumaTopology) {
-    TOPOLOGY.call_once(|| topology);
-}
-
-/// The machine's topology; one node where none was registered.
-#[must_use]
-pub fn topology() -> &'static NumaTopology {
-    TOPOLOGY.get().unwrap_or(&SINGLE_NODE)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
+    use crate::arch::affinity::Distance;
+    use crate::arch::boot_information::PhysicalRange;
+    use crate::base::PhysicalAddress;
 
-    fn table(signature: &[u8; 4], content: &[u8]) -> Vec<u8> {
-        let mut table = signature.to_vec();
-        table.extend((36 + content.len() as u32).to_le_bytes());
-        table.resize(36, 0);
-        table.extend_from_slice(content);
-        table
+    const MIB: u64 = 1 << 20;
+
+    fn range(start: u64, end: u64) -> PhysicalRange {
+        PhysicalRange { start: PhysicalAddress::new(start * MIB), end: PhysicalAddress::new(end * MIB) }
     }
 
-    fn cpu(domain: u8, apic: u8) -> Vec<u8> {
-        let mut entry = vec![0, 16, domain, apic, 1, 0, 0, 0];
-        entry.resize(16, 0);
-        entry
+    fn usable(start: u64, end: u64) -> FrameRange {
+        FrameRange { start: FrameNumber::new(start << 8), count: (end - start) << 8 }
     }
 
-    fn memory(domain: u32, base: u64, length: u64, flags: u32) -> Vec<u8> {
-        let mut entry = vec![1, 40];
-        entry.extend(domain.to_le_bytes());
-        entry.extend([0, 0]);
-        entry.extend(base.to_le_bytes());
-        entry.extend(length.to_le_bytes());
-        entry.extend([0; 4]);
-        entry.extend(flags.to_le_bytes());
-        entry.resize(40, 0);
-        entry
-    }
-
-    /// Three nodes whose domains are 4, 0 and 2, with QEMU's split of low memory.
-    fn example() -> (Vec<u8>, Vec<u8>) {
-        let mut content = vec![0; 12];
-        for entry in [
-            cpu(4, 0),
-            cpu(0, 1),
-            memory(4, 0, 0xa_0000, 1),
-            memory(4, 0x10_0000, 0x3f0_0000, 1),
-            memory(0, 0x400_0000, 0x400_0000, 1),
-            memory(2, 0x800_0000, 0x400_0000, 1),
-            memory(3, 0x1_0000_0000, 0x400_0000, 0),
-        ] {
-            content.extend(entry);
+    /// Three nodes whose domains are 4, 0 and 2; 0 has memory alone, and CPU 7 none near it.
+    fn example() -> Affinity {
+        let mut affinity = Affinity::default();
+        affinity.add_cpu(0, 4);
+        affinity.add_cpu(7, 9);
+        for (start, end, domain) in [(0, 64, 4), (64, 128, 0), (128, 192, 4)] {
+            affinity.add_memory(range(start, end), domain).unwrap();
         }
-        let mut distances = 5u64.to_le_bytes().to_vec();
-        for row in 0..5u8 {
-            for column in 0..5u8 {
-                distances.push(if row == column { 10 } else { 10 + row.abs_diff(column) * 5 });
-            }
+        for (from, to, value) in [(4, 4, 10), (4, 9, 30), (9, 4, 35), (4, 0, 15), (77, 4, 12)] {
+            affinity.add_distance(Distance { from, to, value }).unwrap();
         }
-        (table(b"SRAT", &content), table(b"SLIT", &distances))
+        affinity
     }
 
     #[test]
-    fn tables_give_nodes_memory_cpus_and_distances() {
-        let (affinity, distances) = example();
-        let topology = NumaTopology::from_acpi(&affinity, Some(&distances)).unwrap();
+    fn domains_become_nodes_in_the_order_in_which_they_appear() {
+        let mut topology = NumaTopology::from_affinity(&example(), &[usable(1, 190)]).unwrap();
         assert_eq!(topology.node_count(), 3);
-        // Domains 4, 0 and 2 are nodes 0, 1 and 2.
-        assert_eq!(topology.distance(NodeId(0), NodeId(1)), 30);
-        assert_eq!(topology.distance(NodeId(0), NodeId(2)), 20);
-        assert_eq!(topology.distance(NodeId(1), NodeId(1)), LOCAL_DISTANCE);
+        // Domains 4, 9 and 0 are nodes 0, 1 and 2.
+        assert_eq!(
+            (topology.node_of_cpu(0), topology.node_of_cpu(7), topology.node_of_cpu(8)),
+            (NodeId(0), NodeId(1), NodeId(0))
+        );
+        assert_eq!(topology.node_of(FrameNumber::new(64 << 8)), NodeId(2));
+        assert_eq!(topology.regions(NodeId(0)).map(|range| range.count).sum::<u64>(), 128 << 8);
+        assert_eq!(topology.regions(NodeId(1)).count(), 0);
+        assert!(topology.take_distances(&example()));
+        assert_eq!((topology.distance(NodeId(0), NodeId(1)), topology.distance(NodeId(1), NodeId(0))), (30, 35));
+        assert_eq!(topology.distance(NodeId(1), NodeId(2)), REMOTE_DISTANCE);
         assert_eq!(topology.closest(NodeId(0)).as_slice(), [NodeId(0), NodeId(2), NodeId(1)]);
         assert_eq!(topology.closest_where(NodeId(0), |node| node != NodeId(0)), Some(NodeId(2)));
-        assert_eq!(topology.node_of(FrameNumber::new(0x4000)), NodeId(1));
-        assert_eq!(topology.node_of(FrameNumber::new(0xb000)), NodeId(2));
+        assert_eq!(topology.memory().count(), 3);
         assert_eq!(topology.node_of(FrameNumber::new(1 << 30)), NodeId(0));
-        assert_eq!(topology.node_of_cpu(1), NodeId(1));
-        assert_eq!(topology.regions(NodeId(0)).map(|range| range.count).sum::<u64>(), 0xa0 + 0x3f00);
-        assert_eq!(topology.memory().count(), 4);
     }
 
     #[test]
-    fn without_tables_there_is_one_node() {
-        let topology = topology();
+    fn a_device_tree_numbers_them_itself() {
+        let affinity = Affinity { numbering: Numbering::ByDomain, ..example() };
+        let topology = NumaTopology::from_affinity(&affinity, &[]).unwrap();
+        // Domains 0, 4 and 9.
+        assert_eq!((topology.node_of_cpu(0), topology.node_of_cpu(7)), (NodeId(1), NodeId(2)));
+        assert_eq!(topology.node_of(FrameNumber::new(64 << 8)), NodeId(0));
+    }
+
+    #[test]
+    fn what_contradicts_itself_or_the_memory_map_is_refused() {
+        let refused =
+            |affinity: &Affinity, memory: &[FrameRange]| NumaTopology::from_affinity(affinity, memory).unwrap_err();
+        assert_eq!(refused(&example(), &[usable(1, 194)]), NumaError::Incomplete);
+        assert!(
+            NumaTopology::from_affinity(
+                &example(),
+                &[usable(0, 192), FrameRange { start: FrameNumber::new(1 << 20), count: 255 }]
+            )
+            .is_ok()
+        );
+        let mut overlapping = example();
+        overlapping.add_memory(range(10, 11), 0).unwrap();
+        assert_eq!(refused(&overlapping, &[]), NumaError::Overlapping);
+        // Twice the same node's is no contradiction.
+        let mut twice = example();
+        twice.add_memory(range(10, 11), 4).unwrap();
+        assert!(NumaTopology::from_affinity(&twice, &[]).is_ok());
+        let mut without_memory = example();
+        without_memory.memory.clear();
+        assert_eq!(refused(&without_memory, &[]), NumaError::Incomplete);
+        let mut many = example();
+        (100..116).for_each(|domain| many.add_cpu(domain.into(), domain));
+        assert_eq!(refused(&many, &[]), NumaError::TooMany);
+    }
+
+    #[test]
+    fn distances_that_cannot_be_are_left_out_as_a_whole() {
+        for (from, to, value) in [(0, 0, 11), (0, 4, 10), (4, 0, 0)] {
+            let mut affinity = example();
+            affinity.add_distance(Distance { from, to, value }).unwrap();
+            let mut topology = NumaTopology::from_affinity(&affinity, &[]).unwrap();
+            assert!(!topology.take_distances(&affinity));
+            assert_eq!(topology.distance(NodeId(0), NodeId(1)), REMOTE_DISTANCE);
+        }
+    }
+
+    #[test]
+    fn without_firmware_there_is_one_node() {
+        let topology = NumaTopology::new();
         assert_eq!(topology.nodes().collect::<Vec<_>>(), [NodeId(0)]);
         assert_eq!(topology.closest(NodeId(0)).as_slice(), [NodeId(0)]);
         assert_eq!(topology.distance(NodeId(0), NodeId(0)), LOCAL_DISTANCE);
         assert_eq!(topology.distance(NodeId(0), NodeId(200)), UNREACHABLE);
-    }
-
-    #[test]
-    fn without_distances_remote_is_twenty() {
-        let (affinity, _) = example();
-        let topology = NumaTopology::from_acpi(&affinity, None).unwrap();
-        assert_eq!(topology.distance(NodeId(0), NodeId(2)), REMOTE_DISTANCE);
     }
 
     #[test]
@@ -364,18 +350,5 @@ mod tests {
             assert_eq!(topology.node_for(domain * 7).map(|node| u32::from(node.0)), Ok(domain));
         }
         assert_eq!(topology.node_for(1000), Err(NumaError::TooMany));
-    }
-
-    proptest! {
-        #[test]
-        fn damaged_tables_are_refused_or_read_but_never_a_stop(cut in 0usize..400, at in 0usize..400, value: u8) {
-            let (mut affinity, mut distances) = example();
-            affinity.truncate(cut.max(8));
-            for table in [&mut affinity, &mut distances] {
-                let length = table.len();
-                table[at % length] = value;
-            }
-            let _ = NumaTopology::from_acpi(&affinity, Some(&distances));
-        }
     }
 }

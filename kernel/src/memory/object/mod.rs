@@ -11,7 +11,8 @@ mod kernel_pages;
 mod shared_pages;
 
 use super::frame::Frame;
-use crate::base::Errno;
+use super::numa::SharedPolicies;
+use crate::base::{Errno, FrameNumber};
 use alloc::vec::Vec;
 use spin::Once;
 
@@ -131,8 +132,31 @@ pub trait MemoryObject: Send + Sync {
     /// A writable shared mapping, or a part of one, is gone.
     fn writer_left(&self) {}
 
+    /// The policies that its pages have for everybody; `None` where it keeps none, and those of areas count.
+    fn policies(&self) -> Option<&SharedPolicies> {
+        None
+    }
+
+    /// Puts `new` in the place of the page at `index`, content included, if that still is `old` and nobody else refers to it. It does not wait.
+    fn replace_page(&self, _index: u64, _old: FrameNumber, _new: &Frame) -> Replacement {
+        Replacement::Refused
+    }
+
     /// A private mapping has a copy of one of its pages from now on, which must go when the object is cut off before that page.
     fn page_copied(&self) {}
+}
+
+/// How [`MemoryObject::replace_page`] went.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Replacement {
+    /// The new frame is there.
+    Done,
+    /// The page is in use.
+    Busy,
+    /// There is another page, or none.
+    Gone,
+    /// The object's pages stay where they are.
+    Refused,
 }
 
 /// What happens to private copies when pages of an object go.

@@ -1,15 +1,17 @@
 //! A sparse array of pages: the data of what is kept in memory alone.
 //!
-//! [`SharedPages`] keeps its pages under one spinlock that is never held while bytes are copied, so a file system may hold
+//! [`SharedPages`] keeps its pages under one spinlock that is never held while bytes are copied from or to programs, so a file system may hold
 //! its inode's mutex around [`SharedPages::read_to_user`] and [`SharedPages::write_from_user`].
 //!
 //! # Invariant
 //! Bytes of a [`SharedPages`] beyond its length are zero, so growing shows zeros. (A mapping may dirty the tail of the last
 //! page; it is cleared when the length changes.)
 
-use super::{Copies, MemoryObject, PageAccounting, PageError, PageIntent, UNMAP};
-use crate::base::{Errno, PAGE_SHIFT, PAGE_SIZE};
+use super::{Copies, MemoryObject, PageAccounting, PageError, PageIntent, Replacement, UNMAP};
+use crate::base::{Errno, FrameNumber, PAGE_SHIFT, PAGE_SIZE};
 use crate::memory::frame::Frame;
+use crate::memory::node_frames::{self, Content};
+use crate::memory::numa::{self, SharedPolicies};
 use crate::memory::user::{UserSlice, copy_frame_from_user, copy_frame_to_user};
 use crate::sync::{LockRank, SpinLock};
 use alloc::boxed::Box;
@@ -49,6 +51,7 @@ pub struct SharedPages {
     pages: SpinLock<Pages>,
     /// Whether private mappings may have copies of pages: nothing but a walk through all address spaces tells where.
     has_copies: AtomicBool,
+    policies: SharedPolicies,
 }
 
 fn split(index: u64) -> (u64, usize) {
@@ -125,6 +128,7 @@ impl SharedPages {
         Self {
             pages: SpinLock::new(LockRank::PageCache, Pages { length, chunks: BTreeMap::new(), count: 0 }),
             has_copies: AtomicBool::new(false),
+            policies: SharedPolicies::new(),
         }
     }
 
@@ -381,7 +385,8 @@ impl SharedPages {
         if let Some(frame) = self.resident_page(index) {
             return Ok(frame);
         }
-        let frame = Frame::allocate_zeroed_for_user().ok_or(PageError::OutOfMemory)?;
+        let placement = numa::placement(|| self.policies.find(index), index);
+        let frame = node_frames::allocate(placement, Content::Zeros).ok_or(PageError::OutOfMemory)?;
         let (present, unused) = self.pages.lock().insert(index, frame);
         drop(unused);
         present.ok_or(PageError::OutOfMemory)
@@ -455,6 +460,26 @@ impl MemoryObject for SharedPages {
 
     fn accounting(&self) -> PageAccounting {
         PageAccounting::Shared
+    }
+
+    fn policies(&self) -> Option<&SharedPolicies> {
+        Some(&self.policies)
+    }
+
+    fn replace_page(&self, index: u64, old: FrameNumber, new: &Frame) -> Replacement {
+        let mut pages = self.pages.lock();
+        let (chunk, slot) = split(index);
+        let place = pages.chunks.get_mut(&chunk).and_then(|chunk| chunk.get_mut(slot)?.as_mut());
+        let Some(present) = place.filter(|present| present.number() == old) else { return Replacement::Gone };
+        // Who does not refer to it yet comes by way of the lock, so that the copy misses no store.
+        if !present.is_unique() {
+            return Replacement::Busy;
+        }
+        new.copy_from(present);
+        let last = core::mem::replace(present, new.clone());
+        drop(pages);
+        drop(last);
+        Replacement::Done
     }
 
     fn page_copied(&self) {

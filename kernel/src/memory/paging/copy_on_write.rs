@@ -1,6 +1,7 @@
 //! The store to a page that is present without permission, in one walk: the hottest change that tables know.
 
-use super::super::frame::Frame;
+use super::super::node_frames::{self, Content};
+use super::super::numa::Placement;
 use super::access::TableAccess;
 use super::format::{Decoded, Format};
 use super::mapper::{Absent, discard, leaf_reference};
@@ -24,11 +25,18 @@ pub enum Claim {
 
 impl<F: Format, A: TableAccess, T: Tlb> Tables<F, A, T> {
     /// Makes the private page at `page` this space's own and gives it `flags`, which say that it is writable. The tables on the way
-    /// become this space's own first, so that a frame's count speaks of spaces.
+    /// become this space's own first, so that a frame's count speaks of spaces. A new frame comes
+    /// from where `placement` says.
     ///
     /// # Errors
     /// [`MapError::OutOfMemory`]: for a table or the copy.
-    pub fn claim(&mut self, page: VirtualAddress, flags: PageFlags, batch: &mut Batch<T>) -> Result<Claim, MapError> {
+    pub fn claim(
+        &mut self,
+        page: VirtualAddress,
+        flags: PageFlags,
+        placement: Placement,
+        batch: &mut Batch<T>,
+    ) -> Result<Claim, MapError> {
         let walker = self.walker();
         let Some(table) = walker.reach(page, 0, Absent::Stop)? else { return Ok(Claim::Absent) };
         let pointer = walker.entry_pointer(table, 0, page);
@@ -36,7 +44,7 @@ impl<F: Format, A: TableAccess, T: Tlb> Tables<F, A, T> {
         let Decoded::Leaf(number, old) = F::decode(entry, 0) else { return Ok(Claim::Absent) };
         let flags = flags - PageFlags::UNCOUNTED;
         let (frame, claim) = if old.contains(PageFlags::UNCOUNTED) {
-            (Frame::allocate_zeroed_for_user().ok_or(MapError::OutOfMemory)?, Claim::Zeroed)
+            (node_frames::allocate(placement, Content::Zeros).ok_or(MapError::OutOfMemory)?, Claim::Zeroed)
         } else {
             if super::super::frame_allocator::descriptor(number).is_some_and(|frame| frame.references() == 1) {
                 code::before_mapping(number, flags, 0);
@@ -45,7 +53,7 @@ impl<F: Format, A: TableAccess, T: Tlb> Tables<F, A, T> {
                 return Ok(Claim::Reused);
             }
             let source = leaf_reference::<F>(entry, 0).ok_or(MapError::OutOfMemory)?;
-            let copy = Frame::allocate_for_user().ok_or(MapError::OutOfMemory)?;
+            let copy = node_frames::allocate(placement, Content::Undefined).ok_or(MapError::OutOfMemory)?;
             copy.copy_from(&source);
             (copy, Claim::Copied(number))
         };

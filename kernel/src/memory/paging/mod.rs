@@ -27,6 +27,7 @@ pub mod format;
 pub mod kernel;
 mod leaf_slot;
 pub mod mapper;
+mod migrate;
 mod range;
 pub mod run;
 pub mod shootdown;

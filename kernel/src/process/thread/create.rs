@@ -6,6 +6,7 @@
 use super::super::attributes::ThreadAttributes;
 use super::super::cells::OwnedCell;
 use super::super::context::SwitchContext;
+use super::super::memory_policy::ThreadMemoryPolicy;
 use super::super::resource_limits::{Processes, UserCharge};
 use super::super::rseq::Sequences;
 use super::super::scheduler::{self, Entity, SchedulingParameters};
@@ -104,6 +105,7 @@ impl Thread {
             file_system: OwnedCell::new(parts.file_system),
             charge: OwnedCell::new(parts.charge),
             sequences: Sequences::new(),
+            memory_policy: ThreadMemoryPolicy::new(),
             set_child_tid: AtomicU64::new(0),
             released_memory: AtomicBool::new(false),
             clear_child_tid: AtomicU64::new(0),

@@ -1,4 +1,4 @@
-//! `/proc/PID/maps`, `smaps`: reports that are made area by area while they are read.
+//! `/proc/PID/maps`, `smaps`, `numa_maps`: reports that are made area by area while they are read.
 //!
 //! [`AreaListing`] is what such a file is while it is open. It holds the text of a few areas and the address at which to go on, so that
 //! neither the length of the report nor the time for which the address space is locked grows with the number of areas. What changes
@@ -12,6 +12,7 @@ use crate::base::{Errno, Result, VirtualAddress};
 use crate::fs::file::{FileOperations, OpenFile};
 use crate::fs::io::IoDestination;
 use crate::memory::address_space::{AddressSpace, AreaReport, Detail};
+use crate::memory::numa::MemoryPolicy;
 use crate::sync::Mutex;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
@@ -26,6 +27,15 @@ pub(super) struct Form {
     pub(super) detail: Detail,
     /// Appends one area's lines.
     pub(super) write: fn(&mut Vec<u8>, &AreaReport),
+    /// The memory policy that counts for areas without one.
+    pub(super) thread_policy: Option<MemoryPolicy>,
+}
+
+impl Form {
+    /// A form that asks for nothing further.
+    pub(super) const fn new(detail: Detail, write: fn(&mut Vec<u8>, &AreaReport)) -> Self {
+        Self { detail, write, thread_policy: None }
+    }
 }
 
 /// How far a report has been made.
@@ -64,7 +74,10 @@ impl Progress {
     fn advance(&mut self, space: &AddressSpace, form: Form) -> bool {
         self.start += self.text.len() as u64;
         self.text.clear();
-        let areas = space.areas_from(self.next, STEP, form.detail);
+        let mut areas = space.areas_from(self.next, STEP, form.detail);
+        for nodes in areas.iter_mut().filter_map(|area| area.nodes.as_mut()) {
+            nodes.policy = nodes.policy.or(form.thread_policy);
+        }
         for area in &areas {
             (form.write)(&mut self.text, area);
         }
@@ -116,7 +129,7 @@ mod tests {
     use crate::memory::address_space::{MapRequest, Protection};
     use crate::pseudofs::procfs::process_report::write_area;
 
-    const FORM: Form = Form { detail: Detail::Plain, write: write_area };
+    const FORM: Form = Form::new(Detail::Plain, write_area);
 
     #[test]
     fn a_report_made_in_steps_tells_every_area_once() {

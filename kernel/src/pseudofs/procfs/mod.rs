@@ -3,6 +3,7 @@
 //! The root lists the fixed files and a directory per process. Nothing about a process is kept between look-ups.
 
 mod area_listing;
+mod numa_maps;
 pub mod descriptors;
 pub mod process_directory;
 pub mod process_report;

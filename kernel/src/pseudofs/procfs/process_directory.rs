@@ -4,9 +4,9 @@
 //! `ptrace_may_access`: the same user on all three of real, effective and saved IDs, or `CAP_SYS_PTRACE`.
 
 use super::area_listing::{AreaListing, Form};
-use super::descriptors;
 use super::process_report::{self as report, Strings, Subject};
 use super::system_report;
+use super::{descriptors, numa_maps};
 use crate::base::{Errno, Result, VirtualAddress};
 use crate::fs::context::FsContext;
 use crate::fs::file::{FileOperations, OpenFile};
@@ -128,6 +128,7 @@ enum Report {
     Memory,
     MountInformation,
     Mounts,
+    NumaMaps,
     OutOfMemoryScore,
     OutOfMemoryAdjustment,
     Personality,
@@ -148,7 +149,7 @@ enum Link {
 }
 
 /// Name, permissions and kind, in the order of the listing.
-const ENTRIES: [(&str, u32, Entry); 27] = [
+const ENTRIES: [(&str, u32, Entry); 28] = [
     ("task", 0o555, Entry::Tasks),
     ("fd", 0o500, Entry::Descriptors),
     ("fdinfo", 0o555, Entry::DescriptorInformation),
@@ -162,6 +163,7 @@ const ENTRIES: [(&str, u32, Entry); 27] = [
     ("stat", 0o444, Entry::Report(Report::Stat)),
     ("statm", 0o444, Entry::Report(Report::Statm)),
     ("maps", 0o444, Entry::Report(Report::Maps)),
+    ("numa_maps", 0o444, Entry::Report(Report::NumaMaps)),
     ("mem", 0o600, Entry::Report(Report::Memory)),
     ("cwd", 0o777, Entry::Link(Link::WorkingDirectory)),
     ("root", 0o777, Entry::Link(Link::Root)),
@@ -316,7 +318,7 @@ impl PseudoFile for ReportFile {
             // No audit: nobody has logged in.
             Report::LoginUser => text.extend_from_slice(b"4294967295"),
             // These have operations of their own; see `open`.
-            Report::Maps | Report::Memory | Report::Smaps => return Err(Errno::EIO),
+            Report::Maps | Report::Memory | Report::NumaMaps | Report::Smaps => return Err(Errno::EIO),
             Report::MountInformation => self.write_mounts(text, system_report::mountinfo)?,
             Report::Mounts => self.write_mounts(text, system_report::mounts)?,
             Report::OutOfMemoryScore => append!(text, "{}\n", out_of_memory_score(process)),
@@ -351,12 +353,14 @@ impl PseudoFile for ReportFile {
     fn open(&self, _flags: OpenFlags) -> Result<Option<Arc<dyn FileOperations>>> {
         match self.report {
             Report::Memory => Ok(Some(Arc::new(ForeignMemory { space: self.space()? }))),
-            Report::Maps => {
-                AreaListing::open(&self.owner, Form { detail: Detail::Plain, write: report::write_area }).map(Some)
+            Report::Maps => AreaListing::open(&self.owner, Form::new(Detail::Plain, report::write_area)).map(Some),
+            Report::NumaMaps => {
+                let policy = self.owner.thread().ok().and_then(|thread| thread.memory_policy.get());
+                let form = Form { thread_policy: policy, ..Form::new(Detail::Nodes, numa_maps::write_area) };
+                AreaListing::open(&self.owner, form).map(Some)
             }
             Report::Smaps => {
-                let form = Form { detail: Detail::Usage, write: report::write_area_with_usage };
-                AreaListing::open(&self.owner, form).map(Some)
+                AreaListing::open(&self.owner, Form::new(Detail::Usage, report::write_area_with_usage)).map(Some)
             }
             Report::Environment | Report::AuxiliaryVector | Report::SmapsRollup => {
                 may_inspect(self.owner.process()).map(|()| None)

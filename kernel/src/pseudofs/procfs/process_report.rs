@@ -1,10 +1,12 @@
 //! What `/proc/PID` says of a process, in Linux's formats (proc(5)).
 
-use crate::arch::inter_processor;
+use crate::arch::{Current, Machine, inter_processor};
 use crate::base::{CpuId, CpuMask, Nanoseconds, PAGE_SHIFT, VirtualAddress, VirtualRange};
 use crate::device::terminal::Terminal;
 use crate::memory::address_space::{AddressSpace, AreaReport, AreaUsage, Detail, ForeignAccess, Statistics};
 use crate::memory::area::AreaFlags;
+use crate::memory::node_frames::nodes_with_memory;
+use crate::memory::numa::NodeMask;
 use crate::process::resource_limits::Resource;
 use crate::process::scheduler::Standing;
 use crate::process::thread::NAME_LENGTH;
@@ -266,7 +268,7 @@ pub fn status(subject: &Subject) -> Vec<u8> {
         "Seccomp:\t0\nSeccomp_filters:\t0\nCpus_allowed:\t{}\nCpus_allowed_list:\t{allowed}",
         HexadecimalMask { mask: allowed, width }
     );
-    let _ = writeln!(rest, "Mems_allowed:\t1\nMems_allowed_list:\t0");
+    write_nodes(&mut rest, nodes_with_memory(), Current::LINUX.most_nodes);
     let usage = subject.usage();
     let _ = writeln!(
         rest,
@@ -446,6 +448,17 @@ fn write_usage(text: &mut Vec<u8>, size: u64, usage: AreaUsage) {
     ] {
         line(name, 0);
     }
+}
+
+/// The nodes that may be used: programs take the length of the mask for the length of all masks.
+fn write_nodes(text: &mut String, nodes: NodeMask, most: u64) {
+    text.push_str("Mems_allowed:\t");
+    for word in (0..most.div_ceil(32)).rev() {
+        let digits = usize::try_from((most - word * 32).min(32).div_ceil(4)).unwrap_or(1);
+        let bits = if word < 2 { nodes.bits() >> (word * 32) & u64::from(u32::MAX) } else { 0 };
+        let _ = write!(text, "{bits:0digits$x}{}", if word == 0 { "\n" } else { "," });
+    }
+    let _ = writeln!(text, "Mems_allowed_list:\t{nodes}");
 }
 
 /// One line: the name in 16 columns, the amount in 8. By hand, for formatting took nearly all the time that `smaps` did.

@@ -3,7 +3,7 @@
 //! A CPU's directory has `topology` and `cache` while it is online: they say what it has found when it came up. Writing to `online`
 //! takes it off line or brings it back.
 
-use super::{FILE_SIZE, Path, Switch, cache, parse_switch, topology};
+use super::{FILE_SIZE, Path, Switch, cache, node, parse_switch, topology};
 use crate::arch::inter_processor::{self, Beyond, InterProcessor};
 use crate::arch::{Current, Topology, cpu_topology};
 use crate::base::{CpuId, CpuMask, Errno, MAXIMUM_CPUS, Result};
@@ -90,7 +90,8 @@ struct CpuDirectory {
 
 impl CpuDirectory {
     fn new(path: Path, cpu: CpuId) -> Self {
-        let mut fixed = FixedDirectory::new();
+        let (node, link) = node::link_of(path, cpu);
+        let mut fixed = FixedDirectory::new().with(&node, link);
         if Current::can_leave(cpu) {
             fixed = fixed.with("online", path.below("online").setting(Online(cpu)));
         }

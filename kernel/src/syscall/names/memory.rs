@@ -109,3 +109,37 @@ pub static ADVICE: ValueNames = ValueNames {
         (101, "MADV_SOFT_OFFLINE"),
     ],
 };
+
+/// The mode of a memory policy.
+pub static POLICY: BitNames = BitNames {
+    unknown: "MPOL_???",
+    zero: "MPOL_DEFAULT",
+    field: Some(FieldNames {
+        mask: 0x7,
+        values: &[
+            (0, "MPOL_DEFAULT"),
+            (1, "MPOL_PREFERRED"),
+            (2, "MPOL_BIND"),
+            (3, "MPOL_INTERLEAVE"),
+            (4, "MPOL_LOCAL"),
+            (5, "MPOL_PREFERRED_MANY"),
+        ],
+    }),
+    bits: &[(0x2000, "MPOL_F_NUMA_BALANCING"), (0x4000, "MPOL_F_RELATIVE_NODES"), (0x8000, "MPOL_F_STATIC_NODES")],
+};
+
+/// What `get_mempolicy` is asked.
+pub static POLICY_QUESTION: BitNames = BitNames {
+    unknown: "MPOL_F_???",
+    zero: "0",
+    field: None,
+    bits: &[(1, "MPOL_F_NODE"), (2, "MPOL_F_ADDR"), (4, "MPOL_F_MEMS_ALLOWED")],
+};
+
+/// `MPOL_MF_*`.
+pub static POLICY_MOVE: BitNames = BitNames {
+    unknown: "MPOL_MF_???",
+    zero: "0",
+    field: None,
+    bits: &[(1, "MPOL_MF_STRICT"), (2, "MPOL_MF_MOVE"), (4, "MPOL_MF_MOVE_ALL")],
+};

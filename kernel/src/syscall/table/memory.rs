@@ -4,8 +4,8 @@ use crate::base::VirtualAddress;
 use crate::memory::user::UserPointer;
 use crate::security::Capability;
 use crate::syscall::argument::{Descriptor, Flags, LongFlags, PathPointer, ProcessIdentifier};
-use crate::syscall::memory;
 use crate::syscall::names::memory as memory_names;
+use crate::syscall::{memory, numa};
 
 crate::system_call_rows! {
     /// Maps a file or anonymous memory.
@@ -86,14 +86,34 @@ crate::system_call_rows! {
     process_mrelease { x86_64: 448, aarch64: 448, needs: Nothing, support: Absent };
     /// Handles page faults in user space.
     userfaultfd { x86_64: 323, aarch64: 282, needs: Nothing, support: Absent };
-    /// Sets a thread's memory policy.
-    set_mempolicy { x86_64: 238, aarch64: 237, needs: Nothing, support: Absent };
-    /// Tells a thread's memory policy.
-    get_mempolicy { x86_64: 239, aarch64: 236, needs: Nothing, support: Absent };
+    /// Sets the thread's memory policy.
+    /// EINVAL: no such mode, flags that exclude each other, nodes where none may be, none where some must be, or none that has memory. EFAULT: the mask.
+    set_mempolicy { x86_64: 238, aarch64: 237, needs: Nothing, support: Full }
+        = numa::set_mempolicy, (mode: i32 as Bits(&memory_names::POLICY), nodes: UserPointer<u64>, maximum: u64);
+    /// Tells the thread's memory policy, or that of an address, the node of a page, or the nodes allowed.
+    /// EINVAL: unknown or contradicting flags, an address without MPOL_F_ADDR, a mask shorter than there are nodes, or the thread does not interleave
+    /// (MPOL_F_NODE). EFAULT: nothing is mapped there, or where the answer goes.
+    get_mempolicy { x86_64: 239, aarch64: 236, needs: Nothing, support: Full }
+        = numa::get_mempolicy, (mode: UserPointer<u32>, nodes: UserPointer<u64>, maximum: u64, address: VirtualAddress, flags: LongFlags as Bits(&memory_names::POLICY_QUESTION));
     /// Sets the memory policy of a range.
-    mbind { x86_64: 237, aarch64: 235, needs: Nothing, support: Absent };
-    /// Moves a process's pages between nodes.
-    move_pages { x86_64: 279, aarch64: 239, needs: Nothing, support: Absent };
-    /// Moves all of a process's pages between nodes.
-    migrate_pages { x86_64: 256, aarch64: 238, needs: Nothing, support: Absent };
+    /// EINVAL: as set_mempolicy, unknown flags, or not page-aligned. EPERM: MPOL_MF_MOVE_ALL without the capability. EFAULT: a part is not mapped, or the
+    /// mask. EIO: MPOL_MF_STRICT and pages are elsewhere, or could not be moved. ENOMEM: no memory, or too many areas.
+    mbind { x86_64: 237, aarch64: 235, needs: Conditional(&[Capability::SysNice]), support: Full }
+        = numa::mbind, (start: VirtualAddress, length: u64, mode: i32 as Bits(&memory_names::POLICY), nodes: UserPointer<u64>, maximum: u64, flags: u32 as Bits(&memory_names::POLICY_MOVE));
+    /// Sets the home node of the policies of a range.
+    /// EINVAL: not page-aligned, flags, no such node. ENOENT: no area there has a policy. EOPNOTSUPP: a policy other than MPOL_BIND and
+    /// MPOL_PREFERRED_MANY. ENOMEM.
+    set_mempolicy_home_node { x86_64: 450, aarch64: 450, needs: Nothing, support: Full }
+        = numa::set_mempolicy_home_node, (start: VirtualAddress, length: u64, home: u64, flags: LongFlags);
+    /// Moves a process's pages to nodes, or tells where they are; answers how many were not moved.
+    /// EINVAL: unknown flags, or a process without memory. EPERM: MPOL_MF_MOVE_ALL without the capability, or not allowed to look into the process. ESRCH.
+    /// EFAULT: an array. ENODEV: a node that is not there or has no memory. ENOMEM: a node has no memory left.
+    move_pages { x86_64: 279, aarch64: 239, needs: Conditional(&[Capability::SysNice, Capability::SysPtrace]),
+                 support: Full }
+        = numa::move_pages, (pid: ProcessIdentifier, count: u64, pages: UserPointer<u64>, nodes: UserPointer<i32>, status: UserPointer<i32>, flags: u32 as Bits(&memory_names::POLICY_MOVE));
+    /// Moves all of a process's pages from some nodes to others; answers how many could not be moved.
+    /// EINVAL: a node that can never be, no target that has memory, or a process without memory. EPERM: not allowed to look into the process, or targets
+    /// without memory and without the capability. ESRCH. EFAULT: a mask. ENOMEM: a node has no memory left.
+    migrate_pages { x86_64: 256, aarch64: 238, needs: Conditional(&[Capability::SysNice, Capability::SysPtrace]), support: Full }
+        = numa::migrate_pages, (pid: ProcessIdentifier, maximum: u64, from: UserPointer<u64>, to: UserPointer<u64>);
 }

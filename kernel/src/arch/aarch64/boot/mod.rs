@@ -12,7 +12,8 @@ pub mod tables;
 use crate::arch::aarch64::clock_scale::event_stream_bit;
 use crate::arch::aarch64::device_tree::{self, Devices};
 use crate::arch::aarch64::{
-    Aarch64, cpu, entry, interrupt_controller, power, real_time_clock, secondary, serial, timer, topology, user_access,
+    Aarch64, affinity, cpu, entry, interrupt_controller, power, real_time_clock, secondary, serial, timer, topology,
+    user_access,
 };
 use crate::arch::boot_information::set_boot_information;
 use crate::arch::{ControllerChoice, Cpu, Startup};
@@ -38,6 +39,7 @@ pub unsafe fn initialize_early(tree: PhysicalAddress, load_address: PhysicalAddr
     // SAFETY: the entry code mapped it.
     let tree = unsafe { tables::tree(tree) };
     tree.iter().for_each(|tree| topology::note_tree(tree));
+    tree.iter().for_each(|tree| affinity::note_tree(tree));
     let parsed = tree.and_then(|tree| device_tree::parse(tree).ok());
     // Without a device tree there is neither memory nor a console: nothing can be said.
     let Some((mut information, devices)) = parsed else { Aarch64::halt() };

@@ -1,10 +1,13 @@
 //! A regular file of a tmpfs as memory: what `mmap` maps.
 
 use super::{TmpfsInode, seal};
-use crate::base::{Errno, PAGE_SIZE};
+use crate::base::{Errno, FrameNumber, PAGE_SIZE};
 use crate::fs::mount::Location;
 use crate::memory::frame::Frame;
-use crate::memory::object::{MemoryObject, ObjectDetails, PageAccounting, PageError, PageIntent, SharedPages};
+use crate::memory::numa::SharedPolicies;
+use crate::memory::object::{
+    MemoryObject, ObjectDetails, PageAccounting, PageError, PageIntent, Replacement, SharedPages,
+};
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -57,6 +60,14 @@ impl MemoryObject for MappedFile {
             inode: self.inode.header.number(),
             name: self.location.path_from_global_root(),
         }
+    }
+
+    fn policies(&self) -> Option<&SharedPolicies> {
+        self.pages().ok()?.policies()
+    }
+
+    fn replace_page(&self, index: u64, old: FrameNumber, new: &Frame) -> Replacement {
+        self.pages().map_or(Replacement::Gone, |pages| pages.replace_page(index, old, new))
     }
 
     fn accounting(&self) -> PageAccounting {
