@@ -82,6 +82,7 @@ pub fn initialize() {
     crate::memory::paging::shootdown::set_kernel_root(<crate::arch::Current as crate::arch::Mmu>::active_root());
     dispatch::set_end_of_kernel_thread(exit::end_kernel_thread);
     dispatch::adopt_idle_thread(&thread::boot_thread().clone());
+    inheritance::initialize();
     crate::arch::set_trap_handler(&trap::TRAPS);
     timers::initialize();
     futex::initialize();

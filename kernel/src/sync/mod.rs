@@ -11,6 +11,7 @@
 //! spinlock, and that nobody sleeps under one. Never allocate, touch user memory or drop something heavy under a spinlock
 //! of rank [`LockRank::Heap`] or above.
 
+pub mod lending;
 pub mod mutex;
 pub mod parking;
 pub mod rank;

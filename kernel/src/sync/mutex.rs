@@ -1,23 +1,20 @@
 //! The sleeping lock: for sections that allocate, touch user memory or wait.
 //!
-//! Uncontended, it is one compare-and-exchange each way. Order among mutexes: address space before file-system objects
+//! Uncontended, it is one atomic access each way. Whoever waits lends its standing to the holder ([`super::lending`]), and it is the most urgent one that is woken; but the
+//! lock is not handed over: who comes first takes it. Order among mutexes: address space before file-system objects
 //! before terminals; none is taken under a spinlock.
 
 #![allow(unsafe_code, reason = "a lock hands out exclusive references to its cell")]
 
-use super::parking::{self, Interruptible};
+use super::lending::{Found, OwnerWord};
+use super::parking;
 use super::wait_queue::WaitQueue;
 use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
-use core::sync::atomic::{AtomicU8, Ordering};
-
-const FREE: u8 = 0;
-const HELD: u8 = 1;
-const CONTENDED: u8 = 2;
 
 /// A sleeping lock around a `T`.
 pub struct Mutex<T> {
-    state: AtomicU8,
+    owner: OwnerWord,
     waiters: WaitQueue,
     value: UnsafeCell<T>,
 }
@@ -35,7 +32,7 @@ pub struct MutexGuard<'a, T> {
 impl<T> Mutex<T> {
     /// A free lock around `value`.
     pub const fn new(value: T) -> Self {
-        Self { state: AtomicU8::new(FREE), waiters: WaitQueue::new(), value: UnsafeCell::new(value) }
+        Self { owner: OwnerWord::new(), waiters: WaitQueue::new(), value: UnsafeCell::new(value) }
     }
 
     /// Takes the lock, sleeping while another thread holds it. Signals do not end the wait.
@@ -45,7 +42,7 @@ impl<T> Mutex<T> {
         if cfg!(debug_assertions) {
             super::rank::assert_may_sleep();
         }
-        if self.state.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed).is_err() {
+        if !self.owner.try_take() {
             self.lock_slowly();
         }
         MutexGuard { lock: self }
@@ -54,26 +51,31 @@ impl<T> Mutex<T> {
     #[cold]
     fn lock_slowly(&self) {
         let mut looks = 0u32;
-        // An uninterruptible wait without deadline ends only with its condition.
-        let _ = self.waiters.wait_until(None, Interruptible::No, || {
+        self.waiters.wait_uninterrupted(|| {
             looks = looks.saturating_add(1);
-            (self.state.swap(CONTENDED, Ordering::Acquire) == FREE).then_some(())
+            (self.owner.want() == Found::Taken).then_some(())
         });
         // Locks are taken in the middle of other waits (in a condition that looks at several things): the wake-up that ended a sleep
-        // here may have been meant for those. They get it back; the third look is the first after a sleep.
-        if looks > 2
+        // here may have been meant for those. They get it back; the second look is the first after a sleep.
+        if looks > 1
             && let Some(thread) = parking::current_thread()
         {
             thread.unpark();
         }
     }
 
+    /// Wakes the thread whose turn it is, after the lock was freed; of those that nobody knows, the one that has waited longest.
+    #[cold]
+    fn wake_next(&self, mark: usize) {
+        match self.owner.let_go(mark) {
+            Some(thread) => thread.unpark(),
+            None => drop(self.waiters.wake_one()),
+        }
+    }
+
     /// Takes the lock if it is free now.
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-        self.state
-            .compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed)
-            .ok()
-            .map(|_| MutexGuard { lock: self })
+        self.owner.try_take().then_some(MutexGuard { lock: self })
     }
 
     /// The value, through exclusive access to the lock itself.
@@ -85,8 +87,8 @@ impl<T> Mutex<T> {
 impl<T> Drop for MutexGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        if self.lock.state.swap(FREE, Ordering::Release) == CONTENDED {
-            self.lock.waiters.wake_one();
+        if let Some(mark) = self.lock.owner.free() {
+            self.lock.wake_next(mark);
         }
     }
 }

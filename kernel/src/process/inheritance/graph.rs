@@ -144,10 +144,9 @@ impl<L: Copy + Eq + Hash, T: Clone> Graph<L, T> {
         self.threads.get(&identity)?.waits_for
     }
 
-    /// A lock that stands here and that a thread holds.
-    #[must_use]
-    pub fn held_by(&self, identity: Identity) -> Option<L> {
-        self.threads.get(&identity)?.holds.first().copied()
+    /// The locks that stand here and that a thread holds.
+    pub fn held_by(&self, identity: Identity) -> impl Iterator<Item = L> + '_ {
+        self.threads.get(&identity).into_iter().flat_map(|node| node.holds.iter().copied())
     }
 
     /// Whether `identity` has been made a lock's holder and has not settled that.
@@ -273,6 +272,30 @@ impl<L: Copy + Eq + Hash, T: Clone> Graph<L, T> {
         self.refresh(old, lend);
         self.prune(old);
         handle
+    }
+
+    /// `holder` has a lock that stands here, whoever had it before: nobody gave it to it. False when there is no memory to say so.
+    pub fn seize(&mut self, lock: &L, holder: Party<T>, lend: &mut impl FnMut(&T, Standing)) -> bool {
+        let Some(found) = self.locks.get(lock) else { return true };
+        let old = found.holder;
+        if old == holder.identity {
+            return true;
+        }
+        if self.threads.try_reserve(1).is_err() || self.enter(&holder).holds.try_reserve(1).is_err() {
+            self.prune(holder.identity);
+            return false;
+        }
+        self.enter(&holder).holds.push(*lock);
+        if let Some(found) = self.locks.get_mut(lock) {
+            found.holder = holder.identity;
+        }
+        if let Some(node) = self.threads.get_mut(&old) {
+            node.holds.retain(|held| held != lock);
+        }
+        self.refresh(holder.identity, lend);
+        self.refresh(old, lend);
+        self.prune(old);
+        true
     }
 
     /// The new holder has said so where the lock is.

@@ -1,8 +1,8 @@
 //! Priority inheritance: whoever holds what others wait for stands at least as high as they do.
 //!
 //! [`graph`] says who waits for whom and what is lent; this file keeps the one graph of the kernel and has the dispatcher apply what
-//! it says ([`dispatch::lend`]). The locks are those of [`super::futex::priority`]; the kernel's own sleeping locks lend nothing, as in Linux without
-//! its real-time patches.
+//! it says ([`dispatch::lend`]). The locks are those of [`super::futex::priority`] and the kernel's own sleeping ones (`kernel`, as in Linux with its real-time patches), so that a chain
+//! may lead from the one kind to the other.
 //!
 //! # One lock
 //! The graph is guarded by one spinlock for the whole machine, of rank `Inheritance`. It is taken only where a lock is contended: an
@@ -15,6 +15,7 @@
 //! graph's lock), so an entry's reference is never the last one, and dropping it under the lock frees nothing.
 
 pub mod graph;
+mod kernel;
 #[cfg(test)]
 mod model;
 
@@ -23,6 +24,7 @@ use super::scheduler::SchedulingParameters;
 use super::thread::Thread;
 use crate::base::Result;
 use crate::memory::address_space::FutexKey;
+use crate::sync::lending::LockIdentity;
 use crate::sync::parking::Unpark;
 use crate::sync::{InterruptsUnchanged, LockRank, SpinLock, SpinLockGuard};
 use alloc::sync::Arc;
@@ -30,7 +32,16 @@ use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use graph::{Graph, Handing, Party, Refusal};
 use spin::Once;
 
-type Locks = Graph<FutexKey, Arc<Thread>>;
+/// A lock that is waited for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum LockKey {
+    /// A futex that knows its owner.
+    Futex(FutexKey),
+    /// One of the kernel's own.
+    Kernel(LockIdentity),
+}
+
+type Locks = Graph<LockKey, Arc<Thread>>;
 
 static GRAPH: Once<SpinLock<Locks>> = Once::new();
 
@@ -42,6 +53,11 @@ static COUNT: AtomicUsize = AtomicUsize::new(0);
 #[inline]
 pub fn is_in_use() -> bool {
     COUNT.load(Relaxed) != 0
+}
+
+/// Lets the kernel's own locks lend. Once, at boot.
+pub fn initialize() {
+    crate::sync::lending::set_lender(&kernel::KernelLocks);
 }
 
 /// The graph, locked.
@@ -67,31 +83,34 @@ impl Inheritance {
     /// The holder of a lock that is waited for.
     #[must_use]
     pub fn holder(&self, key: &FutexKey) -> Option<Arc<Thread>> {
-        self.0.holder(key).cloned()
+        self.0.holder(&LockKey::Futex(*key)).cloned()
     }
     /// Whose turn is next.
     #[must_use]
     pub fn next(&self, key: &FutexKey) -> Option<Arc<Thread>> {
-        self.0.next(key).cloned()
+        self.0.next(&LockKey::Futex(*key)).cloned()
     }
     /// Whether `thread` waits for the lock.
     #[must_use]
     pub fn is_waiting(&self, thread: &Thread, key: &FutexKey) -> bool {
-        self.0.waits_for(thread.identity()) == Some(*key)
+        self.0.waits_for(thread.identity()) == Some(LockKey::Futex(*key))
     }
-    /// A lock that `thread` holds and others wait for.
+    /// A futex that `thread` holds and others wait for.
     #[must_use]
     pub fn held_by(&self, thread: &Thread) -> Option<FutexKey> {
-        self.0.held_by(thread.identity())
+        self.0.held_by(thread.identity()).find_map(|key| match key {
+            LockKey::Futex(key) => Some(key),
+            LockKey::Kernel(_) => None,
+        })
     }
     /// Whether `thread` was made the holder by one that has ended, and has to say so in the lock's word.
     #[must_use]
     pub fn is_to_settle(&self, thread: &Thread, key: &FutexKey) -> bool {
-        self.0.is_to_settle(key, thread.identity())
+        self.0.is_to_settle(&LockKey::Futex(*key), thread.identity())
     }
     /// It has.
     pub fn settle(&mut self, key: &FutexKey) {
-        self.0.settle(key);
+        self.0.settle(&LockKey::Futex(*key));
         self.count();
     }
     /// `waiter` waits for the lock, which `holder` holds.
@@ -99,9 +118,7 @@ impl Inheritance {
     /// # Errors
     /// See [`Refusal`].
     pub fn wait(&mut self, key: FutexKey, holder: &Arc<Thread>, waiter: &Arc<Thread>) -> Result<(), Refusal> {
-        let result = self.0.wait(key, party(holder), party(waiter), &mut |thread, standing| lend(thread, standing));
-        self.count();
-        result
+        self.begin_wait(LockKey::Futex(key), holder, waiter)
     }
     /// `thread` gives up waiting.
     pub fn leave(&mut self, thread: &Thread) {
@@ -111,6 +128,14 @@ impl Inheritance {
     /// The lock goes over to whoever's turn it is; that thread is to be woken.
     #[must_use]
     pub fn hand_over(&mut self, key: &FutexKey, handing: Handing) -> Option<Arc<Thread>> {
+        self.pass_on(&LockKey::Futex(*key), handing)
+    }
+    fn begin_wait(&mut self, key: LockKey, holder: &Arc<Thread>, waiter: &Arc<Thread>) -> Result<(), Refusal> {
+        let result = self.0.wait(key, party(holder), party(waiter), &mut |thread, standing| lend(thread, standing));
+        self.count();
+        result
+    }
+    fn pass_on(&mut self, key: &LockKey, handing: Handing) -> Option<Arc<Thread>> {
         let next = self.0.hand_over(key, handing, &mut |thread, standing| lend(thread, standing));
         self.count();
         next

@@ -566,6 +566,6 @@ impl<K: Member> Default for Scheduler<K> {
 }
 
 #[cfg(test)]
-mod simulator;
+pub(in crate::process) mod simulator;
 #[cfg(test)]
 mod tests;

@@ -33,7 +33,8 @@ impl Handle {
     pub fn key(self) -> usize {
         self.0.key
     }
-    fn new(key: usize, parameters: Parameters, affinity: CpuMask) -> Self {
+    /// A thread of its own.
+    pub fn new(key: usize, parameters: Parameters, affinity: CpuMask) -> Self {
         Self(Box::leak(Box::new(SimulatedThread { key, entity: Entity::new(parameters, affinity) })))
     }
 }

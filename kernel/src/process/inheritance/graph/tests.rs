@@ -55,6 +55,11 @@ impl Subject {
         self.graph.hand_over(&lock, handing, &mut note(&mut self.lent))
     }
 
+    fn seize(&mut self, lock: Name, holder: Thread) {
+        let holder = self.party(holder);
+        assert!(self.graph.seize(&lock, holder, &mut note(&mut self.lent)));
+    }
+
     fn set_own(&mut self, thread: Thread, own: Standing) {
         self.own.insert(thread, own);
         self.graph.set_own(thread, own, &mut note(&mut self.lent));
@@ -80,6 +85,78 @@ fn a_holder_stands_as_high_as_who_waits_through_others() {
     assert_eq!(subject.hand_over(2, Handing::Settled), Some(3));
     assert_eq!(subject.lent(1), Standing::NOTHING);
     assert_eq!((subject.graph.lock_count(), subject.graph.threads.len()), (0, 0), "nothing is left");
+}
+
+#[test]
+fn who_takes_a_lock_before_its_turn_is_lent_what_those_stand_for_that_wait() {
+    let mut subject = Subject::with_own([fair(0), realtime(20), realtime(10), fair(5)]);
+    subject.seize(1, 3);
+    assert_eq!(subject.lent(3), Standing::NOTHING, "nobody waits for it");
+    assert_eq!((subject.wait(1, 0, 1), subject.wait(1, 0, 2)), (Ok(()), Ok(())));
+    assert_eq!(subject.lent(0), realtime(20));
+    // The holder lets go, and a third takes it before the first waiter comes.
+    assert_eq!(subject.hand_over(1, Handing::Settled), Some(1));
+    assert_eq!(subject.lent(0), Standing::NOTHING);
+    subject.graph.validate();
+    subject.seize(1, 3);
+    assert_eq!((subject.lent(3), subject.lent(1)), (realtime(10), Standing::NOTHING));
+    subject.graph.validate();
+    assert_eq!(subject.wait(1, 3, 1), Ok(()));
+    assert_eq!(subject.lent(3), realtime(20));
+    assert_eq!(subject.hand_over(1, Handing::Settled), Some(1));
+    assert_eq!(subject.hand_over(1, Handing::Settled), Some(2));
+    assert_eq!(subject.graph.lock_count(), 0);
+}
+
+/// Low holds one of the kernel's locks, which a thread waits for that holds a futex; medium would keep low from running for good, and high wants the futex.
+#[test]
+fn an_inversion_through_locks_of_both_kinds_ends() {
+    use crate::base::{CpuMask, Nanoseconds};
+    use crate::process::scheduler::simulator::Handle;
+    use crate::process::scheduler::{Decision, Scheduler, levels_of};
+    let fifo = |priority| SchedulingParameters {
+        policy: SCHED_FIFO,
+        realtime_priority: priority,
+        ..SchedulingParameters::default()
+    };
+    let parameters = [SchedulingParameters::default(), SchedulingParameters::default(), fifo(10), fifo(20)];
+    let threads: Vec<Handle> = (0..4).map(|key| Handle::new(key, levels_of(&parameters[key]), CpuMask::ALL)).collect();
+    let [low, between, medium, high] = [0, 1, 2, 3];
+    let mut scheduler = Scheduler::new();
+    let clock = || Nanoseconds(0);
+    let runs = |scheduler: &mut Scheduler<Handle>| match scheduler.pick(clock) {
+        Decision::Run(thread) => thread.key(),
+        Decision::Continue => scheduler.current().unwrap().key(),
+        Decision::Idle => usize::MAX,
+    };
+    let mut subject = Subject::with_own(parameters.iter().map(|parameters| Standing::of(parameters, 0)));
+    // Low has been preempted with its lock, between waits for it.
+    scheduler.wake(threads[low], clock);
+    assert_eq!(runs(&mut scheduler), low);
+    subject.wait(1, low as u64, between as u64).unwrap();
+    scheduler.wake(threads[medium], clock);
+    assert_eq!(runs(&mut scheduler), medium);
+    scheduler.wake(threads[high], clock);
+    assert_eq!(runs(&mut scheduler), high);
+    // High blocks on the futex: what it lends goes along the chain.
+    subject.wait(2, between as u64, high as u64).unwrap();
+    scheduler.block_current(clock);
+    let lent = |subject: &Subject, thread: usize| levels_of(&parameters[thread]).with_lent(subject.lent(thread as u64));
+    scheduler.set_parameters(threads[low], lent(&subject, low), Nanoseconds(0));
+    scheduler.set_parameters(threads[between], lent(&subject, between), Nanoseconds(0));
+    assert_eq!(runs(&mut scheduler), low, "before medium");
+    // It lets go: between has the lock, and goes on at once.
+    assert_eq!(subject.hand_over(1, Handing::Settled), Some(between as u64));
+    scheduler.set_parameters(threads[low], lent(&subject, low), Nanoseconds(0));
+    scheduler.wake(threads[between], clock);
+    assert_eq!(runs(&mut scheduler), between);
+    // And the futex, to high.
+    assert_eq!(subject.hand_over(2, Handing::Settled), Some(high as u64));
+    scheduler.set_parameters(threads[between], lent(&subject, between), Nanoseconds(0));
+    scheduler.wake(threads[high], clock);
+    assert_eq!(runs(&mut scheduler), high);
+    scheduler.block_current(clock);
+    assert_eq!(runs(&mut scheduler), medium, "nothing is left of what was lent");
 }
 
 #[test]
@@ -173,6 +250,7 @@ enum Operation {
     Wait { lock: Name, holder: Thread, waiter: Thread },
     Leave(Thread),
     Unlock(Name),
+    Seize(Name, Thread),
     End(Thread),
     Settle(Name),
     SetOwn(Thread, u8),
@@ -187,6 +265,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         6 => (lock(), thread(), thread()).prop_map(|(lock, holder, waiter)| Operation::Wait { lock, holder, waiter }),
         1 => thread().prop_map(Operation::Leave),
         3 => lock().prop_map(Operation::Unlock),
+        2 => (lock(), thread()).prop_map(|(lock, thread)| Operation::Seize(lock, thread)),
         1 => thread().prop_map(Operation::End),
         2 => lock().prop_map(Operation::Settle),
         1 => (thread(), 0u8..60).prop_map(|(thread, level)| Operation::SetOwn(thread, level)),
@@ -244,10 +323,21 @@ fn apply(subject: &mut Subject, model: &mut Model, operation: Operation) {
             model.locks.values_mut().for_each(|(_, waiters)| waiters.retain(|waiter| *waiter != thread));
         }
         Operation::Unlock(lock) => hand_over(subject, model, lock, Handing::Settled),
+        Operation::Seize(lock, thread) => {
+            // Who takes a lock runs.
+            if model.waits(thread) || model.unsettled.contains(&lock) {
+                return;
+            }
+            subject.seize(lock, thread);
+            if let Some((holder, _)) = model.locks.get_mut(&lock) {
+                *holder = thread;
+            }
+        }
         Operation::End(thread) => {
             // What ends does not wait, and has nothing left in the end.
             apply(subject, model, Operation::Leave(thread));
-            while let Some(lock) = subject.graph.held_by(thread) {
+            let held: Vec<Name> = subject.graph.held_by(thread).collect();
+            for lock in held {
                 assert_eq!(model.locks[&lock].0, thread);
                 hand_over(subject, model, lock, Handing::Unsettled);
                 model.locks.retain(|lock, (_, waiters)| !waiters.is_empty() || model.unsettled.contains(lock));
