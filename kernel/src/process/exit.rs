@@ -294,12 +294,16 @@ fn leave_children(process: &Arc<Process>, table: &mut TableGuard, leftovers: &mu
         }
     }
     // Groups that had their only link to the rest of the session through this process are orphaned now.
+    let own = process.family(table).group.clone();
     for child in &children {
         if let Some(group) = child.family(table).group.clone() {
-            hang_up_if_orphaned(&group, Some(process), table);
+            if own.as_ref().is_some_and(|own| links(own, &group)) {
+                hang_up_if_orphaned(&group, Some(process), table);
+            }
             leftovers.groups.push(group);
         }
     }
+    leftovers.groups.extend(own);
     leftovers.processes.extend(children);
 }
 
@@ -311,6 +315,12 @@ fn send_parent_death_signal(child: &Arc<Process>, table: &TableGuard) {
             let _ = child.signals.send(Target::Thread(&thread.signals), signal, information, None);
         }
     }
+}
+
+/// Whether a process of `parents` whose child is in `group` keeps that from being orphaned: another group of the same session. Only
+/// the end of such a process, or of such a child, can orphan the group.
+fn links(parents: &Arc<ProcessGroup>, group: &Arc<ProcessGroup>) -> bool {
+    !Arc::ptr_eq(parents, group) && Arc::ptr_eq(parents.session(), group.session())
 }
 
 /// A newly orphaned group with stopped members gets `SIGHUP` and `SIGCONT`, so that nobody stays stopped for ever.
@@ -329,13 +339,7 @@ fn hang_up_if_orphaned(group: &Arc<ProcessGroup>, leaving: Option<&Arc<Process>>
 fn orphan_own_group(process: &Arc<Process>, table: &mut TableGuard) {
     let family = process.family(table);
     let (Some(group), Some(parent)) = (family.group.clone(), family.parent.as_ref()) else { return };
-    // Only a process that was the link: its parent is in another group of the same session.
-    let was_link = parent
-        .family(table)
-        .group
-        .as_ref()
-        .is_some_and(|theirs| !Arc::ptr_eq(theirs, &group) && Arc::ptr_eq(theirs.session(), group.session()));
-    if was_link {
+    if parent.family(table).group.as_ref().is_some_and(|theirs| links(theirs, &group)) {
         hang_up_if_orphaned(&group, Some(process), table);
     }
 }

@@ -110,6 +110,37 @@ fn groups_and_sessions_keep_linux_s_rules() {
     assert_eq!(waited(&leader, WaitFor::Group(first.pid())), Ok(None));
 }
 
+/// Makes `process` a stopped one.
+fn stop(process: &Arc<Process>) {
+    let thread = create_thread(process, Start::Kernel(|| {})).unwrap();
+    process.signals.begin_stop(Signal::SIGSTOP);
+    process.signals.arrive_at_stop(&thread.signals);
+    assert!(process.signals.stopped_by().is_some());
+}
+
+#[test]
+fn a_group_that_was_orphaned_before_is_not_hung_up() {
+    let (leader, children) = family(2);
+    let [stopped, parent] = [&children[0], &children[1]];
+    let child = create_process(Some(parent)).unwrap();
+    stop(stopped);
+    end_without_threads(parent, ExitStatus::exited(0));
+    assert!(stopped.signals.stopped_by().is_some(), "the end of a member with children orphans nobody");
+    assert!(child.signals.pending().is_empty() && leader.signals.pending().without(Signal::SIGCHLD).is_empty());
+}
+
+#[test]
+fn a_group_that_loses_its_only_link_is_hung_up() {
+    let (leader, children) = family(1);
+    let middle = &children[0];
+    let stopped = create_process(Some(middle)).unwrap();
+    assert_eq!(membership::set_group(middle, stopped.pid(), 0), Ok(()));
+    stop(&stopped);
+    end_without_threads(middle, ExitStatus::exited(0));
+    assert!(stopped.signals.stopped_by().is_none(), "SIGHUP and SIGCONT");
+    assert!(leader.signals.pending().without(Signal::SIGCHLD).is_empty());
+}
+
 #[test]
 fn a_group_goes_with_its_last_member() {
     let (leader, children) = family(1);
