@@ -7,6 +7,7 @@
 #![allow(unsafe_code, reason = "reads the stack through its frame pointers")]
 
 use super::symbols;
+use crate::arch::{Cpu, Current};
 use crate::base::VirtualAddress;
 
 /// No kernel stack is longer.
@@ -18,6 +19,14 @@ const KERNEL_START: u64 = 0xffff_8000_0000_0000;
 
 /// Follows frame pointers: the `read` function gives the two words at an address.
 pub fn walk(frame_pointer: u64, read: impl Fn(u64) -> Option<(u64, u64)>, mut each: impl FnMut(u64)) {
+    walk_while(frame_pointer, read, |address| {
+        each(address);
+        true
+    });
+}
+
+/// As [`walk`], until `each` says `false`.
+fn walk_while(frame_pointer: u64, read: impl Fn(u64) -> Option<(u64, u64)>, mut each: impl FnMut(u64) -> bool) {
     let mut current = frame_pointer;
     for _ in 0..MAXIMUM_FRAMES {
         if current < KERNEL_START || !current.is_multiple_of(8) {
@@ -27,7 +36,9 @@ pub fn walk(frame_pointer: u64, read: impl Fn(u64) -> Option<(u64, u64)>, mut ea
         if return_address < KERNEL_START {
             return;
         }
-        each(return_address);
+        if !each(return_address) {
+            return;
+        }
         if next <= current || next - frame_pointer > LONGEST_STACK {
             return;
         }
@@ -51,6 +62,16 @@ fn show_one(address: u64, distance: u64) {
         Some(location) => log::error!("  {address:#018x} {}+{:#x}", location.name, location.offset + distance),
         None => log::error!("  {address:#018x}"),
     }
+}
+
+/// Tells `each` the return addresses from here on, nearest first, until it says `false`. For debug builds, which keep them.
+pub fn collect_callers(each: impl FnMut(u64) -> bool) {
+    walk_while(Current::frame_pointer().value(), read_stack, each);
+}
+
+/// Logs one return address of those that [`collect_callers`] told.
+pub fn show_caller(address: u64) {
+    show_one(address, 1);
 }
 
 /// Logs the chain of calls that begins at `instruction_pointer` with `frame_pointer`.

@@ -9,7 +9,7 @@ use super::{Process, exit, table};
 use crate::arch::{Current, TimerHardware};
 use crate::base::Nanoseconds;
 use crate::memory::address_space::{AddressSpace, OutOfMemoryKiller, Statistics, Victim, set_out_of_memory_killer};
-use crate::memory::frame_allocator;
+use crate::memory::{frame_allocator, heap};
 use crate::sync::{Interruptible, Mutex, parking};
 use alloc::sync::Arc;
 
@@ -96,6 +96,12 @@ impl OutOfMemoryKiller for Killer {
         if is_dying(caller.process()) {
             return Victim::Caller;
         }
+        if frame_allocator::has_room_for_users() {
+            return Victim::Other;
+        }
+        // What is free but kept somewhere comes first: of the heap, and then of the frames.
+        heap::shrink();
+        frame_allocator::drain_caches();
         if frame_allocator::has_room_for_users() {
             return Victim::Other;
         }

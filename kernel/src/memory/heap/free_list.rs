@@ -12,7 +12,7 @@
 //! search over the whole heap. An arena's first block says that it is, and the arena ends with a block of size 0 that is in use: a free
 //! block between the two is an arena that its owner can have back.
 //!
-//! No lock: [`super::KernelHeap`] has one around it.
+//! No lock: [`super::Heap`] has one around it.
 
 #![allow(unsafe_code, reason = "an allocator lives in the memory that it hands out")]
 
@@ -97,19 +97,19 @@ impl Block {
     }
     fn next(self) -> *mut usize {
         // SAFETY: see above; the block is free.
-        unsafe { self.0.add(1).read() as *mut usize }
+        unsafe { self.0.add(1).cast::<*mut usize>().read() }
     }
     fn set_next(self, next: *mut usize) {
         // SAFETY: as above.
-        unsafe { self.0.add(1).write(next as usize) };
+        unsafe { self.0.add(1).cast::<*mut usize>().write(next) };
     }
     fn previous(self) -> *mut usize {
         // SAFETY: as above.
-        unsafe { self.0.add(2).read() as *mut usize }
+        unsafe { self.0.add(2).cast::<*mut usize>().read() }
     }
     fn set_previous(self, previous: *mut usize) {
         // SAFETY: as above.
-        unsafe { self.0.add(2).write(previous as usize) };
+        unsafe { self.0.add(2).cast::<*mut usize>().write(previous) };
     }
     fn set_tag(self, size: usize) {
         // SAFETY: as above.
@@ -170,17 +170,18 @@ impl FreeList {
         self.insert(block, usable);
     }
 
-    /// Takes an arena of which nothing is in use away, by its first block as [`Freed::LastOfArena`] gave it.
+    /// Takes an arena of which nothing is in use away, by its first block as [`Freed::LastOfArena`] gave it. Gives the bytes that the list used of it.
     ///
     /// # Safety
     /// Nothing was allocated since.
-    pub unsafe fn take_arena(&mut self, first: NonNull<u8>) {
+    pub unsafe fn take_arena(&mut self, first: NonNull<u8>) -> usize {
         let block = Block(first.cast());
         let size = block.size();
         self.remove(block);
         self.total -= size;
         self.free -= size;
         self.empty_arenas -= 1;
+        size
     }
 
     fn insert(&mut self, block: Block, size: usize) {
@@ -422,7 +423,7 @@ mod tests {
         }
         assert_eq!((list.empty_arenas(), arenas.len()), (2, 2));
         // SAFETY: nothing was allocated since.
-        unsafe { list.take_arena(arenas[0]) };
+        assert_eq!(unsafe { list.take_arena(arenas[0]) }, total / 2);
         assert_eq!((list.empty_arenas(), list.total(), list.validate()), (1, total / 2, Some(total / 2)));
         assert!(!list.allocate(layout(total / 2 - HEADER, 8)).is_null());
         assert_eq!((list.empty_arenas(), list.validate()), (0, Some(0)));

@@ -1,111 +1,42 @@
-//! Slabs: frames cut into objects of one size, a list of partly used ones per size class.
+//! Slabs: frames cut into objects of one size, kept by size class.
 //!
-//! A slab has no header: its frame's descriptor holds the head of its free objects (`owner`), its neighbours on the class's list
-//! (`index`, two frame numbers) and the count of objects out (`flags`). Free objects hold the address of the next one.
+//! A plain structure: it is handed the frames' source and their records, and its user locks it. Nothing is kept in free objects, so
+//! neither taking nor putting touches them, and who writes to a freed object harms the next owner at most. Which are free is said by a bitmap
+//! ([`super::class`] draws where it is), lowest address first; the record's other fields:
 //!
-//! One spinlock per class, rank `Heap`, interrupts masked; held for one batch at a time. Frames come and go under it (the frame
-//! allocator takes no lock).
+//! | field | holds |
+//! |---|---|
+//! | `bits` | the bitmap, or a bit for each word of it that is not 0 |
+//! | `links` | the neighbours on the class's list: two frame numbers, 0 is none |
+//! | `state` | objects out (9 bits), class (5 bits) |
+//!
+//! A slab with both free objects and objects out is on the list `partial`, one without objects out on `empty`, a full one on none. A few empty
+//! slabs stay, so that an object that comes and goes does not move a frame each time; [`Slabs::release`] gives them back.
 
-#![allow(unsafe_code, reason = "free objects hold their links")]
+#![allow(unsafe_code, reason = "the bitmap of small objects lies in the frame")]
 
-use super::super::frame_allocator::{self as frames, descriptor};
-use super::super::frame_descriptor::{FrameDescriptor, FrameKind};
-use super::super::physmap;
-use crate::base::{FrameNumber, PAGE_SIZE, VirtualAddress};
-use crate::sync::{InterruptsDisabled, LockRank, SpinLock};
-use core::ptr::{NonNull, null_mut};
+use super::class::{CLASS_SIZES, CLASSES, Geometry, geometry};
+use super::guard::{self, Misuse, MisuseKind};
+use super::platform::{Platform, SlabRecord};
+use crate::base::PAGE_SIZE;
 
-/// Size classes in bytes. All but the first are multiples of 16, so any object of theirs has that alignment; a power of two is aligned
-/// to itself.
-pub const CLASS_SIZES: [usize; CLASSES] = [8, 16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048];
-/// How many classes there are.
-pub const CLASSES: usize = 14;
-/// The largest object that comes from a slab.
-pub const LARGEST: usize = 2048;
+/// Empty slabs that a class keeps.
+pub const SPARE: u32 = 2;
 
-const INDEXED: usize = 1024;
-
-/// The class of each size up to 1024, by eighths.
-static CLASS_OF: [u8; INDEXED / 8 + 1] = {
-    let mut table = [0; INDEXED / 8 + 1];
-    let mut index = 0;
-    while index < table.len() {
-        let mut class = 0;
-        while CLASS_SIZES[class] < index * 8 {
-            class += 1;
-        }
-        #[expect(clippy::cast_possible_truncation, reason = "below 14")]
-        {
-            table[index] = class as u8;
-        }
-        index += 1;
-    }
-    table
-};
-
-/// The smallest class whose objects have `size` bytes; `size` is at most [`LARGEST`].
-#[inline]
-pub fn class_of(size: usize) -> usize {
-    CLASS_OF.get(size.wrapping_add(7) / 8).map_or(CLASSES - 1, |class| usize::from(*class))
-}
-
-/// A free object: its first word is the next one.
+/// One class's slabs; which class is said with each call.
 #[derive(Debug)]
-#[repr(transparent)]
-pub struct Object {
-    /// The next free object.
-    pub next: *mut Object,
-}
-
-/// A chain of free objects of one class.
-#[derive(Debug)]
-pub struct Chain {
-    /// The first.
-    pub head: *mut Object,
-    /// How many.
-    pub length: u32,
-}
-
-// SAFETY: the objects of a chain belong to whoever has it.
-unsafe impl Send for Chain {}
-
-impl Chain {
-    /// No objects.
-    pub const EMPTY: Self = Self { head: null_mut(), length: 0 };
-
-    /// Takes the first object.
-    #[inline]
-    pub fn pop(&mut self) -> *mut Object {
-        let object = self.head;
-        if let Some(first) = NonNull::new(object) {
-            // SAFETY: a free object of the chain holds the next one.
-            self.head = unsafe { first.as_ref().next };
-            self.length = self.length.wrapping_sub(1);
-        }
-        object
-    }
-    /// Puts an object first.
-    ///
-    /// # Safety
-    /// It is a free object of this chain's class, and the caller's.
-    #[inline]
-    pub unsafe fn push(&mut self, object: *mut Object) {
-        // SAFETY: the caller's promise.
-        unsafe { (*object).next = self.head };
-        self.head = object;
-        self.length += 1;
-    }
-}
-
-/// One class's slabs.
-#[derive(Debug)]
-struct Slabs {
-    /// The first slab with both free objects and objects out; 0 is none.
+pub struct Slabs {
     partial: u32,
-    /// Frames that are slabs.
+    empty: u32,
+    empty_count: u32,
     frames: u32,
-    /// Objects out, those in magazines included.
     objects: u32,
+}
+
+impl Default for Slabs {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// What one class uses.
@@ -114,252 +45,306 @@ pub struct ClassUsage {
     /// Bytes of an object.
     pub object_size: usize,
     /// Objects that a slab, one frame, holds.
-    pub objects_per_slab: u16,
+    pub objects_per_slab: usize,
     /// Slabs.
     pub slabs: u32,
     /// Objects out, those in magazines included.
     pub objects: u32,
 }
 
-/// All classes.
-#[derive(Debug)]
-pub struct SlabCache {
-    classes: [SpinLock<Slabs, InterruptsDisabled>; CLASSES],
-}
+const OUT: u16 = 0x1ff;
+const CLASS_SHIFT: u32 = 9;
+const _: () = assert!(CLASSES <= 32);
 
-fn neighbours(frame: &FrameDescriptor) -> (u32, u32) {
-    let index = frame.index();
+fn neighbours(record: &impl SlabRecord) -> (u32, u32) {
+    let links = record.links();
     #[expect(clippy::cast_possible_truncation, reason = "two halves")]
-    (index as u32, (index >> 32) as u32)
+    (links as u32, (links >> 32) as u32)
 }
 
-fn set_neighbours(frame: &FrameDescriptor, previous: u32, next: u32) {
-    frame.set_index(u64::from(next) << 32 | u64::from(previous));
+fn set_neighbours(record: &impl SlabRecord, previous: u32, next: u32) {
+    record.set_links(u64::from(next) << 32 | u64::from(previous));
 }
 
-fn number_of(frame: &FrameDescriptor) -> u32 {
-    #[expect(clippy::cast_possible_truncation, reason = "frame numbers are below 2^32")]
+/// A list of slabs that begins at `head`.
+fn link<P: Platform>(platform: &P, head: &mut u32, number: u32) {
+    if let Some(record) = platform.record(number) {
+        set_neighbours(record, 0, *head);
+    }
+    if *head != 0
+        && let Some(next) = platform.record(*head)
     {
-        frame.number().value() as u32
+        set_neighbours(next, number, neighbours(next).1);
+    }
+    *head = number;
+}
+
+fn unlink<P: Platform>(platform: &P, head: &mut u32, record: &P::Record) {
+    let (previous, next) = neighbours(record);
+    if next != 0
+        && let Some(next) = platform.record(next)
+    {
+        set_neighbours(next, previous, neighbours(next).1);
+    }
+    if previous == 0 {
+        *head = next;
+    } else if let Some(before) = platform.record(previous) {
+        set_neighbours(before, neighbours(before).0, next);
     }
 }
 
-fn slab(number: u32) -> Option<&'static FrameDescriptor> {
-    if number == 0 { None } else { descriptor(FrameNumber::new(number.into())) }
+#[expect(clippy::cast_possible_truncation, reason = "out is below 512, the class below 32")]
+fn set_out(record: &impl SlabRecord, class: usize, out: usize) {
+    record.set_state(out as u16 & OUT | (class as u16) << CLASS_SHIFT);
 }
 
-/// The frame behind an address of the physmap.
-pub fn frame_of(address: *const u8) -> FrameNumber {
-    physmap::physical_of(VirtualAddress::new(address.addr() as u64)).frame()
+fn map<'a, P: Platform>(platform: &P, class: usize, number: u32, record: &'a P::Record) -> Map<'a, P::Record> {
+    Map { record, base: platform.frame_address(number), geometry: geometry(class) }
 }
 
-fn objects_per_slab(class: usize) -> u16 {
-    #[expect(clippy::cast_possible_truncation, reason = "at most 512")]
-    CLASS_SIZES.get(class).map_or(1, |size| (PAGE_SIZE / size) as u16)
+/// The bitmap of a slab's free objects.
+struct Map<'a, R> {
+    record: &'a R,
+    base: *mut u8,
+    geometry: &'static Geometry,
+}
+
+impl<R: SlabRecord> Map<'_, R> {
+    /// A word of the frame's tail.
+    fn word(&self, index: usize) -> *mut u64 {
+        debug_assert!(index < self.geometry.map_words, "a bitmap's word");
+        // SAFETY: inside the frame, behind its objects.
+        unsafe { self.base.add(PAGE_SIZE - (self.geometry.map_words - index) * 8).cast() }
+    }
+
+    /// All objects are free.
+    fn fill(&self) {
+        let objects = self.geometry.objects;
+        let ones = |count: usize| if count >= 64 { u64::MAX } else { (1 << count) - 1 };
+        if self.geometry.map_words == 0 {
+            self.record.set_bits(ones(objects));
+            return;
+        }
+        for index in 0..self.geometry.map_words {
+            // SAFETY: as in `word`; the slab is locked.
+            unsafe { self.word(index).write(ones(objects.saturating_sub(index * 64))) };
+        }
+        self.record.set_bits(ones(objects.div_ceil(64)));
+    }
+
+    /// Takes the free objects in `bits`, object `first` on, as long as there is room. Gives what is left of them.
+    #[inline]
+    fn take_from(&self, mut bits: u64, first: usize, into: &mut impl Iterator<Item = *mut *mut u8>) -> u64 {
+        let base = self.base.wrapping_add(first * self.geometry.size);
+        while bits != 0 {
+            let Some(slot) = into.next() else { break };
+            // SAFETY: the slot is one of a slice that the iterator borrows.
+            unsafe { slot.write(base.wrapping_add(bits.trailing_zeros() as usize * self.geometry.size)) };
+            bits &= bits - 1;
+        }
+        bits
+    }
+
+    /// Takes free objects into the slots.
+    fn take(&self, into: &mut impl ExactSizeIterator<Item = *mut *mut u8>) {
+        let mut bits = self.record.bits();
+        if self.geometry.map_words == 0 {
+            self.record.set_bits(self.take_from(bits, 0, into));
+            return;
+        }
+        while bits != 0 && into.len() > 0 {
+            let index = bits.trailing_zeros() as usize;
+            let word = self.word(index);
+            // SAFETY: as in `word`; the slab is locked.
+            let left = unsafe {
+                let left = self.take_from(word.read(), index * 64, into);
+                word.write(left);
+                left
+            };
+            if left == 0 {
+                bits &= bits - 1;
+            }
+        }
+        self.record.set_bits(bits);
+    }
+
+    /// Puts an object back; `false`: it is free.
+    fn put(&self, index: usize) -> bool {
+        let bit = 1 << (index % 64);
+        let bits = self.record.bits();
+        if self.geometry.map_words == 0 {
+            self.record.set_bits(bits | bit);
+            return bits & bit == 0;
+        }
+        let word = self.word(index / 64);
+        // SAFETY: as in `word`; the slab is locked.
+        let before = unsafe {
+            let before = word.read();
+            word.write(before | bit);
+            before
+        };
+        self.record.set_bits(bits | 1 << (index / 64));
+        before & bit == 0
+    }
+}
+
+#[cold]
+fn refuse<P: Platform>(platform: &P, class: usize, object: *mut u8, kind: MisuseKind) {
+    let size = CLASS_SIZES.get(class).copied().unwrap_or(0);
+    platform.report(&Misuse { kind, address: object, size, allocated: 0, freed: 0 });
 }
 
 impl Slabs {
-    fn link(&mut self, frame: &FrameDescriptor) {
-        set_neighbours(frame, 0, self.partial);
-        if let Some(next) = slab(self.partial) {
-            let (_, after) = neighbours(next);
-            set_neighbours(next, number_of(frame), after);
-        }
-        self.partial = number_of(frame);
-    }
-
-    fn unlink(&mut self, frame: &FrameDescriptor) {
-        let (previous, next) = neighbours(frame);
-        if let Some(next) = slab(next) {
-            let (_, after) = neighbours(next);
-            set_neighbours(next, previous, after);
-        }
-        match slab(previous) {
-            Some(before) => {
-                let (first, _) = neighbours(before);
-                set_neighbours(before, first, next);
-            }
-            None => self.partial = next,
-        }
-    }
-
-    /// A new slab with all objects free, on the list.
-    fn grow(&mut self, class: usize) -> Option<&'static FrameDescriptor> {
-        let frame = frames::allocate_reserved_descriptor()?;
-        frame.set_kind(FrameKind::Heap);
-        frame.set_flags(0);
-        let base = physmap::pointer::<u8>(frame.number().address());
-        let size = *CLASS_SIZES.get(class)?;
-        let mut chain = Chain::EMPTY;
-        for index in (0..objects_per_slab(class)).rev() {
-            // SAFETY: inside the new frame, aligned for a pointer.
-            unsafe { chain.push(base.add(usize::from(index) * size).cast()) };
-        }
-        frame.set_owner(chain.head.expose_provenance() as u64);
-        self.frames += 1;
-        self.link(frame);
-        Some(frame)
-    }
-
-    /// Takes up to `want` objects out of the slabs.
-    fn take(&mut self, class: usize, want: u32, into: &mut Chain) {
-        let mut missing = want;
-        while missing > 0 {
-            let frame = match slab(self.partial) {
-                Some(frame) => frame,
-                // One new slab is enough for now.
-                None if missing == want => match self.grow(class) {
-                    Some(frame) => frame,
-                    None => return,
-                },
-                None => return,
-            };
-            let mut free =
-                Chain { head: core::ptr::with_exposed_provenance_mut(frame.owner() as usize), length: u32::MAX };
-            let mut out = frame.flags();
-            while missing > 0 {
-                let object = free.pop();
-                if object.is_null() {
-                    break;
-                }
-                // SAFETY: a free object of this class that was just taken.
-                unsafe { into.push(object) };
-                out += 1;
-                missing -= 1;
-                self.objects += 1;
-            }
-            frame.set_owner(free.head.expose_provenance() as u64);
-            frame.set_flags(out);
-            if free.head.is_null() {
-                self.unlink(frame);
-            }
-        }
-    }
-
-    /// Puts one object back into its slab; frees the slab when that was its last one out and others have free objects.
-    fn put(&mut self, class: usize, object: *mut Object) {
-        let Some(frame) = descriptor(frame_of(object.cast())) else { return };
-        debug_assert_eq!(frame.kind(), FrameKind::Heap, "an object that is in no slab");
-        let out = frame.flags().wrapping_sub(1);
-        let was_full = frame.owner() == 0;
-        // SAFETY: the object is free and belongs to this slab.
-        unsafe { (*object).next = core::ptr::with_exposed_provenance_mut(frame.owner() as usize) };
-        frame.set_owner(object.expose_provenance() as u64);
-        frame.set_flags(out);
-        self.objects -= 1;
-        if was_full {
-            self.link(frame);
-        }
-        let is_only = self.partial == number_of(frame) && neighbours(frame).1 == 0;
-        if out == 0 && !is_only {
-            self.unlink(frame);
-            self.frames -= 1;
-            frame.set_flags(0);
-            if frame.take_reference() {
-                frames::free_descriptor(frame);
-            }
-        }
-        let _ = class;
-    }
-}
-
-impl Default for SlabCache {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl SlabCache {
     /// No slabs yet.
+    #[must_use]
     pub const fn new() -> Self {
-        Self {
-            classes: [const { SpinLock::new(LockRank::Heap, Slabs { partial: 0, frames: 0, objects: 0 }) }; CLASSES],
-        }
+        Self { partial: 0, empty: 0, empty_count: 0, frames: 0, objects: 0 }
     }
-    /// Takes up to `want` objects of `class` into a chain; it may be empty when memory is out.
-    #[cold]
-    pub fn take(&self, class: usize, want: u32) -> Chain {
-        let mut chain = Chain::EMPTY;
-        if let Some(slabs) = self.classes.get(class) {
-            slabs.lock().take(class, want, &mut chain);
+
+    /// A slab with free objects, on the list `partial`.
+    fn provide<P: Platform>(&mut self, platform: &P, class: usize) -> Option<u32> {
+        if self.partial != 0 {
+            return Some(self.partial);
         }
-        chain
-    }
-    /// Puts `count` objects of `chain`, or all, back into their slabs.
-    #[cold]
-    pub fn put(&self, class: usize, chain: &mut Chain, count: u32) {
-        let Some(slabs) = self.classes.get(class) else { return };
-        let mut slabs = slabs.lock();
-        for _ in 0..count {
-            let object = chain.pop();
-            if object.is_null() {
-                return;
+        let number = if self.empty == 0 {
+            let number = platform.allocate_frame()?;
+            let record = platform.record(number)?;
+            set_out(record, class, 0);
+            map(platform, class, number, record).fill();
+            self.frames += 1;
+            if P::GUARDED {
+                let geometry = geometry(class);
+                let base = platform.frame_address(number);
+                (0..geometry.objects)
+                    .for_each(|index| guard::forget(base.wrapping_add(index * geometry.size), geometry.size));
             }
-            slabs.put(class, object);
+            number
+        } else {
+            let number = self.empty;
+            unlink(platform, &mut self.empty, platform.record(number)?);
+            self.empty_count -= 1;
+            number
+        };
+        link(platform, &mut self.partial, number);
+        Some(number)
+    }
+
+    /// Takes objects out of the slabs into the slots. Gives how many: as many as there are slots, unless memory is out.
+    pub fn take<P: Platform>(&mut self, platform: &P, class: usize, slots: &mut [*mut u8]) -> usize {
+        let want = slots.len();
+        let mut into = slots.iter_mut().map(core::ptr::from_mut);
+        while into.len() > 0 {
+            let Some(number) = self.provide(platform, class) else { break };
+            let Some(record) = platform.record(number) else { break };
+            let missing = into.len();
+            map(platform, class, number, record).take(&mut into);
+            let taken = missing - into.len();
+            set_out(record, class, usize::from(record.state() & OUT) + taken);
+            if record.bits() == 0 {
+                unlink(platform, &mut self.partial, record);
+            }
+        }
+        let taken = want - into.len();
+        #[expect(clippy::cast_possible_truncation, reason = "at most a batch")]
+        {
+            self.objects += taken as u32;
+        }
+        taken
+    }
+
+    /// Puts one object back into its slab. What is no object of this class that is out is reported and left alone.
+    pub fn put<P: Platform>(&mut self, platform: &P, class: usize, object: *mut u8) {
+        let number = platform.frame_number(object);
+        let geometry = geometry(class);
+        let record = if number == 0 { None } else { platform.record(number) };
+        let index = geometry.index_of(object.addr() % PAGE_SIZE);
+        let (Some(record), Some(index)) = (record, index) else {
+            return refuse(platform, class, object, MisuseKind::NotAllocated);
+        };
+        let out = usize::from(record.state() & OUT);
+        if usize::from(record.state() >> CLASS_SHIFT) != class || out == 0 {
+            return refuse(platform, class, object, MisuseKind::NotAllocated);
+        }
+        let was_full = record.bits() == 0;
+        if !map(platform, class, number, record).put(index) {
+            return refuse(platform, class, object, MisuseKind::FreedTwice);
+        }
+        self.objects -= 1;
+        set_out(record, class, out - 1);
+        if out > 1 {
+            if was_full {
+                link(platform, &mut self.partial, number);
+            }
+            return;
+        }
+        if !was_full {
+            unlink(platform, &mut self.partial, record);
+        }
+        if self.empty_count < SPARE {
+            link(platform, &mut self.empty, number);
+            self.empty_count += 1;
+        } else {
+            self.give_back(platform, number, record);
         }
     }
-    /// What each class uses, in the order of [`CLASS_SIZES`].
-    pub fn class_usage(&self) -> [ClassUsage; CLASSES] {
-        core::array::from_fn(|class| {
-            let (slabs, objects) = self.classes.get(class).map_or((0, 0), |slabs| {
-                let slabs = slabs.lock();
-                (slabs.frames, slabs.objects)
-            });
-            let object_size = CLASS_SIZES.get(class).copied().unwrap_or(LARGEST);
-            ClassUsage { object_size, objects_per_slab: objects_per_slab(class), slabs, objects }
-        })
-    }
-    /// Frames that are slabs, and bytes in objects that are out.
-    pub fn usage(&self) -> (u64, u64) {
-        self.classes.iter().zip(CLASS_SIZES).fold((0, 0), |(frames, bytes), (slabs, size)| {
-            let slabs = slabs.lock();
-            (frames + u64::from(slabs.frames), bytes + u64::from(slabs.objects) * size as u64)
-        })
-    }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+    fn give_back<P: Platform>(&mut self, platform: &P, number: u32, record: &P::Record) {
+        self.frames -= 1;
+        record.set_state(0);
+        platform.free_frame(number);
+    }
 
-    #[test]
-    fn classes_are_the_smallest_that_fit() {
-        for size in 1..=LARGEST {
-            let class = class_of(size);
-            assert!(CLASS_SIZES[class] >= size);
-            assert!(class == 0 || CLASS_SIZES[class - 1] < size, "size {size}");
+    /// Gives empty slabs back until `keep` are left. Gives their number.
+    pub fn release<P: Platform>(&mut self, platform: &P, keep: u32) -> u32 {
+        let mut released = 0;
+        while self.empty_count > keep {
+            let number = self.empty;
+            let Some(record) = platform.record(number) else { break };
+            unlink(platform, &mut self.empty, record);
+            self.empty_count -= 1;
+            self.give_back(platform, number, record);
+            released += 1;
         }
+        released
     }
 
-    #[test]
-    fn slabs_come_and_go() {
-        let cache = SlabCache::new();
-        for (class, _) in CLASS_SIZES.iter().enumerate() {
-            let mut all = Chain::EMPTY;
-            let per_slab = u32::from(objects_per_slab(class));
-            let mut seen = std::collections::HashSet::new();
-            for _ in 0..3 {
-                let mut chain = cache.take(class, per_slab);
-                assert_eq!(chain.length, per_slab);
-                loop {
-                    let object = chain.pop();
-                    if object.is_null() {
-                        break;
-                    }
-                    assert!(seen.insert(object.addr()));
-                    assert_eq!(
-                        object.addr() % CLASS_SIZES[class].min(16).min(1 << CLASS_SIZES[class].trailing_zeros()),
-                        0
-                    );
-                    // SAFETY: just taken.
-                    unsafe { all.push(object) };
+    /// What it uses.
+    #[must_use]
+    pub fn usage(&self, class: usize) -> ClassUsage {
+        let Geometry { size, objects, .. } = *geometry(class);
+        ClassUsage { object_size: size, objects_per_slab: objects, slabs: self.frames, objects: self.objects }
+    }
+
+    /// Checks every invariant that the lists show; gives the free objects found. For tests.
+    #[must_use]
+    pub fn validate<P: Platform>(&self, platform: &P, class: usize) -> Option<usize> {
+        let geometry = geometry(class);
+        let (mut free, mut empties) = (0, 0);
+        for (head, is_empty) in [(self.partial, false), (self.empty, true)] {
+            let (mut previous, mut at) = (0, head);
+            while at != 0 {
+                let record = platform.record(at)?;
+                let (before, next) = neighbours(record);
+                let out = usize::from(record.state() & OUT);
+                let map = map(platform, class, at, record);
+                let count = if geometry.map_words == 0 {
+                    record.bits().count_ones() as usize
+                } else {
+                    // SAFETY: the slab is locked.
+                    let words = (0..geometry.map_words).map(|index| unsafe { map.word(index).read() });
+                    words.map(|word| word.count_ones() as usize).sum()
+                };
+                let is_sound =
+                    before == previous && count + out == geometry.objects && (out == 0) == is_empty && count > 0;
+                if !is_sound {
+                    return None;
                 }
+                free += count;
+                empties += u32::from(is_empty);
+                (previous, at) = (at, next);
             }
-            assert_eq!(cache.classes[class].lock().frames, 3);
-            cache.put(class, &mut all, u32::MAX);
-            let slabs = cache.classes[class].lock();
-            assert_eq!((slabs.frames, slabs.objects), (1, 0));
         }
-        assert_eq!(cache.usage(), (CLASSES as u64, 0));
+        let capacity = self.frames as usize * geometry.objects;
+        (empties == self.empty_count && free + self.objects as usize == capacity).then_some(free)
     }
 }

@@ -71,7 +71,7 @@ pub fn meminfo(text: &mut Vec<u8>) {
 /// `/proc/slabinfo`: the heap's size classes, the largest first.
 pub fn slabinfo(text: &mut Vec<u8>) {
     text.extend_from_slice(SLABINFO_HEAD);
-    for class in heap::class_usage().iter().rev() {
+    for class in heap::class_usage().iter().rev().filter(|class| class.object_size > 0) {
         write_class(text, class);
     }
 }
@@ -84,11 +84,11 @@ const SLABINFO_HEAD: &[u8] = b"slabinfo - version: 2.1\n\
 /// A class's line, under the name of Linux's cache of that size. Every slab counts as active, as in SLUB.
 fn write_class(text: &mut Vec<u8>, class: &ClassUsage) {
     let name = match class.object_size {
-        size if size >= 1024 => alloc::format!("kmalloc-{}k", size / 1024),
+        size if size >= 1024 && size.is_multiple_of(1024) => alloc::format!("kmalloc-{}k", size / 1024),
         size => alloc::format!("kmalloc-{size}"),
     };
     let ClassUsage { object_size, objects_per_slab, slabs, objects } = class;
-    let capacity = slabs * u32::from(*objects_per_slab);
+    let capacity = *slabs as usize * objects_per_slab;
     append!(text, "{name:<17} {objects:>6} {capacity:>6} {object_size:>6} {objects_per_slab:>4} {:>4}", 1);
     append!(text, " : tunables    0    0    0 : slabdata {slabs:>6} {slabs:>6}      0\n");
 }
