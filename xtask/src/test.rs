@@ -57,6 +57,9 @@ pub struct TestOptions {
     /// How many hostile calls to make of each system call
     #[arg(long, value_name = "N", default_value_t = 200)]
     hostile_calls: u32,
+    /// How many objects each processor allocates and frees in each round of the heap's soak
+    #[arg(long, value_name = "N", default_value_t = 20_000)]
+    soak_operations: u32,
     /// How many machines run at the same time
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]
     jobs: u8,
@@ -160,7 +163,11 @@ fn jobs(options: &TestOptions, architecture: Architecture, filter: Option<&str>)
     jobs.extend(conformance::jobs(architecture, filter)?);
     jobs.extend(user_programs::jobs(architecture, filter)?);
     jobs.extend(traces::jobs(architecture, filter)?);
-    let endurance = [endurance::hostile(architecture, options.hostile_calls)?, endurance::boots(options.boots)];
+    let endurance = [
+        endurance::hostile(architecture, options.hostile_calls)?,
+        endurance::boots(options.boots),
+        endurance::heap_soak(options.soak_operations),
+    ];
     let single = endurance
         .into_iter()
         .chain([applets::job()])

@@ -6,6 +6,9 @@
 use crate::arch::{Cpu, Current, TimerHardware};
 use crate::base::Nanoseconds;
 use crate::sync::{LockRank, SpinLock};
+use alloc::alloc::{alloc, dealloc};
+use alloc::vec::Vec;
+use core::alloc::Layout;
 use core::hint::black_box;
 
 /// A bug.
@@ -27,6 +30,12 @@ pub enum Bug {
     LongInterruptsOff,
     /// Preemption off for [`LONG`].
     LongPreemptionOff,
+    /// Heap memory that is freed twice.
+    HeapDoubleFree,
+    /// A write behind an object on the heap.
+    HeapOverrun,
+    /// A write to an object that was freed.
+    HeapUseAfterFree,
 }
 
 /// How long a section is that is too long.
@@ -34,7 +43,7 @@ pub const LONG: Nanoseconds = Nanoseconds::from_milliseconds(20);
 
 impl Bug {
     /// Every bug and the word for it.
-    pub const ALL: [(&'static str, Self); 8] = [
+    pub const ALL: [(&'static str, Self); 11] = [
         ("panic", Self::Panic),
         ("locked-panic", Self::LockedPanic),
         ("wild-read", Self::WildRead),
@@ -43,12 +52,20 @@ impl Bug {
         ("stack-overflow", Self::StackOverflow),
         ("long-interrupts-off", Self::LongInterruptsOff),
         ("long-preemption-off", Self::LongPreemptionOff),
+        ("heap-double-free", Self::HeapDoubleFree),
+        ("heap-overrun", Self::HeapOverrun),
+        ("heap-use-after-free", Self::HeapUseAfterFree),
     ];
 
-    /// The bug that `word` names.
+    /// The bug that `word` names. Misuse of the heap is committed only where the heap is guarded: elsewhere it would not be noticed.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|(name, _)| *name == word).map(|(_, bug)| bug)
+        let bug = Self::ALL.into_iter().find(|(name, _)| *name == word).map(|(_, bug)| bug)?;
+        (cfg!(debug_assertions) || !bug.is_misuse_of_the_heap()).then_some(bug)
+    }
+
+    const fn is_misuse_of_the_heap(self) -> bool {
+        matches!(self, Self::HeapDoubleFree | Self::HeapOverrun | Self::HeapUseAfterFree)
     }
 }
 
@@ -95,6 +112,32 @@ pub fn commit(bug: Bug) {
             let _guard = LOCK.lock();
             waste_time();
         }
+        Bug::HeapDoubleFree => misuse_heap(&|object, layout| {
+            // SAFETY: the second is wrong: a guarded heap refuses it.
+            unsafe {
+                dealloc(object, layout);
+                dealloc(object, layout);
+            }
+        }),
+        Bug::HeapOverrun => misuse_heap(&|object, layout| {
+            // SAFETY: the write is wrong: a guarded heap has room there and sees it.
+            unsafe {
+                object.add(layout.size()).write_volatile(1);
+                dealloc(object, layout);
+            }
+        }),
+        Bug::HeapUseAfterFree => misuse_heap(&|object, layout| {
+            // SAFETY: the write is wrong: a guarded heap keeps nothing there, and sees it when the storage is used again.
+            unsafe {
+                dealloc(object, layout);
+                object.add(50).write_volatile(1);
+                (0..1000)
+                    .map(|_| alloc(layout))
+                    .collect::<Vec<_>>()
+                    .into_iter()
+                    .for_each(|object| dealloc(object, layout));
+            }
+        }),
     }
 }
 
@@ -102,6 +145,17 @@ fn waste_time() {
     let end = Current::now().saturating_add(LONG);
     while Current::now() < end {
         Current::relax();
+    }
+}
+
+/// Has `misuse` do something to an object that was allocated here.
+#[inline(never)]
+fn misuse_heap(misuse: &dyn Fn(*mut u8, Layout)) {
+    let layout = Layout::new::<[u64; 13]>();
+    // SAFETY: the size is not zero.
+    let object = unsafe { alloc(layout) };
+    if !object.is_null() {
+        misuse(black_box(object), layout);
     }
 }
 
@@ -118,7 +172,8 @@ mod tests {
     #[test]
     fn every_bug_has_a_word_of_its_own() {
         for (name, bug) in Bug::ALL {
-            assert_eq!(Bug::parse(name), Some(bug));
+            let is_committed = cfg!(debug_assertions) || !bug.is_misuse_of_the_heap();
+            assert_eq!(Bug::parse(name), is_committed.then_some(bug));
         }
         assert_eq!(Bug::parse("none"), None);
     }

@@ -109,6 +109,47 @@ pub fn boots(count: u32) -> Job {
     })
 }
 
+/// A soak of the kernel's heap on all processors of a machine with four, `operations` on each at a time; what is in use afterwards is what was
+/// before.
+pub fn heap_soak(operations: u32) -> Job {
+    Job::single("endurance/heap-soak", move |setup| {
+        if setup.system == Kernel::Linux {
+            return Ok(()); // Has no such soak.
+        }
+        let soak = "/proc/sys/kernel/ashlar_soak";
+        let used = "awk 'NR > 2 { sum += $2 * $4 } END { print sum }' /proc/slabinfo";
+        let script = format!(
+            "round() {{ for cpu in 0 1 2 3; do taskset $((1 << cpu)) sh -c 'echo {operations} > {soak}' || touch /tmp/damaged & done; wait; \
+             echo 0 > {soak} || touch /tmp/damaged; }}; round; before=$({used}); round; round; after=$({used}); \
+             [ -e /tmp/damaged ] && echo damaged; echo \"used $before before $after after\"; \
+             dmesg | grep heap:; slabs=$(awk 'NR > 2 {{ sum += $15 }} END {{ print sum }}' /proc/slabinfo); echo \"slabs $slabs\"; exit 7"
+        );
+        let words = ["sh", "-c", &script].map(str::to_owned).to_vec();
+        let task = Task::Program(words);
+        let content = initramfs::for_job(setup.architecture, setup.system, &setup.packages, &task, &Setup::terminal())?;
+        let initrd = TemporaryFile::new("soak.cpio", &content)?;
+        let mut configuration = setup.machine(initrd.path().to_path_buf());
+        configuration.cpus = 4;
+        let mut console = Console::start(&configuration)?;
+        let mut said = console.expect("slabs ", SOAK_LIMIT)?;
+        let ended = console.finish(BOOT_LIMIT)?;
+        ensure!(ended == Outcome::Exited(7), "the machine ended otherwise: {ended:?}\n{said}");
+        said.retain(|character| character != '\r');
+        let line = said.lines().find(|line| line.starts_with("used ")).context("nothing is told of use")?;
+        let numbers: Vec<u64> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+        let &[before, after] = numbers.as_slice() else { bail!("use is not told: {line}") };
+        println!("heap soak: {before} bytes of slabs in use before, {after} after");
+        ensure!(before > 0 && after <= before + BYTES_OF_REST, "{before} bytes in use became {after}\n{said}");
+        ensure!(!said.contains("damaged") && !said.contains("heap: "), "the heap complained:\n{said}");
+        Ok(())
+    })
+}
+
+/// How long a soak may take.
+const SOAK_LIMIT: Duration = Duration::from_secs(600);
+/// Bytes of slabs by which use may differ: what caches of names and the log's readers keep, and magazines that are not empty any more.
+const BYTES_OF_REST: u64 = 512 * 1024;
+
 fn boot(setup: &Setup) -> Result<()> {
     let words = ["sh", "-c", &format!("{LOAD}; exit 7")].map(str::to_owned).to_vec();
     let content = initramfs::for_job(

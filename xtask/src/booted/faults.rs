@@ -23,6 +23,19 @@ const BUGS: [(&str, &str, &str); 5] = [
     ("stack-overflow", "kernel stack overflow", "provoke::recurse"),
 ];
 
+/// A word for a bug that goes unpunished, what a guarded heap says about it, and whether the object had been freed.
+const HEAP_BUGS: [(&str, &str, Freed); 3] = [
+    ("heap-double-free", "was freed twice", Freed::Before),
+    ("heap-overrun", "was overrun", Freed::Never),
+    ("heap-use-after-free", "was written to after it was freed", Freed::Before),
+];
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Freed {
+    Before,
+    Never,
+}
+
 /// Where every system call comes by.
 const DISPATCH: &str = "ashlar_kernel::syscall::dispatch";
 
@@ -34,6 +47,9 @@ pub fn jobs() -> Vec<Job> {
             Job::single(&format!("faults/{word}"), move |setup| one_ends(setup, word, says, shows))
         })
         .collect();
+    jobs.extend(HEAP_BUGS.into_iter().map(|(word, says, freed)| {
+        Job::single(&format!("faults/{word}"), move |setup| heap_bug(setup, word, says, freed))
+    }));
     jobs.push(Job::single("faults/locked-panic", |setup| {
         let script = "echo locked-panic > /proc/sys/kernel/ashlar_provoke; echo alive";
         let (said, ended) = boot(setup, script, "provoked under a spinlock")?;
@@ -99,6 +115,30 @@ fn last_words(setup: &Setup, script: &str, reason: &str, named: &[&str]) -> Resu
     let parts = ["at ", "running: Thread(", register, "backtrace:", "last messages:", "Run /init as init process"];
     for part in parts.iter().chain(named) {
         ensure!(said.contains(part), "nothing is said of {part:?}:\n{said}");
+    }
+    Ok(())
+}
+
+/// The heap tells of a misuse with the ways that the object was allocated and freed, and goes on. Kernels without guards
+/// refuse to commit it.
+fn heap_bug(setup: &Setup, word: &str, says: &str, freed: Freed) -> Result<()> {
+    if setup.system == Kernel::Linux {
+        return Ok(()); // It has other ways to be provoked.
+    }
+    let script = format!(
+        "echo {word} > /proc/sys/kernel/ashlar_provoke || echo unguarded; dmesg | grep -A 30 'heap: '; \
+         seq 100 | sort -rn | head -1 | sed s/^/alive-/"
+    );
+    let (said, ended) = boot(setup, &script, "alive-100")?;
+    ensure!(ended == Outcome::Exited(0), "the machine ended otherwise: {ended:?}\n{said}");
+    if !said.contains("unguarded") {
+        let mut parts = vec![says, "allocated by:", "provoke::misuse_heap", DISPATCH];
+        if freed == Freed::Before {
+            parts.push("freed by:");
+        }
+        for part in parts {
+            ensure!(said.contains(part), "nothing is said of {part:?}:\n{said}");
+        }
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use crate::fs::inode::Inode;
 use crate::fs::pseudo::{self, Attributes, Changes, FixedDirectory, PseudoFile, Text};
 use crate::fs::types::DeviceNumber;
 use crate::log::symbols;
+use crate::memory::heap;
 use crate::process::{call_trace, dispatch, provoke, uts};
 use crate::pseudofs::{append, parse_number, trimmed};
 use crate::security::random;
@@ -67,6 +68,7 @@ impl Builder {
             .with("printk", self.file(number, "printk", 0o644, ConsoleLevels))
             .with("ashlar_latency", self.file(number, "ashlar_latency", 0o644, Latency))
             .with("ashlar_provoke", self.file(number, "ashlar_provoke", 0o200, Provoke))
+            .with("ashlar_soak", self.file(number, "ashlar_soak", 0o200, Soak))
             .with("ashlar_trace", self.file(number, "ashlar_trace", 0o644, Trace))
             .with("sched_rt_runtime_us", self.file(number, "sched_rt_runtime_us", 0o644, RealtimeBandwidth::Runtime))
             .with("sched_rt_period_us", self.file(number, "sched_rt_period_us", 0o644, RealtimeBandwidth::Period))
@@ -243,6 +245,30 @@ impl PseudoFile for Provoke {
         let word = core::str::from_utf8(trimmed(bytes)).map_err(|_| Errno::EINVAL)?;
         provoke::commit(provoke::Bug::parse(word).ok_or(Errno::EINVAL)?);
         Ok(())
+    }
+}
+
+/// `kernel.ashlar_soak`: for tests. Writing a number has the writer's CPU do that many operations of a soak of the heap, together with others that write
+/// at the time; 0 ends it, and has the heap give back what is free. `EIO`: an object was damaged.
+struct Soak;
+
+impl PseudoFile for Soak {
+    fn read(&self, _text: &mut Vec<u8>) -> Result<()> {
+        Err(Errno::EACCES)
+    }
+    fn write(&self, _offset: u64, bytes: &[u8]) -> Result<()> {
+        static PLACES: heap::soak::Places = heap::soak::Places::new();
+        let operations: u64 = parse_number(bytes)?;
+        let mut seed = [0; 8];
+        random::fill(&mut seed);
+        let done = match operations {
+            0 => PLACES.clear(&heap::soak::Global),
+            _ => PLACES.soak(&heap::soak::Global, operations, u64::from_ne_bytes(seed)),
+        };
+        if operations == 0 {
+            heap::shrink();
+        }
+        done.map_err(|_| Errno::EIO)
     }
 }
 
