@@ -14,7 +14,7 @@ done
 #: policies
 for policy in other batch idle fifo rr; do stress-ng --verify --sched $policy --cpu 2 --cpu-ops 6 -t 5 >out 2>&1; echo "$policy: $? $(grep -c fail: out)"; done
 #: threads-and-locks
-stress-ng --verify --metrics-brief --switch 2 --futex 2 --mutex 2 --sem 1 --pthread 1 --yield 2 --membarrier 1 --resched 1 --affinity 1 --schedpolicy 1 --nice 1 -t 2 >out 2>&1; echo "$? $(grep -c 'successful run' out)"; grep -e fail: -e error: out
+stress-ng --verify --metrics-brief --switch 2 --futex 2 --mutex 2 --sem 1 --pthread 1 --yield 2 --membarrier 1 --affinity 1 --schedpolicy 1 --nice 1 -t 2 >out 2>&1; echo "$? $(grep -c 'successful run' out)"; grep -e fail: -e error: out
 #: processes-and-signals
 stress-ng --verify --metrics-brief --fork 2 --vfork 1 --clone 1 --daemon 1 --zombie 1 --wait 1 --kill 1 --sigq 1 --signal 1 --sigsuspend 1 --sigrt 1 --sigpending 1 --session 1 --pidfd 1 --prctl 1 -t 2 >out 2>&1; echo "$? $(grep -c 'successful run' out)"; grep -e fail: -e error: out
 #: time

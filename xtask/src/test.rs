@@ -8,7 +8,7 @@ use clap::Args;
 
 use crate::booted::{
     self, Setup, applets, command_line, conformance, discs, endurance, examples, faults, latency, machines, processors,
-    recorded, sessions, traces, usage, user_programs,
+    recorded, sessions, soak, traces, usage, user_programs,
 };
 use crate::census::{self, CensusOptions};
 use crate::docs::{self, DocsOptions};
@@ -60,6 +60,9 @@ pub struct TestOptions {
     /// How many objects each processor allocates and frees in each round of the heap's soak
     #[arg(long, value_name = "N", default_value_t = 20_000)]
     soak_operations: u32,
+    /// How many seconds the mixed loads of endurance/soak run
+    #[arg(long, value_name = "SECONDS", default_value_t = 5)]
+    soak: u32,
     /// How many machines run at the same time
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]
     jobs: u8,
@@ -170,7 +173,7 @@ fn jobs(options: &TestOptions, architecture: Architecture, filter: Option<&str>)
     ];
     let single = endurance
         .into_iter()
-        .chain([applets::job()])
+        .chain([applets::job(), soak::job(options.soak)])
         .chain(sessions::jobs())
         .chain(faults::jobs())
         .chain(latency::jobs())

@@ -7,7 +7,8 @@
 //! *discs* boot from the image that `cargo xtask iso` makes, with BIOS, with UEFI and in Bochs ([`discs`]);
 //! the words of the command line have machines of their own ([`command_line`]); mistakes in what the tool is asked for need none ([`usage`]);
 //! *traces* compare the call tracer's lines with strace's ([`traces`]);
-//! *examples* run what the documents show ([`examples`]); *endurance* boots again and again, and makes hundreds of thousands of bad calls ([`endurance`]).
+//! *examples* run what the documents show ([`examples`]); *endurance* boots again and again, and makes hundreds of thousands of bad calls ([`endurance`]);
+//! the *soak* has mixed loads run on eight processors ([`soak`]).
 //!
 //! Every job also runs on Debian's Linux in the same QEMU ([`Setup::system`]), which shows that the test itself is right.
 
@@ -26,6 +27,7 @@ pub mod machines;
 pub mod processors;
 pub mod recorded;
 pub mod sessions;
+pub mod soak;
 pub mod traces;
 pub mod transcripts;
 pub mod usage;
