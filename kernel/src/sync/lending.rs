@@ -4,7 +4,6 @@
 //! held, and what the word says *then* is what it goes by. A holder that finds its lock contended when it lets go comes by here before it does anything else. So a holder that
 //! the word names under the lender's lock is alive, and stays so until that lock is free.
 
-use super::parking::ThreadReference;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use spin::Once;
 
@@ -27,13 +26,23 @@ pub enum Found {
     HeldByNobody,
 }
 
+/// Whether somebody was woken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Woken {
+    /// The thread whose turn it is.
+    Next,
+    /// Nobody that the record knows waits.
+    Nobody,
+}
+
 /// Who keeps the record. Thread context; no spinlock is held.
 pub trait Lender: Sync {
     /// The running thread wants `lock`: `look`, called with the record locked, says what it finds. Where it finds a holder, the thread waits for that one from now on, until
     /// it takes the lock.
     fn want(&self, lock: LockIdentity, look: &mut dyn FnMut() -> Found) -> Found;
-    /// `holder`, the running thread, has let a contended lock go: nobody lends to it for that any more. Gives the thread whose turn it is, if one is known.
-    fn let_go(&self, lock: LockIdentity, holder: HolderIdentity) -> Option<ThreadReference>;
+    /// `holder`, the running thread, has let a contended lock go: the thread whose turn it is is woken, if one is known, and nobody lends to `holder` for the lock any more, both
+    /// before it can be preempted.
+    fn let_go(&self, lock: LockIdentity, holder: HolderIdentity) -> Woken;
 }
 
 static LENDER: Once<&'static dyn Lender> = Once::new();
@@ -80,12 +89,12 @@ impl OwnerWord {
         (old & CONTENDED != 0).then_some(old & !CONTENDED)
     }
 
-    /// The rest of [`Self::free`]: gives the thread to wake, if one is known.
+    /// The rest of [`Self::free`]: wakes the thread whose turn it is, if one is known.
     #[cold]
-    pub fn let_go(&self, mark: usize) -> Option<ThreadReference> {
+    pub fn let_go(&self, mark: usize) -> Woken {
         match LENDER.get() {
             Some(lender) if mark != BY_NOBODY => lender.let_go(self.identity(), HolderIdentity(mark)),
-            _ => None,
+            _ => Woken::Nobody,
         }
     }
 

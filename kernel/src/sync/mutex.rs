@@ -6,7 +6,7 @@
 
 #![allow(unsafe_code, reason = "a lock hands out exclusive references to its cell")]
 
-use super::lending::{Found, OwnerWord};
+use super::lending::{Found, OwnerWord, Woken};
 use super::parking;
 use super::wait_queue::WaitQueue;
 use core::cell::UnsafeCell;
@@ -67,9 +67,8 @@ impl<T> Mutex<T> {
     /// Wakes the thread whose turn it is, after the lock was freed; of those that nobody knows, the one that has waited longest.
     #[cold]
     fn wake_next(&self, mark: usize) {
-        match self.owner.let_go(mark) {
-            Some(thread) => thread.unpark(),
-            None => drop(self.waiters.wake_one()),
+        if self.owner.let_go(mark) == Woken::Nobody {
+            self.waiters.wake_one();
         }
     }
 

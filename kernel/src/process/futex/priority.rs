@@ -14,7 +14,7 @@ use crate::memory::address_space::FutexKey;
 use crate::memory::user::UserPointer;
 use crate::process::inheritance::graph::{Handing, Refusal};
 use crate::process::inheritance::{self, Inheritance};
-use crate::process::{Thread, current_thread, dispatch, table as threads};
+use crate::process::{Thread, current_thread, table as threads};
 use crate::sync::{Interruptible, WakeReason, parking};
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering::Relaxed;
@@ -214,18 +214,11 @@ fn settle(address: UserPointer<u32>, key: FutexKey, thread: &Arc<Thread>) -> Res
             Err(_) => {
                 drop(graph);
                 if let Err(error) = make_ready(address) {
-                    let next = inheritance::lock().hand_over(&key, Handing::Unsettled);
-                    wake(next);
+                    inheritance::lock().hand_over(&key, Handing::Unsettled);
                     return Err(error);
                 }
             }
         }
-    }
-}
-
-fn wake(next: Option<Arc<Thread>>) {
-    if let Some(next) = next {
-        dispatch::wake(&next);
     }
 }
 
@@ -245,10 +238,7 @@ pub fn unlock(address: UserPointer<u32>, sharing: Sharing) -> Result<()> {
         let key = key_of(address, sharing, AccessKind::Write)?;
         let is_plain = TABLE.is_waited_on(key);
         match release(address, key, &thread, found, is_plain) {
-            Ok(next) => {
-                wake(next);
-                return Ok(());
-            }
+            Ok(()) => return Ok(()),
             Err(Failure::Changed) => {}
             Err(Failure::NotAtHand) => make_ready(address)?,
             Err(Failure::Refused(error)) => return Err(error),
@@ -256,21 +246,21 @@ pub fn unlock(address: UserPointer<u32>, sharing: Sharing) -> Result<()> {
     }
 }
 
-/// Gives the lock up; gives the thread that has it now.
+/// Gives the lock up, to whoever's turn it is.
 fn release(
     address: UserPointer<u32>,
     key: FutexKey,
     thread: &Arc<Thread>,
     found: u32,
     is_plain: bool,
-) -> Result<Option<Arc<Thread>>, Failure> {
+) -> Result<(), Failure> {
     let mut graph = inheritance::lock();
     let exchange = |new| address.compare_exchange(found, new).map_err(|_| Failure::NotAtHand);
     let Some(holder) = graph.holder(&key) else {
         if is_plain {
             return Err(Failure::Refused(Errno::EINVAL));
         }
-        return if exchange(0)? == found { Ok(None) } else { Err(Failure::Refused(Errno::EAGAIN)) };
+        return if exchange(0)? == found { Ok(()) } else { Err(Failure::Refused(Errno::EAGAIN)) };
     };
     if !Arc::ptr_eq(&holder, thread) {
         return Err(Failure::Refused(Errno::EINVAL));
@@ -278,7 +268,8 @@ fn release(
     let Some(next) = graph.next(&key) else { return Err(Failure::Refused(Errno::EINVAL)) };
     let now = exchange(WAITERS | number(&next))?;
     if now == found {
-        return Ok(graph.hand_over(&key, Handing::Settled));
+        graph.hand_over(&key, Handing::Settled);
+        return Ok(());
     }
     // Somebody said that it waits.
     Err(if now & OWNER_MASK == found { Failure::Changed } else { Failure::Refused(Errno::EINVAL) })
@@ -291,8 +282,6 @@ pub fn release_all(thread: &Arc<Thread>) {
     loop {
         let mut graph = inheritance::lock();
         let Some(key) = graph.held_by(thread) else { return };
-        let next = graph.hand_over(&key, Handing::Unsettled);
-        drop(graph);
-        wake(next);
+        graph.hand_over(&key, Handing::Unsettled);
     }
 }

@@ -13,8 +13,8 @@ use super::graph::Handing;
 use super::{Inheritance, LockKey, party};
 use crate::process::dispatch::lend;
 use crate::process::thread::{Thread, try_current_thread};
-use crate::sync::lending::{Found, HolderIdentity, Lender, LockIdentity};
-use crate::sync::parking::{ThreadReference, Unpark};
+use crate::sync::lending::{Found, HolderIdentity, Lender, LockIdentity, Woken};
+use crate::sync::parking::Unpark;
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -43,13 +43,11 @@ impl Lender for KernelLocks {
         found
     }
 
-    fn let_go(&self, lock: LockIdentity, holder: HolderIdentity) -> Option<ThreadReference> {
+    fn let_go(&self, lock: LockIdentity, holder: HolderIdentity) -> Woken {
         let key = LockKey::Kernel(lock);
         let mut graph = super::lock();
         let is_known = graph.0.holder(&key).is_some_and(|known| known.identity() == holder.0 as u64);
-        let next = if is_known { graph.pass_on(&key, Handing::Settled) } else { None };
-        drop(graph);
-        next.map(|thread| thread as ThreadReference)
+        if is_known { graph.pass_on(&key, Handing::Settled) } else { Woken::Nobody }
     }
 }
 

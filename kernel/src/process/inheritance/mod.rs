@@ -24,7 +24,7 @@ use super::scheduler::SchedulingParameters;
 use super::thread::Thread;
 use crate::base::Result;
 use crate::memory::address_space::FutexKey;
-use crate::sync::lending::LockIdentity;
+use crate::sync::lending::{LockIdentity, Woken};
 use crate::sync::parking::Unpark;
 use crate::sync::{InterruptsUnchanged, LockRank, SpinLock, SpinLockGuard};
 use alloc::sync::Arc;
@@ -125,20 +125,27 @@ impl Inheritance {
         self.0.leave(thread.identity(), &mut |thread, standing| lend(thread, standing));
         self.count();
     }
-    /// The lock goes over to whoever's turn it is; that thread is to be woken.
-    #[must_use]
-    pub fn hand_over(&mut self, key: &FutexKey, handing: Handing) -> Option<Arc<Thread>> {
-        self.pass_on(&LockKey::Futex(*key), handing)
+    /// The lock goes over to whoever's turn it is; that thread is woken. What the lock's word is to say of it is said before.
+    pub fn hand_over(&mut self, key: &FutexKey, handing: Handing) {
+        self.pass_on(&LockKey::Futex(*key), handing);
     }
     fn begin_wait(&mut self, key: LockKey, holder: &Arc<Thread>, waiter: &Arc<Thread>) -> Result<(), Refusal> {
         let result = self.0.wait(key, party(holder), party(waiter), &mut |thread, standing| lend(thread, standing));
         self.count();
         result
     }
-    fn pass_on(&mut self, key: &LockKey, handing: Handing) -> Option<Arc<Thread>> {
+    /// The next is woken before the graph is unlocked: who lets go may stand lower from now on, and when it may be preempted again something between the two
+    /// could keep it from waking anybody.
+    fn pass_on(&mut self, key: &LockKey, handing: Handing) -> Woken {
         let next = self.0.hand_over(key, handing, &mut |thread, standing| lend(thread, standing));
         self.count();
-        next
+        match next {
+            Some(next) => {
+                dispatch::wake(&next);
+                Woken::Next
+            }
+            None => Woken::Nobody,
+        }
     }
     fn count(&self) {
         COUNT.store(self.0.lock_count(), Relaxed);
