@@ -59,10 +59,12 @@ pub(super) struct OwnerWord(AtomicUsize);
 const FREE: usize = 0;
 /// Somebody may wait.
 const CONTENDED: usize = 1;
-/// Held, before there are threads.
-const BY_NOBODY: usize = 2;
+/// Somebody has it: in the word of every held lock, so that it is not [`FREE`] before there are threads. What is left is the holder.
+const HELD: usize = 2;
+/// Held by a thread that nobody knows.
+const BY_NOBODY: usize = HELD;
 
-const _: () = assert!(align_of::<crate::arch::ThreadHead>() > CONTENDED | BY_NOBODY);
+const _: () = assert!(align_of::<crate::arch::ThreadHead>() > CONTENDED | HELD);
 
 impl OwnerWord {
     pub const fn new() -> Self {
@@ -72,8 +74,7 @@ impl OwnerWord {
     /// What the word of the running thread's lock says.
     #[inline]
     fn own_mark() -> usize {
-        let thread = <crate::arch::Current as crate::arch::Cpu>::current_thread().addr();
-        if thread == 0 { BY_NOBODY } else { thread }
+        <crate::arch::Current as crate::arch::Cpu>::current_thread().addr() | HELD
     }
 
     /// Takes the lock if it is free.
@@ -93,7 +94,7 @@ impl OwnerWord {
     #[cold]
     pub fn let_go(&self, mark: usize) -> Woken {
         match LENDER.get() {
-            Some(lender) if mark != BY_NOBODY => lender.let_go(self.identity(), HolderIdentity(mark)),
+            Some(lender) if mark != BY_NOBODY => lender.let_go(self.identity(), HolderIdentity(mark & !HELD)),
             _ => Woken::Nobody,
         }
     }
@@ -114,7 +115,7 @@ impl OwnerWord {
             match self.0.compare_exchange(seen, new, Ordering::Acquire, Ordering::Relaxed) {
                 Ok(FREE) => return Found::Taken,
                 Ok(held) if held & !CONTENDED == BY_NOBODY => return Found::HeldByNobody,
-                Ok(held) => return Found::HeldBy(HolderIdentity(held & !CONTENDED)),
+                Ok(held) => return Found::HeldBy(HolderIdentity(held & !(CONTENDED | HELD))),
                 Err(now) => seen = now,
             }
         }
