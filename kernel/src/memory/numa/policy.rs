@@ -188,10 +188,11 @@ impl fmt::Display for MemoryPolicy {
         })?;
         if !self.flags.is_empty() {
             formatter.write_str("=")?;
-            if self.flags.contains(ModeFlags::STATIC) {
-                formatter.write_str("static")?;
-            } else if self.flags.contains(ModeFlags::RELATIVE) {
-                formatter.write_str("relative")?;
+            let names =
+                [(ModeFlags::STATIC, "static"), (ModeFlags::RELATIVE, "relative"), (ModeFlags::BALANCING, "balancing")];
+            let told = names.iter().filter(|(flag, _)| self.flags.contains(*flag));
+            for (index, (_, name)) in told.enumerate() {
+                write!(formatter, "{}{name}", if index == 0 { "" } else { "|" })?;
             }
         }
         if self.nodes.is_empty() { Ok(()) } else { write!(formatter, ":{}", self.nodes) }
@@ -262,7 +263,7 @@ mod tests {
         assert_eq!(told(3 | STATIC, 0b11), fine(3 | 1 << 15, 0b11, "interleave=static:0"));
         // The second and fourth of those allowed; the fourth is the first again.
         assert_eq!(told(3 | RELATIVE, 0b1010), fine(3 | 1 << 14, 0b1010, "interleave=relative:0,2"));
-        assert_eq!(told(2 | BALANCING, 1), fine(2 | 1 << 13, 1, "bind=:0"));
+        assert_eq!(told(2 | BALANCING, 1), fine(2 | 1 << 13, 1, "bind=balancing:0"));
         assert_eq!(told(5, 0b101), fine(5, 0b101, "prefer (many):0,2"));
     }
 
