@@ -120,6 +120,7 @@ pub fn record(options: &RecordOptions) -> Result<u8> {
     let setup = Setup::new(options.arch, Kernel::Linux, kernel);
     let mut count = recorded::APPLETS.record(&setup, options.filter.as_deref())?;
     count += recorded::CLIENTS.record(&setup, options.filter.as_deref())?;
+    count += recorded::NUMA.record(&setup, options.filter.as_deref())?;
     if options.filter.as_deref().is_none_or(|word| word.contains("conformance")) {
         count += conformance::record(&setup)?;
     }
@@ -163,6 +164,7 @@ fn run_booted(options: &TestOptions, architecture: Architecture) -> Result<(usiz
 fn jobs(options: &TestOptions, architecture: Architecture, filter: Option<&str>) -> Result<Vec<booted::Job>> {
     let mut jobs = recorded::APPLETS.jobs(filter)?;
     jobs.extend(recorded::CLIENTS.jobs(filter)?);
+    jobs.extend(recorded::NUMA.jobs(filter)?);
     jobs.extend(conformance::jobs(architecture, filter)?);
     jobs.extend(user_programs::jobs(architecture, filter)?);
     jobs.extend(traces::jobs(architecture, filter)?);

@@ -7,6 +7,7 @@ mod files;
 mod futexes;
 mod machine;
 mod memory;
+mod numa;
 mod process_files;
 pub mod processes;
 mod scheduling;
@@ -25,6 +26,7 @@ use crate::runner::Case;
 pub fn all() -> Vec<Case> {
     [
         memory::CASES,
+        numa::CASES,
         processes::CASES,
         scheduling::CASES,
         signals::CASES,

@@ -10,6 +10,7 @@ use super::Setup;
 use super::console::Console;
 use crate::cpio::Archive;
 use crate::initramfs::{self, Kernel};
+use crate::numa;
 use crate::qemu::{Boot, TemporaryFile};
 
 /// How many seconds a small script may take.
@@ -78,6 +79,14 @@ fn run_once(setup: &Setup, cases: &[Case], prepare: impl Fn(&mut Archive), answe
         Kernel::Linux => 512,
     };
     configuration.memory = format!("{}M", initramfs::memory_for(content.len() as u64, usual));
+    if let Some(nodes) = setup.nodes {
+        configuration.extra.extend(numa::arguments(
+            nodes,
+            &configuration.memory,
+            configuration.cpus,
+            &setup.distances,
+        )?);
+    }
     let mut console = Console::start(&configuration)?;
     let mut limit = if setup.boot == Boot::Bochs { SLOW_BOOT_LIMIT } else { BOOT_LIMIT };
     for case in cases {
@@ -108,6 +117,8 @@ fn archive(setup: &Setup, cases: &[Case], prepare: impl Fn(&mut Archive)) -> Res
     for case in cases {
         archive.file(&format!("cases/{}", case.name), 0o644, case.script.as_bytes());
     }
+    // Linux with several processors switches off before the serial line has sent all.
+    let drain = if setup.system == Kernel::Linux { "sleep 1\n" } else { "" };
     let names: Vec<String> = cases.iter().map(|case| format!("{}:{}", case.name, case.limit)).collect();
     let runner = format!(
         "for case in {names}; do\n\
@@ -118,7 +129,7 @@ fn archive(setup: &Setup, cases: &[Case], prepare: impl Fn(&mut Archive)) -> Res
          \tstatus=$?\n\
          \tcat /tmp/out\n\
          \techo \"@@@ end $name $status\"\n\
-         done\n",
+         done\n{drain}",
         names = names.join(" "),
     );
     archive.file("run-cases", 0o755, runner.as_bytes());

@@ -55,7 +55,7 @@ pub fn jobs(architecture: Architecture, filter: Option<&str>) -> Result<Vec<Job>
     Ok(wanted.into_iter().map(job).collect())
 }
 
-fn program(architecture: Architecture) -> Result<Vec<u8>> {
+pub(super) fn program(architecture: Architecture) -> Result<Vec<u8>> {
     let programs = user_build::build(architecture)?;
     std::fs::read(programs.get("conformance").context("user/ has no conformance")?).context("cannot read conformance")
 }

@@ -42,6 +42,7 @@ use anyhow::{Context, Result};
 
 use self::machines::Variation;
 use crate::initramfs::{Kernel, Terminal};
+use crate::numa::Distance;
 use crate::provision::packages::PackageName;
 use crate::qemu::{Accelerator, Boot, Clock, Configuration, Debugger, Serial};
 use crate::target::Architecture;
@@ -68,6 +69,10 @@ pub struct Setup {
     pub boot: Boot,
     /// Debian packages that the machines have; none, but for jobs that name some.
     pub packages: Vec<PackageName>,
+    /// NUMA nodes of the machines in which scripts run, likewise.
+    pub nodes: Option<u32>,
+    /// How far they are from each other.
+    pub distances: Vec<Distance>,
 }
 
 /// How one thing tested went.
@@ -147,6 +152,8 @@ impl Setup {
             cpus: 1,
             boot: Boot::Direct,
             packages: Vec::new(),
+            nodes: None,
+            distances: Vec::new(),
         }
     }
 

@@ -1,8 +1,9 @@
 //! Cases that are shell scripts, compared with their recording under Linux: the files `tests/SUITE/*.sh`.
 //!
 //! A file is a group; in it each line `#: name` starts a case. Before the first case a line `#packages: a,b` names Debian packages that the
-//! group's machine has, `#limit: seconds` says how long each case may take, and `#shell: path` which shell reads the cases: busybox's takes its
-//! own applets before any program in `PATH`, so a group about programs of those names wants another. What a folder of the group's name holds is in the
+//! group's machine has, `#nodes: N cpus: M` (and `#distance: from,to,value`) its NUMA nodes, `#limit: seconds` says how long each case may take, and
+//! `#shell: path` which shell reads the cases: busybox's takes its own applets before any program in `PATH`, so a group about programs of those names
+//! wants another. What a folder of the group's name holds is in the
 //! machine's `/files`. `cargo xtask record` runs the cases under Debian's Linux in the
 //! same QEMU with the same file tree, and writes `tests/SUITE/recorded/GROUP.txt`; with `--arch aarch64` it writes
 //! `recorded/aarch64/GROUP.txt`, which holds only the cases where Linux says something else on that architecture.
@@ -13,8 +14,9 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, anyhow, bail};
 
 use super::batch::{self, Answer, Case};
-use super::{Job, RECORDED_IN_COMMON, Setup, Verdict};
+use super::{Job, RECORDED_IN_COMMON, Setup, Verdict, conformance};
 use crate::cpio::Archive;
+use crate::numa::Distance;
 use crate::provision::packages::PackageName;
 use crate::target::Architecture;
 use crate::workspace;
@@ -30,6 +32,8 @@ pub struct Suite(&'static str);
 pub const APPLETS: Suite = Suite("applets");
 /// What programs of Debian's packages do.
 pub const CLIENTS: Suite = Suite("clients");
+/// What programs see of a machine with several NUMA nodes; the conformance cases are there, too.
+pub const NUMA: Suite = Suite("numa");
 
 /// A file of cases.
 #[derive(Clone, Debug)]
@@ -42,6 +46,10 @@ pub struct Group {
     packages: Vec<PackageName>,
     /// The shell that reads the cases, where it is not busybox's.
     shell: Option<String>,
+    /// NUMA nodes and processors of its machine, where it says so.
+    nodes: Option<(u32, u32)>,
+    /// How far the nodes are from each other.
+    distances: Vec<Distance>,
     /// The cases in order.
     pub cases: Vec<Case>,
 }
@@ -96,7 +104,15 @@ impl Suite {
 impl Group {
     /// Reads a file of cases.
     fn parse(suite: Suite, name: &str, text: &str) -> Result<Self> {
-        let mut group = Self { suite, name: name.to_owned(), packages: Vec::new(), shell: None, cases: Vec::new() };
+        let mut group = Self {
+            suite,
+            name: name.to_owned(),
+            packages: Vec::new(),
+            shell: None,
+            nodes: None,
+            distances: Vec::new(),
+            cases: Vec::new(),
+        };
         let mut limit = batch::LIMIT;
         for line in text.lines() {
             if let Some(name) = line.strip_prefix("#: ") {
@@ -113,6 +129,11 @@ impl Group {
                 group.packages = names.collect::<Result<_>>()?;
             } else if let Some(path) = line.strip_prefix("#shell: ") {
                 group.shell = Some(path.trim().to_owned());
+            } else if let Some(numbers) = line.strip_prefix("#nodes: ") {
+                let (nodes, cpus) = numbers.split_once(" cpus: ").with_context(|| format!("no processors: {line}"))?;
+                group.nodes = Some((nodes.parse()?, cpus.parse()?));
+            } else if let Some(distance) = line.strip_prefix("#distance: ") {
+                group.distances.push(Distance::parse(distance).map_err(|error| anyhow!(error))?);
             } else if let Some(seconds) = line.strip_prefix("#limit: ") {
                 limit = seconds.parse().with_context(|| format!("no seconds: {line}"))?;
             }
@@ -153,6 +174,12 @@ impl Group {
     fn run(&self, setup: &Setup) -> Result<Vec<Answer>> {
         let mut setup = setup.clone();
         setup.packages.clone_from(&self.packages);
+        if let Some((nodes, cpus)) = self.nodes {
+            setup.nodes = Some(nodes);
+            setup.cpus = cpus;
+            setup.distances.clone_from(&self.distances);
+        }
+        let program = if self.suite == NUMA { Some(conformance::program(setup.architecture)?) } else { None };
         let mut files = Vec::new();
         if let Ok(entries) = std::fs::read_dir(self.suite.folder().join(&self.name)) {
             for entry in entries.flatten() {
@@ -172,6 +199,9 @@ impl Group {
             }
             for case in self.cases.iter().filter(|_| self.shell.is_some()) {
                 archive.file(&format!("scripts/{}", case.name), 0o644, case.script.as_bytes());
+            }
+            if let Some(program) = &program {
+                archive.file("usr/local/bin/conformance", 0o755, program);
             }
         })
     }
@@ -302,7 +332,7 @@ mod tests {
     #[test]
     fn every_case_has_a_name_and_a_recording() {
         assert!(APPLETS.groups(None).unwrap().iter().map(|group| group.cases.len()).sum::<usize>() >= 120);
-        for suite in [APPLETS, CLIENTS] {
+        for suite in [APPLETS, CLIENTS, NUMA] {
             for group in suite.groups(None).unwrap() {
                 let recorded = group.read(RECORDED_IN_COMMON);
                 for case in &group.cases {
@@ -325,6 +355,9 @@ mod tests {
             ["echo 1\n", "#limit: 5\n"]
         );
         assert!(Group::parse(CLIENTS, "some", "#packages: No\n").is_err());
+        let nodes = Group::parse(NUMA, "some", "#nodes: 2 cpus: 4\n#distance: 0,1,30\n#: one\n").unwrap();
+        assert_eq!((nodes.nodes, nodes.distances.len()), (Some((2, 4)), 1));
+        assert!(Group::parse(NUMA, "some", "#nodes: 2\n").is_err());
         assert!(Group::parse(CLIENTS, "some", "#: one\n#: one\n").is_err());
     }
 
