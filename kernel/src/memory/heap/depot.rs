@@ -10,7 +10,7 @@ use super::platform::Platform;
 use crate::base::PAGE_SIZE;
 
 /// Bytes of free objects that a class's depot holds at most.
-const LARGEST_HOLD: usize = 64 * 1024;
+const LARGEST_HOLD: usize = 128 * 1024;
 const SLOTS: usize = PAGE_SIZE / size_of::<*mut u8>();
 
 /// One class's depot; which class is said with each call.

@@ -21,7 +21,7 @@ use super::platform::{Platform, SlabRecord};
 use crate::base::PAGE_SIZE;
 
 /// Empty slabs that a class keeps.
-pub const SPARE: u32 = 2;
+pub const SPARE: u32 = 8;
 
 /// One class's slabs; which class is said with each call.
 #[derive(Debug)]
@@ -201,32 +201,27 @@ impl Slabs {
         Self { partial: 0, empty: 0, empty_count: 0, frames: 0, objects: 0 }
     }
 
-    /// A slab with free objects, on the list `partial`.
-    fn provide<P: Platform>(&mut self, platform: &P, class: usize) -> Option<u32> {
-        if self.partial != 0 {
-            return Some(self.partial);
-        }
-        let number = if self.empty == 0 {
-            let number = platform.allocate_frame()?;
-            let record = platform.record(number)?;
-            set_out(record, class, 0);
-            map(platform, class, number, record).fill();
-            self.frames += 1;
-            if P::GUARDED {
-                let geometry = geometry(class);
-                let base = platform.frame_address(number);
-                (0..geometry.objects)
-                    .for_each(|index| guard::forget(base.wrapping_add(index * geometry.size), geometry.size));
-            }
-            number
-        } else {
+    /// A slab without objects out, on no list.
+    fn provide<'a, P: Platform>(&mut self, platform: &'a P, class: usize) -> Option<(u32, &'a P::Record)> {
+        if self.empty != 0 {
             let number = self.empty;
-            unlink(platform, &mut self.empty, platform.record(number)?);
+            let record = platform.record(number)?;
+            unlink(platform, &mut self.empty, record);
             self.empty_count -= 1;
-            number
-        };
-        link(platform, &mut self.partial, number);
-        Some(number)
+            return Some((number, record));
+        }
+        let number = platform.allocate_frame()?;
+        let record = platform.record(number)?;
+        set_out(record, class, 0);
+        map(platform, class, number, record).fill();
+        self.frames += 1;
+        if P::GUARDED {
+            let geometry = geometry(class);
+            let base = platform.frame_address(number);
+            let objects = (0..geometry.objects).map(|index| base.wrapping_add(index * geometry.size));
+            objects.for_each(|object| guard::forget(object, geometry.size));
+        }
+        Some((number, record))
     }
 
     /// Takes objects out of the slabs into the slots. Gives how many: as many as there are slots, unless memory is out.
@@ -234,14 +229,20 @@ impl Slabs {
         let want = slots.len();
         let mut into = slots.iter_mut().map(core::ptr::from_mut);
         while into.len() > 0 {
-            let Some(number) = self.provide(platform, class) else { break };
-            let Some(record) = platform.record(number) else { break };
+            let is_listed = self.partial != 0;
+            let found = match is_listed {
+                true => platform.record(self.partial).map(|record| (self.partial, record)),
+                false => self.provide(platform, class),
+            };
+            let Some((number, record)) = found else { break };
             let missing = into.len();
             map(platform, class, number, record).take(&mut into);
-            let taken = missing - into.len();
-            set_out(record, class, usize::from(record.state() & OUT) + taken);
-            if record.bits() == 0 {
-                unlink(platform, &mut self.partial, record);
+            set_out(record, class, usize::from(record.state() & OUT) + missing - into.len());
+            // A new slab that is used up at once is on no list in between.
+            match (is_listed, record.bits() == 0) {
+                (true, true) => unlink(platform, &mut self.partial, record),
+                (false, false) => link(platform, &mut self.partial, number),
+                _ => {}
             }
         }
         let taken = want - into.len();
