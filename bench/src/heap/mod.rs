@@ -10,7 +10,7 @@ use anyhow::Result;
 use rivals::{Ashlar, Buddy, Mimalloc, Rival, SendTalc, Spinning, Tlsf, be_cpu};
 use std::alloc::Layout;
 use std::sync::Barrier;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 const COLUMNS: [&str; 6] = [
@@ -85,16 +85,14 @@ fn end<R: Rival>(rival: &R, slots: Vec<Slot>) {
 }
 
 /// Plays the script for at most `operations` steps or some time, whatever is first. Gives nanoseconds of a step: a free and an allocation.
-fn steady<R: Rival>(script: &Script, operations: usize) -> f64 {
-    let rival = R::begin();
-    let mut slots: Vec<Slot> = script.sizes.iter().map(|size| make(&rival, *size)).collect();
+fn play<R: Rival>(rival: &R, script: &Script, mut slots: Vec<Slot>, operations: usize) -> (Vec<Slot>, f64) {
     let patience = Duration::from_millis(40);
     let mut steps = script.steps.iter().cycle();
     let mut play = |count: usize| {
         for (index, size) in steps.by_ref().take(count) {
             if let Some(slot) = slots.get_mut(*index) {
-                unmake(&rival, *slot);
-                *slot = make(&rival, *size);
+                unmake(rival, *slot);
+                *slot = make(rival, *size);
             }
         }
     };
@@ -106,8 +104,15 @@ fn steady<R: Rival>(script: &Script, operations: usize) -> f64 {
         done += STRIDE;
     }
     let time = start.elapsed();
+    (slots, measure::each(time, done as u64))
+}
+
+fn steady<R: Rival>(script: &Script, operations: usize) -> f64 {
+    let rival = R::begin();
+    let slots = script.sizes.iter().map(|size| make(&rival, *size)).collect();
+    let (slots, each) = play(&rival, script, slots, operations);
     end(&rival, slots);
-    measure::each(time, done as u64)
+    each
 }
 
 /// How long each free and allocation of a run takes: those of the beginning, then those of the steps. Every run does the same.
@@ -195,32 +200,26 @@ fn across<R: Rival>(script: &Script, batches: usize) -> f64 {
     measure::each(time, (batches * BATCH) as u64)
 }
 
-/// Two threads, each with its own objects. Gives nanoseconds of a step on each.
+/// Two threads, each with its own objects. Gives nanoseconds of a step, on the slower one.
 fn side_by_side<R: Rival>(script: &Script, operations: usize) -> f64 {
     let rival = R::begin();
     let start = Barrier::new(2);
-    let slowest = AtomicUsize::new(0);
+    let slowest = AtomicU64::new(0);
     std::thread::scope(|scope| {
         for number in 1..=2 {
             let (rival, start, slowest) = (&rival, &start, &slowest);
             scope.spawn(move || {
                 be_cpu(number);
-                let mut slots: Vec<Slot> = script.sizes.iter().map(|size| make(rival, *size)).collect();
+                let slots: Vec<Slot> = script.sizes.iter().map(|size| make(rival, *size)).collect();
                 start.wait();
-                let time = measure::time(|| {
-                    for (index, size) in script.steps.iter().cycle().take(operations) {
-                        if let Some(slot) = slots.get_mut(*index) {
-                            unmake(rival, *slot);
-                            *slot = make(rival, *size);
-                        }
-                    }
-                });
-                slowest.fetch_max(usize::try_from(time.as_nanos()).unwrap_or(usize::MAX), Ordering::Relaxed);
+                let (slots, each) = play(rival, script, slots, operations);
+                // Positive numbers are ordered as their bits are.
+                slowest.fetch_max(each.to_bits(), Ordering::Relaxed);
                 end(rival, slots);
             });
         }
     });
-    measure::each(Duration::from_nanos(slowest.into_inner() as u64), operations as u64)
+    f64::from_bits(slowest.into_inner())
 }
 
 /// One measurement of every heap, in the order of [`COLUMNS`].
@@ -281,7 +280,9 @@ pub fn run(effort: Effort) -> Result<Report> {
         let script = Script::new(1000, largest);
         table.row(&format!("each its own, to {name}"), of_each!(repetitions, side_by_side(&script, operations)));
     }
-    table.note("Wall-clock time; in the first two rows batches of 128 objects go through a channel, which is measured along.");
+    table.note(
+        "Wall-clock time; in the first two rows batches of 128 objects go through a channel, which is measured along.",
+    );
     report.add(table);
     let mut table = Table::new("The worst single operation", "ns, less is better", &COLUMNS);
     for (name, largest) in sizes {
