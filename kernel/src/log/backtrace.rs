@@ -81,6 +81,27 @@ pub fn show(instruction_pointer: VirtualAddress, frame_pointer: VirtualAddress) 
     walk(frame_pointer.value(), read_stack, |address| show_one(address, 1));
 }
 
+/// Logs the chain of calls that `frame_pointer` leads to.
+pub fn show_calls(frame_pointer: VirtualAddress) {
+    log::error!("backtrace:");
+    walk(frame_pointer.value(), read_stack, show_call);
+}
+
+/// Logs the call that returns to `address`.
+pub fn show_call(address: u64) {
+    show_one(address, 1);
+}
+
+/// Writes the return addresses that `frame_pointer` leads to into `calls`, innermost first, as far as they fit; the rest stays as it is.
+pub fn collect(frame_pointer: VirtualAddress, calls: &mut [u64]) {
+    let mut free = calls.iter_mut();
+    walk(frame_pointer.value(), read_stack, |address| {
+        if let Some(call) = free.next() {
+            *call = address;
+        }
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

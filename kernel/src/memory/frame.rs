@@ -178,13 +178,9 @@ impl Frame {
         if !self.is_unique() || order < 9 {
             return Err(self);
         }
+        let descriptor = self.descriptor;
         let number = self.into_raw();
-        for part in 0..512 {
-            if let Some(descriptor) = allocator::descriptor(number.offset(part << (order - 9))) {
-                descriptor.set_order(order - 9);
-                descriptor.set_allocated();
-            }
-        }
+        allocator::split(descriptor, order - 9);
         Ok(number)
     }
     /// A block as its frames, each of its own, in order. `None`, and the block is given back, when there are other references or it has more than `N`.
@@ -194,7 +190,9 @@ impl Frame {
         if !self.is_unique() || count > N {
             return None;
         }
+        let first = self.descriptor;
         let number = self.into_raw();
+        allocator::split(first, 0);
         let mut pages = ArrayVec::new();
         for part in 0..count as u64 {
             let descriptor = allocator::descriptor(number.offset(part))?;
@@ -202,8 +200,6 @@ impl Frame {
             if part > 0 {
                 super::frame_ledger::parted(descriptor);
             }
-            descriptor.set_order(0);
-            descriptor.set_allocated();
             pages.push(Self { descriptor });
         }
         Some(pages)

@@ -40,23 +40,23 @@ pub(super) fn copy_frame(target: FrameNumber, source: FrameNumber) {
     unsafe { Current::copy_page(address_of(target.address()), address_of(source.address())) };
 }
 
-/// Fills a frame with `value`; debug builds' poison.
-pub(super) fn fill_frame(frame: FrameNumber, value: u64) {
-    let words = pointer::<u64>(frame.address());
-    for index in 0..PAGE_SIZE / 8 {
+/// Writes `words` over a frame, as many as it has; debug builds' poison.
+pub(super) fn write_words(frame: FrameNumber, words: impl Iterator<Item = u64>) {
+    let place = pointer::<u64>(frame.address());
+    for (index, word) in words.take(PAGE_SIZE / 8).enumerate() {
         // SAFETY: inside the frame, which is the caller's.
-        unsafe { words.add(index).write_volatile(value) };
+        unsafe { place.add(index).write_volatile(word) };
     }
 }
 
-/// Whether a frame is full of `value`.
-pub(super) fn is_filled(frame: FrameNumber, value: u64) -> bool {
-    let words = pointer::<u64>(frame.address());
+/// The words of a frame.
+pub(super) fn read_words(frame: FrameNumber) -> impl Iterator<Item = u64> {
+    let place = pointer::<u64>(frame.address());
     // SAFETY: inside the frame, which is the caller's.
-    (0..PAGE_SIZE / 8).all(|index| unsafe { words.add(index).read_volatile() } == value)
+    (0..PAGE_SIZE / 8).map(move |index| unsafe { place.add(index).read_volatile() })
 }
 
 /// Whether a frame is full of zeros.
 pub(super) fn is_zero(frame: FrameNumber) -> bool {
-    is_filled(frame, 0)
+    read_words(frame).all(|word| word == 0)
 }

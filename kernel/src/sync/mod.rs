@@ -19,7 +19,7 @@ pub mod spinlock;
 pub mod wait_queue;
 
 pub use mutex::{Mutex, MutexGuard};
-pub use parking::{Interruptible, Parker, ThreadReference, WakeReason, set_parker};
+pub use parking::{Interruptible, Parker, ThreadReference, WakeReason, preempt, set_parker};
 pub use rank::LockRank;
 pub use spinlock::{InterruptsDisabled, InterruptsUnchanged, SpinLock, SpinLockGuard};
 pub use wait_queue::{WaitError, WaitQueue};

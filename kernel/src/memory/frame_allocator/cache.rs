@@ -1,37 +1,41 @@
 //! The per-CPU cache of free frames in front of the bitmaps.
 //!
-//! A cache is taken by one exchange of its `busy` flag and never waited for: a thread that finds it taken (an interrupt handler on top of
-//! its user, or a thread that came to this CPU while another was preempted inside) goes to the bitmap instead. So neither
-//! preemption nor interrupts need to be masked, and a frame may be allocated and freed in any context.
+//! A cache is claimed by its `busy` flag and never waited for: who finds it taken (an interrupt handler on top of its user) goes to the bitmap
+//! instead. So no interrupt needs to be masked, and a frame may be allocated and freed in any context.
+//!
+//! CPUs below [`OWN_CACHES`] have one of their own. Its user is pinned to the CPU, and what comes in between has ended before it goes on:
+//! so a plain load and a plain store claim it, and no other CPU ever touches it. Further CPUs (threads of a host) share [`SHARED_CACHES`], claimed by an
+//! atomic exchange.
 
-#![allow(unsafe_code, reason = "a try-lock hands out exclusive access to its cell")]
+#![allow(unsafe_code, reason = "a claim hands out exclusive access to its cell")]
 
-use super::super::frame_descriptor::FrameDescriptor;
 use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering, compiler_fence};
 
+/// CPUs with a cache of their own: as many as the kernel can run on.
+pub const OWN_CACHES: usize = 64;
+/// Caches that further CPUs share.
+pub const SHARED_CACHES: usize = 8;
 /// Frames that a cache holds at most, content undefined.
 pub const CACHE_FRAMES: usize = 128;
 /// Frames full of zeros that a cache holds at most.
 pub const CACHE_ZEROED: usize = 64;
 
-type Slot = Option<&'static FrameDescriptor>;
-
 /// A stack of free frames.
 #[derive(Debug)]
-pub struct Stack<const CAPACITY: usize> {
+pub struct Stack<H, const CAPACITY: usize> {
     length: usize,
-    slots: [Slot; CAPACITY],
+    slots: [Option<H>; CAPACITY],
 }
 
-impl<const CAPACITY: usize> Stack<CAPACITY> {
+impl<H: Copy, const CAPACITY: usize> Stack<H, CAPACITY> {
     const fn new() -> Self {
         Self { length: 0, slots: [None; CAPACITY] }
     }
     /// Takes the frame that was put last.
     #[inline]
-    pub fn pop(&mut self) -> Slot {
+    pub fn pop(&mut self) -> Option<H> {
         let index = self.length.wrapping_sub(1);
         let frame = *self.slots.get(index)?;
         self.length = index;
@@ -39,7 +43,7 @@ impl<const CAPACITY: usize> Stack<CAPACITY> {
     }
     /// Puts a frame; `false` when the stack is full.
     #[inline]
-    pub fn push(&mut self, frame: &'static FrameDescriptor) -> bool {
+    pub fn push(&mut self, frame: H) -> bool {
         match self.slots.get_mut(self.length) {
             Some(slot) => {
                 *slot = Some(frame);
@@ -48,6 +52,13 @@ impl<const CAPACITY: usize> Stack<CAPACITY> {
             }
             None => false,
         }
+    }
+    /// Takes out the `count` frames that were put first, and hands them to `each`: the ones that the CPU's caches have forgotten.
+    pub fn take_oldest(&mut self, count: usize, each: &mut impl FnMut(H)) {
+        let count = count.min(self.length);
+        self.slots.iter().take(count).flatten().for_each(|frame| each(*frame));
+        self.slots.copy_within(count..self.length, 0);
+        self.length -= count;
     }
     /// How many frames it holds.
     pub const fn len(&self) -> usize {
@@ -59,24 +70,32 @@ impl<const CAPACITY: usize> Stack<CAPACITY> {
     }
 }
 
-/// Where a CPU allocates: it stays in one 2 MiB group until that is used up.
+/// Where a CPU allocates: it stays in one tree, and in one group of it, until that is used up.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cursor {
     /// Index of the region.
     pub region: usize,
-    /// Index of the group in it.
+    /// Index of the tree in it.
+    pub tree: usize,
+    /// Index of the group in the region.
     pub group: usize,
-    /// Whether the two were chosen yet.
+    /// Whether the tree is reserved for this CPU.
+    pub is_reserved: bool,
+    /// Frames taken since the tree was chosen.
+    pub taken: u32,
+    /// The group in that region after which whole blocks are sought.
+    pub whole_group: usize,
+    /// Whether the places were chosen yet.
     pub is_placed: bool,
 }
 
 /// What a cache holds.
 #[derive(Debug)]
-pub struct Content {
+pub struct Content<H> {
     /// Frames with any content.
-    pub frames: Stack<CACHE_FRAMES>,
+    pub frames: Stack<H, CACHE_FRAMES>,
     /// Frames full of zeros.
-    pub zeroed: Stack<CACHE_ZEROED>,
+    pub zeroed: Stack<H, CACHE_ZEROED>,
     /// Where the next refill comes from.
     pub cursor: Cursor,
 }
@@ -84,28 +103,29 @@ pub struct Content {
 /// One CPU's cache.
 #[derive(Debug)]
 #[repr(C, align(64))]
-pub struct Cache {
+pub struct Cache<H> {
     busy: AtomicBool,
     held: AtomicU32,
-    content: UnsafeCell<Content>,
+    content: UnsafeCell<Content<H>>,
 }
 
-// SAFETY: the content is reached only through a guard, of which `busy` lets one exist; it holds shared references to atomics.
-unsafe impl Sync for Cache {}
+// SAFETY: the content is reached only through a guard, of which `busy` lets one exist; what it holds may go to other threads.
+unsafe impl<H: Copy + Send> Sync for Cache<H> {}
 
-/// Access to a cache's content.
+/// Access to a cache's content, and what keeps its user on the CPU.
 #[derive(Debug)]
-pub struct CacheGuard<'a> {
-    cache: &'a Cache,
+pub struct CacheGuard<'a, H: Copy, P> {
+    cache: &'a Cache<H>,
+    _pin: P,
 }
 
-impl Default for Cache {
+impl<H: Copy> Default for Cache<H> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Cache {
+impl<H: Copy> Cache<H> {
     /// An empty cache.
     pub const fn new() -> Self {
         Self {
@@ -114,15 +134,37 @@ impl Cache {
             content: UnsafeCell::new(Content {
                 frames: Stack::new(),
                 zeroed: Stack::new(),
-                cursor: Cursor { region: 0, group: 0, is_placed: false },
+                cursor: Cursor {
+                    region: 0,
+                    tree: 0,
+                    group: 0,
+                    is_reserved: false,
+                    taken: 0,
+                    whole_group: 0,
+                    is_placed: false,
+                },
             }),
         }
     }
-    /// The content, unless somebody uses it.
+    /// The content of this CPU's own cache, unless somebody below on the stack uses it.
+    ///
+    /// # Safety
+    /// While `pin` lives no other CPU uses this cache, and who uses it on this one in between ends before the caller goes on.
     #[inline]
-    pub fn try_lock(&self) -> Option<CacheGuard<'_>> {
+    pub unsafe fn try_claim_own<P>(&self, pin: P) -> Option<CacheGuard<'_, H, P>> {
+        if self.busy.load(Ordering::Relaxed) {
+            return None;
+        }
+        // Who comes in between leaves the flag as it was.
+        self.busy.store(true, Ordering::Relaxed);
+        compiler_fence(Ordering::SeqCst);
+        Some(CacheGuard { cache: self, _pin: pin })
+    }
+    /// The content of a cache that CPUs share, unless somebody uses it.
+    #[inline]
+    pub fn try_claim_shared<P>(&self, pin: P) -> Option<CacheGuard<'_, H, P>> {
         // Lazily: dropping a guard frees the cache.
-        (!self.busy.swap(true, Ordering::Acquire)).then(|| CacheGuard { cache: self })
+        (!self.busy.swap(true, Ordering::Acquire)).then(|| CacheGuard { cache: self, _pin: pin })
     }
     /// How many frames it held when it was last left.
     pub fn held(&self) -> u32 {
@@ -130,29 +172,60 @@ impl Cache {
     }
 }
 
-impl Deref for CacheGuard<'_> {
-    type Target = Content;
+impl<H: Copy, P> Deref for CacheGuard<'_, H, P> {
+    type Target = Content<H>;
     #[inline]
-    fn deref(&self) -> &Content {
+    fn deref(&self) -> &Content<H> {
         // SAFETY: this guard is the only one.
         unsafe { &*self.cache.content.get() }
     }
 }
 
-impl DerefMut for CacheGuard<'_> {
+impl<H: Copy, P> DerefMut for CacheGuard<'_, H, P> {
     #[inline]
-    fn deref_mut(&mut self) -> &mut Content {
+    fn deref_mut(&mut self) -> &mut Content<H> {
         // SAFETY: this guard is the only one, and is borrowed exclusively.
         unsafe { &mut *self.cache.content.get() }
     }
 }
 
-impl Drop for CacheGuard<'_> {
+impl<H: Copy, P> Drop for CacheGuard<'_, H, P> {
     #[inline]
     fn drop(&mut self) {
         #[expect(clippy::cast_possible_truncation, reason = "below 256")]
         let held = (self.frames.len() + self.zeroed.len()) as u32;
         self.cache.held.store(held, Ordering::Relaxed);
         self.cache.busy.store(false, Ordering::Release);
+        // The pin goes last, as fields are dropped after this.
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_frames_leave_first_and_the_newest_are_used_first() {
+        let mut stack: Stack<u32, 8> = Stack::new();
+        assert!((0..8).all(|frame| stack.push(frame)) && !stack.push(8));
+        let mut out = Vec::new();
+        stack.take_oldest(3, &mut |frame| out.push(frame));
+        assert_eq!((out.as_slice(), stack.len(), stack.pop()), (&[0, 1, 2][..], 5, Some(7)));
+        stack.take_oldest(100, &mut |frame| out.push(frame));
+        assert_eq!((out.as_slice(), stack.is_empty(), stack.pop()), (&[0, 1, 2, 3, 4, 5, 6][..], true, None));
+    }
+
+    #[test]
+    fn a_cache_that_is_used_is_not_claimed_again() {
+        let cache: Cache<u32> = Cache::new();
+        // SAFETY: this test is the only user.
+        let mut guard = unsafe { cache.try_claim_own(()) }.unwrap();
+        assert!(guard.frames.push(1));
+        // SAFETY: likewise; this is what an interrupt handler finds.
+        assert!(unsafe { cache.try_claim_own(()) }.is_none());
+        assert!(cache.try_claim_shared(()).is_none());
+        drop(guard);
+        assert_eq!(cache.held(), 1);
+        assert_eq!(cache.try_claim_shared(()).unwrap().frames.pop(), Some(1));
     }
 }

@@ -2,16 +2,15 @@
 //!
 //! Ranges closer together than [`MERGE_GAP`] share a region, so that a usual machine has one region below 4 GiB and one above;
 //! the holes between them are frames that are never free. Each region's tables are carved from the end of its own largest
-//! free range. Only the words per group and the hint bits are written here: boot costs per 2 MiB, not per frame.
+//! free range. Only the words per group and per tree are written here: boot costs per 2 MiB, not per frame.
 
 #![allow(unsafe_code, reason = "turns raw memory into the allocator's tables")]
 
-use super::super::frame_descriptor::FrameDescriptor;
-use super::region::{GROUP_FRAMES, GROUP_ROWS, Region};
+use super::region::{Companion, GROUP_FRAMES, GROUP_ROWS, Region, TREE_GROUPS};
 use super::{FrameAllocatorError, MemoryMap};
 use crate::base::{FrameNumber, PAGE_SIZE};
 use arrayvec::ArrayVec;
-use core::sync::atomic::{AtomicU32, AtomicU64};
+use core::sync::atomic::{AtomicU64, Ordering};
 
 /// Most regions that are managed; further ones are left unused.
 pub const MAXIMUM_REGIONS: usize = 16;
@@ -22,6 +21,18 @@ const MERGE_GAP: u64 = 1024;
 const SMALLEST_REGION: u64 = 16;
 /// Descriptors hold 32-bit frame numbers: 16 TiB.
 const HIGHEST_FRAME: u64 = u32::MAX as u64;
+
+/// What there is for each frame, as a table in the memory of a region.
+#[allow(unsafe_code, reason = "the memory must be the table's own")]
+pub trait OverMemory: Companion {
+    /// Bytes for each frame: a power of two, or none.
+    const SIZE: usize;
+    /// The table of `count` frames at `memory`, whatever that holds.
+    ///
+    /// # Safety
+    /// `count` times [`OverMemory::SIZE`] bytes at `memory`, which is aligned to a page, are the table's alone for good.
+    unsafe fn over(memory: *mut u8, count: usize) -> Self;
+}
 
 type Ranges = ArrayVec<Piece, MAXIMUM_RANGES>;
 
@@ -134,19 +145,17 @@ fn collect_spans(pieces: &Ranges) -> ArrayVec<Span, MAXIMUM_REGIONS> {
 struct TableLayout {
     rows: usize,
     groups: usize,
-    available: usize,
-    whole: usize,
+    trees: usize,
     size: usize,
 }
 
 impl TableLayout {
-    const fn new(groups: usize) -> Self {
-        let rows = groups * GROUP_FRAMES * size_of::<FrameDescriptor>();
+    /// Each table begins on a cache line of its own, so that a tree's groups and a group's rows fill one.
+    const fn new(groups: usize, companion: usize) -> Self {
+        let rows = groups * GROUP_FRAMES * companion;
         let words = rows + groups * GROUP_ROWS * 8;
-        let hints = groups.div_ceil(64) * 8;
-        let available = words + (groups * 4).next_multiple_of(8);
-        let whole = available + hints;
-        Self { rows, groups: words, available, whole, size: whole + hints }
+        let trees = words + (groups * 2).next_multiple_of(64);
+        Self { rows, groups: words, trees, size: trees + groups.div_ceil(TREE_GROUPS) * 4 }
     }
     const fn frames(&self) -> u64 {
         self.size.div_ceil(PAGE_SIZE) as u64
@@ -166,17 +175,17 @@ unsafe fn table<T>(base: *mut u8, offset: usize, count: usize) -> &'static [T] {
 ///
 /// # Safety
 /// The usable ranges less the reserved ones are memory that nothing else uses, and `memory` maps every one of them.
-pub unsafe fn build(
+pub unsafe fn build<C: OverMemory>(
     map: &MemoryMap<'_>,
     memory: impl Fn(FrameNumber) -> *mut u8,
-) -> Result<(ArrayVec<Region, MAXIMUM_REGIONS>, u64), FrameAllocatorError> {
+) -> Result<(ArrayVec<Region<C>, MAXIMUM_REGIONS>, u64), FrameAllocatorError> {
     let mut pieces = collect_pieces(map)?;
     let mut regions = ArrayVec::new();
     let mut free = 0;
     for span in collect_spans(&pieces) {
         #[expect(clippy::cast_possible_truncation, reason = "usize is 64 bits wide")]
         let groups = (span.end - span.first) as usize / GROUP_FRAMES;
-        let layout = TableLayout::new(groups);
+        let layout = TableLayout::new(groups, C::SIZE);
         let inside = |piece: &Piece| span.first <= piece.start && piece.end <= span.end;
         let size: u64 = pieces.iter().filter(|piece| inside(piece)).map(|piece| piece.end - piece.start).sum();
         let Some(largest) = pieces.iter_mut().filter(|piece| inside(piece)).max_by_key(|piece| piece.end - piece.start)
@@ -190,20 +199,22 @@ pub unsafe fn build(
         let base = memory(FrameNumber::new(largest.end));
         // SAFETY: the frames from `largest.end` on were just taken out of the free pieces, so they are the region's alone for good;
         // every table lies inside `layout.size`, frames are aligned to more than any table needs, and all tables
-        // are of atomic integers, for which any bytes are a value. Only words and hints are relied on before they are written.
+        // are of atomic integers, for which any bytes are a value. Only words are relied on before they are written.
         let region = unsafe {
             core::ptr::write_bytes(base.add(layout.groups), 0, layout.size - layout.groups);
             Region {
                 first: span.first,
                 node: span.node,
-                descriptors: table(base, 0, groups * GROUP_FRAMES),
-                rows: table::<AtomicU64>(base, layout.rows, groups * GROUP_ROWS),
-                groups: table::<AtomicU32>(base, layout.groups, groups),
-                available: table(base, layout.available, groups.div_ceil(64)),
-                whole: table(base, layout.whole, groups.div_ceil(64)),
+                rows: table(base, layout.rows, groups * GROUP_ROWS),
+                groups: table(base, layout.groups, groups),
+                trees: table(base, layout.trees, groups.div_ceil(TREE_GROUPS)),
+                companion: C::over(base, groups * GROUP_FRAMES),
+                managed: AtomicU64::new(0),
             }
         };
-        free += populate(&region, &pieces, span.end);
+        let managed = populate(&region, &pieces, span.end);
+        region.managed.store(managed, Ordering::Relaxed);
+        free += managed;
         if regions.try_push(region).is_err() {
             break;
         }
@@ -212,7 +223,7 @@ pub unsafe fn build(
 }
 
 /// Enters the free pieces into the region's tables: groups that are free as a whole stay untouched.
-fn populate(region: &Region, pieces: &Ranges, end: u64) -> u64 {
+fn populate<C: Companion>(region: &Region<C>, pieces: &Ranges, end: u64) -> u64 {
     let mut free = 0;
     let mut at = region.first;
     let mut group = 0;
@@ -223,7 +234,7 @@ fn populate(region: &Region, pieces: &Ranges, end: u64) -> u64 {
         let group_end = at + GROUP_FRAMES as u64;
         let is_whole = candidates.peek().is_some_and(|piece| piece.start <= at && group_end <= piece.end);
         if is_whole {
-            region.mark_untouched(group);
+            // Zeros say so.
             free += GROUP_FRAMES as u64;
         } else {
             let mut rows = [0u64; GROUP_ROWS];

@@ -1,211 +1,231 @@
-//! One region of physical memory: a bit per frame, a word per 2 MiB group, two hint bits per group.
+//! One region of physical memory, in the shape of LLFree (Wrenger et al., ATC'23): a bit per frame, a word per 2 MiB group, a word per
+//! 64 MiB tree.
 //!
 //! ```text
-//! groups[g]     : used 0..=512 | initializing | initialized      one AtomicU32 per 512 frames
-//! rows[8g + r]  : 1 = free                                       one AtomicU64 per 64 frames
-//! available[..] : 1 = the group may have a free frame            one bit per group, a hint
-//! whole[..]     : 1 = the group may be entirely free             one bit per group, a hint
+//! trees[t]      : owner + 1 | without free | without whole                one AtomicU32 per 32 groups
+//! groups[g]     : used 0..=512 | whole block | initializing | initialized one AtomicU16 per 512 frames: a cache line per tree
+//! rows[8g + r]  : 1 = free                                                one AtomicU64 per 64 frames: a cache line per group
 //! ```
 //!
-//! Invariant (lock-free): a group has at least `512 - used` bits set. So an allocation first adds to `used`, which it may do only up
-//! to 512, and is then sure to find its bits; a release sets the bits first and then takes from `used`. A group whose word is 0
-//! was never touched: its rows and descriptors are garbage, and it is entirely free. The first CPU to want it writes
-//! them, so boot costs nothing per frame. Hints may be stale in both directions except that a group with `used < 512` (`used == 0`)
-//! is hinted once no operation on it is under way: whoever clears a hint looks at the word again afterwards.
+//! Plain data over memory that is lent: nothing here knows a machine. What else there is for each frame (the kernel's descriptors) is a
+//! [`Companion`], which is told before a group is used for the first time.
+//!
+//! Invariants (nothing takes a lock):
+//! * A group that is not a whole block has at least `512 - used` bits set. So an allocation first adds to `used`, at most up to 512, and is then
+//!   sure to find its bits; a release sets the bits first and then takes from `used`.
+//! * A whole block (2 MiB) is one exchange of the group's word. Its rows say "free" and are not looked at until it is [`Region::split`].
+//! * A group whose word is 0 was never touched: its rows and companions are garbage, and it is entirely free. The first CPU to want
+//!   it writes them, so that boot costs nothing per frame, and zeros are the tables of a free region.
+//! * A tree with a free frame (an entirely free group) is not marked as without, once no operation on it is under way: who marks it looks at its
+//!   groups again afterwards, who frees looks at the mark afterwards.
+//!
+//! Unlike LLFree's, a tree's word does not count free frames: that is asked once per reservation, from one cache line of groups, and would be
+//! written with each release.
 
-use super::super::frame_descriptor::FrameDescriptor;
-use crate::base::FrameNumber;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use super::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
+use super::bits::{ROW_FRAMES, ROW_ORDER, aligned_run, count_blocks, lowest_bits, run_mask};
 
 /// Frames in a group: 2 MiB.
 pub const GROUP_FRAMES: usize = 512;
-/// Frames in a row.
-pub const ROW_FRAMES: usize = 64;
 /// Rows in a group.
 pub const GROUP_ROWS: usize = GROUP_FRAMES / ROW_FRAMES;
 /// The order of a group.
 pub const GROUP_ORDER: u8 = 9;
+/// Groups in a tree: 64 MiB.
+pub const TREE_GROUPS: usize = 32;
+/// Free blocks are counted up to this order, as on Linux.
+pub const LARGEST_COUNTED_ORDER: u8 = 10;
 
-const USED: u32 = 0x3ff;
-const FULL: u32 = GROUP_FRAMES as u32;
-const INITIALIZING: u32 = 1 << 30;
-const INITIALIZED: u32 = 1 << 31;
+const USED: u16 = 0x3ff;
+const FULL: u16 = GROUP_FRAMES as u16;
+const WHOLE: u16 = 1 << 13;
+const INITIALIZING: u16 = 1 << 14;
+const INITIALIZED: u16 = 1 << 15;
+
+const OWNER: u32 = 0xffff;
+/// No group of the tree has a free frame.
+const WITHOUT_FREE: u32 = 1 << 16;
+/// No group of the tree is entirely free.
+const WITHOUT_WHOLE: u32 = 1 << 17;
+
+/// A tree with fewer free frames is reserved only when there is no better one.
+const WORTH_RESERVING: u32 = 256;
+/// How many trees are compared before one is reserved.
+const COMPARED_TREES: usize = 64;
+
+/// What an allocator's user keeps for each frame, beside the bits.
+pub trait Companion: Send + Sync + 'static {
+    /// What stands for a frame.
+    type Handle: Copy + Send + core::fmt::Debug + 'static;
+    /// The frame at `index` of the region that begins with frame `first`.
+    fn handle(&self, first: u64, index: usize) -> Option<Self::Handle>;
+    /// The number of the frame behind `handle`.
+    fn number(handle: Self::Handle) -> u64;
+    /// `count` frames from `index` on are about to be used for the first time.
+    fn prepare(&self, first: u64, node: u8, index: usize, count: usize);
+}
+
+/// Why frames were not taken back. Nothing was changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ReleaseError {
+    /// One of them is free.
+    DoubleFree,
+    /// They are a part of a larger block, or more than one.
+    WrongOrder,
+    /// The region has no such frames.
+    NotManaged,
+}
+
+/// Whose trees to look at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Trees {
+    /// Those that nobody has reserved.
+    Unreserved,
+    /// Those that a CPU has reserved.
+    Reserved,
+}
 
 /// A region's tables. Built by [`super::map`], never changed afterwards but for the atomics.
 #[derive(Debug)]
-pub struct Region {
+pub struct Region<C> {
     /// The first frame's number, a multiple of [`GROUP_FRAMES`].
     pub first: u64,
     /// The NUMA node.
     pub node: u8,
-    /// One descriptor per frame.
-    pub descriptors: &'static [FrameDescriptor],
     /// One bit per frame.
     pub rows: &'static [AtomicU64],
     /// One word per group.
-    pub groups: &'static [AtomicU32],
-    /// One bit per group.
-    pub available: &'static [AtomicU64],
-    /// One bit per group.
-    pub whole: &'static [AtomicU64],
+    pub groups: &'static [AtomicU16],
+    /// One word per tree.
+    pub trees: &'static [AtomicU32],
+    /// What else there is for each frame.
+    pub companion: C,
+    /// How many of its frames were ever free: holes, tables and what firmware keeps are not among them.
+    pub managed: AtomicU64,
 }
 
-/// The lowest `count` set bits of `bits`, or all of them.
-fn lowest_bits(bits: u64, count: u32) -> u64 {
-    if bits.count_ones() <= count {
-        return bits;
-    }
-    let mut rest = bits;
-    for _ in 0..count {
-        rest &= rest.wrapping_sub(1);
-    }
-    bits & !rest
-}
-
-/// The position of a naturally aligned run of 2^`order` set bits (order 0..=6).
-fn aligned_run(bits: u64, order: u8) -> Option<u32> {
-    let mut runs = bits;
-    for step in 0..order.min(6) {
-        runs &= runs >> (1u32 << step);
-    }
-    // Starts that are multiples of the run's length.
-    let starts = match order {
-        0 => u64::MAX,
-        1 => 0x5555_5555_5555_5555,
-        2 => 0x1111_1111_1111_1111,
-        3 => 0x0101_0101_0101_0101,
-        4 => 0x0001_0001_0001_0001,
-        5 => 0x0000_0001_0000_0001,
-        _ => 1,
-    };
-    let found = runs & starts;
-    (found != 0).then(|| found.trailing_zeros())
-}
-
-fn run_mask(position: u32, order: u8) -> u64 {
-    let ones = if order >= 6 { u64::MAX } else { (1 << (1u32 << order)) - 1 };
-    ones << position
-}
-
-impl Region {
-    /// The descriptor of frame `number` if the region holds it.
+impl<C: Companion> Region<C> {
+    /// The index of frame `number` if the region holds it.
     #[inline]
-    pub fn descriptor(&self, number: FrameNumber) -> Option<&'static FrameDescriptor> {
+    pub fn index_of(&self, number: u64) -> Option<usize> {
         #[expect(clippy::cast_possible_truncation, reason = "usize is 64 bits wide")]
-        self.descriptors.get(number.value().wrapping_sub(self.first) as usize)
-    }
-
-    fn index_of(&self, number: FrameNumber) -> usize {
-        #[expect(clippy::cast_possible_truncation, reason = "usize is 64 bits wide")]
-        {
-            number.value().wrapping_sub(self.first) as usize
-        }
+        let index = number.wrapping_sub(self.first) as usize;
+        (index < self.groups.len() * GROUP_FRAMES).then_some(index)
     }
 
     fn group_rows(&self, group: usize) -> &'static [AtomicU64] {
         self.rows.get(group * GROUP_ROWS..(group + 1) * GROUP_ROWS).unwrap_or_default()
     }
 
-    /// Writes the group's descriptors and rows; `free` says which frames of it are. Its word must not be initialised.
-    pub(super) fn write_group(&self, group: usize, free: [u64; GROUP_ROWS]) {
-        let first = self.first + (group * GROUP_FRAMES) as u64;
-        let descriptors = self.descriptors.get(group * GROUP_FRAMES..(group + 1) * GROUP_FRAMES).unwrap_or_default();
-        for (number, descriptor) in (first..).zip(descriptors) {
-            descriptor.initialize(FrameNumber::new(number), self.node);
-        }
+    /// The groups of `tree`: the number of the first, and their words.
+    fn tree_groups(&self, tree: usize) -> (usize, &'static [AtomicU16]) {
+        let first = tree * TREE_GROUPS;
+        let end = self.groups.len().min(first + TREE_GROUPS);
+        (first, self.groups.get(first..end).unwrap_or_default())
+    }
+
+    /// Writes the group's rows and companions; `free` says which frames of it are. Its word must not be initialised.
+    pub fn write_group(&self, group: usize, free: [u64; GROUP_ROWS]) {
+        self.companion.prepare(self.first, self.node, group * GROUP_FRAMES, GROUP_FRAMES);
         let mut used = FULL;
         for (row, bits) in self.group_rows(group).iter().zip(free) {
             row.store(bits, Ordering::Relaxed);
-            used -= bits.count_ones();
+            #[expect(clippy::cast_possible_truncation, reason = "at most 64")]
+            let ones = bits.count_ones() as u16;
+            used -= ones;
         }
         if let Some(word) = self.groups.get(group) {
             word.store(INITIALIZED | used, Ordering::Release);
         }
-        self.hint(group, used);
-    }
-
-    /// Says that the group is entirely free without touching its tables; for the start, its word being 0.
-    pub(super) fn mark_untouched(&self, group: usize) {
-        self.hint(group, 0);
     }
 
     /// The group's word, initialised; `None` while another CPU writes its tables, or where there is no such group.
-    fn initialized_group(&self, group: usize) -> Option<&'static AtomicU32> {
+    #[inline]
+    fn initialized_group(&self, group: usize) -> Option<&'static AtomicU16> {
         let word = self.groups.get(group)?;
         if word.load(Ordering::Acquire) & INITIALIZED == 0 {
-            word.compare_exchange(0, INITIALIZING, Ordering::Acquire, Ordering::Relaxed).ok()?;
-            self.write_group(group, [u64::MAX; GROUP_ROWS]);
+            self.initialize_group(group, word)?;
         }
         Some(word)
     }
 
-    /// Sets the hints that a group with `used` frames should have.
-    fn hint(&self, group: usize, used: u32) {
-        let bit = 1u64 << (group % 64);
-        let hints = [(self.available, used < FULL), (self.whole, used == 0)];
-        for (hints, wanted) in hints {
-            if let Some(word) = hints.get(group / 64)
-                && (word.load(Ordering::Relaxed) & bit != 0) != wanted
-            {
-                if wanted {
-                    word.fetch_or(bit, Ordering::Release);
-                } else {
-                    word.fetch_and(!bit, Ordering::Release);
-                }
-            }
-        }
+    #[cold]
+    fn initialize_group(&self, group: usize, word: &AtomicU16) -> Option<()> {
+        word.compare_exchange(0, INITIALIZING, Ordering::Acquire, Ordering::Relaxed).ok()?;
+        self.write_group(group, [u64::MAX; GROUP_ROWS]);
+        Some(())
     }
 
-    /// Brings the hints of `group` up to date after its `used` crossed a border. Repeats until the word stood still meanwhile.
-    fn update_hints(&self, group: usize) {
-        let Some(word) = self.groups.get(group) else { return };
-        let class = |used: u32| (used == 0, used == FULL);
-        let mut used = word.load(Ordering::SeqCst) & USED;
-        loop {
-            self.hint(group, used);
-            let now = word.load(Ordering::SeqCst) & USED;
-            if class(now) == class(used) {
-                return;
-            }
-            used = now;
-        }
+    /// Whether each of the `count` groups from `index` on is a whole block, and the first one such as a block of that size may begin with.
+    pub fn are_whole(&self, index: usize, count: usize) -> bool {
+        let group = index / GROUP_FRAMES;
+        let is_aligned = (self.first + index as u64).is_multiple_of((count * GROUP_FRAMES) as u64);
+        let mut words = self.groups.get(group..group + count).unwrap_or_default().iter();
+        is_aligned && !words.as_slice().is_empty() && words.all(|word| word.load(Ordering::Acquire) & WHOLE != 0)
+    }
+
+    /// Whether the group's companions may be looked at.
+    #[inline]
+    pub fn is_initialized(&self, index: usize) -> bool {
+        self.groups.get(index / GROUP_FRAMES).is_some_and(|word| word.load(Ordering::Acquire) & INITIALIZED != 0)
     }
 
     /// Adds up to `most` (but at least `least`) to the group's used count; gives how many, 0 for none.
-    fn reserve(&self, group: usize, least: u32, most: u32) -> u32 {
+    #[inline]
+    fn reserve(&self, group: usize, least: u16, most: u16) -> u16 {
         let Some(word) = self.initialized_group(group) else { return 0 };
         let mut value = word.load(Ordering::Relaxed);
         loop {
-            let used = value & USED;
-            let count = most.min(FULL.saturating_sub(used));
+            // The used count of a whole block is full.
+            let count = most.min(FULL.saturating_sub(value & USED));
             if count < least || count == 0 {
                 return 0;
             }
             match word.compare_exchange_weak(value, value + count, Ordering::AcqRel, Ordering::Relaxed) {
-                Ok(_) => {
-                    if used == 0 || used + count == FULL {
-                        self.update_hints(group);
-                    }
-                    return count;
-                }
+                Ok(_) => return count,
                 Err(now) => value = now,
             }
         }
     }
 
     /// Takes `count` from the group's used count, whose bits are set again.
-    fn unreserve(&self, group: usize, count: u32) {
+    #[inline]
+    fn unreserve(&self, group: usize, count: u16) {
         let Some(word) = self.groups.get(group) else { return };
-        let used = word.fetch_sub(count, Ordering::AcqRel) & USED;
-        if used == FULL || used == count {
-            self.update_hints(group);
+        let used = word.fetch_sub(count, Ordering::SeqCst) & USED;
+        if used == FULL {
+            self.unmark(group / TREE_GROUPS, WITHOUT_FREE);
+        }
+        if used == count {
+            self.unmark(group / TREE_GROUPS, WITHOUT_WHOLE);
         }
     }
 
-    /// Takes up to `want` single frames from `group` and hands each to `each`. Gives the count.
-    pub fn take_frames(&self, group: usize, want: u32, each: &mut impl FnMut(&'static FrameDescriptor)) -> u32 {
+    #[inline]
+    fn unmark(&self, tree: usize, mark: u32) {
+        if let Some(word) = self.trees.get(tree)
+            && word.load(Ordering::SeqCst) & mark != 0
+        {
+            word.fetch_and(!mark, Ordering::SeqCst);
+        }
+    }
+
+    /// Marks the tree as being without what no group of it had a moment ago, unless it is marked.
+    #[cold]
+    fn mark(&self, tree: usize, mark: u32) {
+        let Some(word) = self.trees.get(tree).filter(|word| word.load(Ordering::Relaxed) & mark == 0) else { return };
+        word.fetch_or(mark, Ordering::SeqCst);
+        let most = if mark == WITHOUT_FREE { FULL - 1 } else { 0 };
+        if self.tree_groups(tree).1.iter().any(|group| group.load(Ordering::SeqCst) & USED <= most) {
+            word.fetch_and(!mark, Ordering::SeqCst);
+        }
+    }
+
+    /// Takes up to `want` single frames from `group` and hands the index of each to `each`. Gives the count.
+    #[inline]
+    pub fn take_frames(&self, group: usize, want: u16, each: &mut impl FnMut(usize)) -> u16 {
         let reserved = self.reserve(group, 1, want);
-        let mut missing = reserved;
+        let mut missing = u32::from(reserved);
         // The invariant says that the bits are there; another CPU's release may make one more round necessary.
         while missing > 0 {
             for (index, row) in self.group_rows(group).iter().enumerate() {
@@ -215,7 +235,12 @@ impl Region {
                     match row.compare_exchange_weak(bits, bits & !taken, Ordering::Acquire, Ordering::Relaxed) {
                         Ok(_) => {
                             missing -= taken.count_ones();
-                            self.hand_out(group * GROUP_FRAMES + index * ROW_FRAMES, taken, each);
+                            let first = group * GROUP_FRAMES + index * ROW_FRAMES;
+                            let mut rest = taken;
+                            while rest != 0 {
+                                each(first + rest.trailing_zeros() as usize);
+                                rest &= rest - 1;
+                            }
                             break;
                         }
                         Err(now) => bits = now,
@@ -226,23 +251,86 @@ impl Region {
         reserved
     }
 
-    fn hand_out(&self, first: usize, mut bits: u64, each: &mut impl FnMut(&'static FrameDescriptor)) {
-        while bits != 0 {
-            if let Some(descriptor) = self.descriptors.get(first + bits.trailing_zeros() as usize) {
-                each(descriptor);
+    /// Takes up to `want` single frames from the fullest group of `tree` that has some. Gives the group and the count.
+    pub fn take_from_tree(&self, tree: usize, want: u16, each: &mut impl FnMut(usize)) -> Option<(usize, u16)> {
+        // Each round fails only because another CPU was faster.
+        for _ in 0..TREE_GROUPS {
+            let (first, groups) = self.tree_groups(tree);
+            let used = groups.iter().map(|word| word.load(Ordering::Relaxed) & USED);
+            let fullest = (first..).zip(used).filter(|(_, used)| *used < FULL).max_by_key(|(_, used)| *used);
+            let Some((group, _)) = fullest else {
+                self.mark(tree, WITHOUT_FREE);
+                return None;
+            };
+            let count = self.take_frames(group, want, each);
+            if count > 0 {
+                return Some((group, count));
             }
-            bits &= bits - 1;
+        }
+        None
+    }
+
+    /// Free frames of `tree`.
+    pub fn tree_free(&self, tree: usize) -> u32 {
+        self.tree_groups(tree)
+            .1
+            .iter()
+            .map(|word| u32::from(FULL.saturating_sub(word.load(Ordering::Relaxed) & USED)))
+            .sum()
+    }
+
+    fn may_have(&self, tree: usize, without: u32, whose: Trees) -> bool {
+        self.trees.get(tree).is_some_and(|word| {
+            let word = word.load(Ordering::Relaxed);
+            word & without == 0 && (word & OWNER == 0) == (whose == Trees::Unreserved)
+        })
+    }
+
+    /// The trees from `from` on and cyclically, each once.
+    fn trees_from(&self, from: usize) -> impl Iterator<Item = usize> + use<C> {
+        let count = self.trees.len();
+        let from = if from < count { from } else { 0 };
+        (from..count).chain(0..from)
+    }
+
+    /// The tree to allocate single frames from: the fullest of those with a good number of free ones, the first from `from` on where
+    /// several are equal. So half-empty trees become empty, and whole again.
+    pub fn best_tree(&self, from: usize, whose: Trees) -> Option<usize> {
+        let free = |tree: usize| (self.tree_free(tree), tree);
+        let with_free = self.trees_from(from).filter(|tree| self.may_have(*tree, WITHOUT_FREE, whose)).map(free);
+        let compared = with_free.filter(|(free, _)| *free > 0).take(COMPARED_TREES);
+        compared.min_by_key(|(free, _)| (*free < WORTH_RESERVING, *free)).map(|(_, tree)| tree)
+    }
+
+    /// All trees that may have free frames, the owners' own too.
+    pub fn trees_with_free(&self) -> impl Iterator<Item = usize> + '_ {
+        let has =
+            |tree: &usize| [Trees::Unreserved, Trees::Reserved].map(|whose| self.may_have(*tree, WITHOUT_FREE, whose));
+        self.trees_from(0).filter(move |tree| has(tree).contains(&true))
+    }
+
+    /// Reserves `tree` for CPU `owner` unless somebody has it.
+    pub fn reserve_tree(&self, tree: usize, owner: u16) -> bool {
+        let reserve = |word: u32| (word & OWNER == 0).then_some(word | u32::from(owner) + 1);
+        let word = self.trees.get(tree);
+        word.is_some_and(|word| word.fetch_update(Ordering::AcqRel, Ordering::Relaxed, reserve).is_ok())
+    }
+
+    /// Gives up what [`Region::reserve_tree`] gave.
+    pub fn leave_tree(&self, tree: usize) {
+        if let Some(word) = self.trees.get(tree) {
+            word.fetch_and(!OWNER, Ordering::Release);
         }
     }
 
-    /// Takes a naturally aligned block of 2^`order` frames (order 0..=9) from `group`.
-    pub fn take_block(&self, group: usize, order: u8) -> Option<&'static FrameDescriptor> {
-        let count = 1u32 << order;
+    /// Takes a naturally aligned block of 2^`order` frames (order 0..=8) from `group`. Gives its index.
+    pub fn take_block(&self, group: usize, order: u8) -> Option<usize> {
+        let count = 1u16 << order;
         if self.reserve(group, count, count) == 0 {
             return None;
         }
         let rows = self.group_rows(group);
-        let found = if order <= 6 {
+        let found = if order <= ROW_ORDER {
             rows.iter().enumerate().find_map(|(index, row)| {
                 let mut bits = row.load(Ordering::Relaxed);
                 while let Some(position) = aligned_run(bits, order) {
@@ -255,15 +343,13 @@ impl Region {
                 None
             })
         } else {
-            let length = 1usize << (order - 6);
+            let length = 1usize << (order - ROW_ORDER);
             rows.chunks(length)
                 .position(|chunk| {
-                    let taken = chunk
-                        .iter()
-                        .take_while(|row| {
-                            row.compare_exchange(u64::MAX, 0, Ordering::Acquire, Ordering::Relaxed).is_ok()
-                        })
-                        .count();
+                    let take = |row: &&AtomicU64| {
+                        row.compare_exchange(u64::MAX, 0, Ordering::Acquire, Ordering::Relaxed).is_ok()
+                    };
+                    let taken = chunk.iter().take_while(take).count();
                     if taken < length {
                         chunk.iter().take(taken).for_each(|row| row.store(u64::MAX, Ordering::Release));
                     }
@@ -274,124 +360,237 @@ impl Region {
         if found.is_none() {
             self.unreserve(group, count);
         }
-        self.descriptors.get(group * GROUP_FRAMES + found?)
+        Some(group * GROUP_FRAMES + found?)
     }
 
-    /// Takes whole groups `group..group + count` (for 1 GiB); all or none.
-    pub fn take_groups(&self, group: usize, count: usize) -> Option<&'static FrameDescriptor> {
-        for index in 0..count {
-            if self.take_block(group + index, GROUP_ORDER).is_none() {
-                for taken in 0..index {
-                    self.release_block(
-                        FrameNumber::new(self.first + ((group + taken) * GROUP_FRAMES) as u64),
-                        GROUP_ORDER,
-                    );
-                }
-                return None;
+    /// Takes a block of 2^`order` frames (order 0..=8) from `tree`, out of the fullest group that has one. Gives its index.
+    pub fn take_block_from_tree(&self, tree: usize, order: u8) -> Option<usize> {
+        let (first, groups) = self.tree_groups(tree);
+        let most = FULL - (1 << order);
+        let mut tried = 0u32;
+        loop {
+            let used = groups.iter().map(|word| word.load(Ordering::Relaxed) & USED);
+            let untried = |(place, used): &(usize, u16)| *used <= most && tried & 1 << place == 0;
+            let (place, _) = used.enumerate().filter(untried).max_by_key(|(_, used)| *used)?;
+            if let Some(index) = self.take_block(first + place, order) {
+                return Some(index);
             }
+            tried |= 1 << place;
         }
-        self.descriptors.get(group * GROUP_FRAMES)
     }
 
-    /// Gives back the block of 2^`order` frames (order 0..=9) at `number`. Returns false when (part of) it was free already.
-    pub fn release_block(&self, number: FrameNumber, order: u8) -> bool {
-        let index = self.index_of(number);
+    /// Takes `group` as one block if it is entirely free.
+    #[inline]
+    pub fn take_whole(&self, group: usize) -> bool {
+        self.initialized_group(group).is_some_and(|word| {
+            let (free, taken) = (INITIALIZED, INITIALIZED | WHOLE | FULL);
+            // Acquire: the bits that releases set before they took the count to 0 belong to this block's past.
+            word.compare_exchange(free, taken, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        })
+    }
+
+    /// Takes an entirely free group of `tree`, the first from place `from` in it on.
+    #[inline]
+    pub fn take_whole_from_tree(&self, tree: usize, from: usize) -> Option<usize> {
+        let (first, groups) = self.tree_groups(tree);
+        let from = if from < groups.len() { from } else { 0 };
+        let is_free = |place: &usize| groups.get(*place).is_some_and(|word| word.load(Ordering::Relaxed) & USED == 0);
+        let mut places = (from..groups.len()).chain(0..from).filter(is_free).map(|place| first + place);
+        let found = places.find(|group| self.take_whole(*group));
+        if found.is_none() {
+            self.mark(tree, WITHOUT_WHOLE);
+        }
+        found
+    }
+
+    /// Trees that may have an entirely free group, from `from` on and cyclically.
+    pub fn trees_with_whole(&self, from: usize, whose: Trees) -> impl Iterator<Item = usize> + '_ {
+        self.trees_from(from).filter(move |tree| self.may_have(*tree, WITHOUT_WHOLE, whose))
+    }
+
+    /// Takes the groups `group..group + count` as whole blocks; all or none.
+    pub fn take_groups(&self, group: usize, count: usize) -> bool {
+        let taken = (group..group + count).take_while(|group| self.take_whole(*group)).count();
+        if taken < count {
+            (group..group + taken).for_each(|group| self.release_whole(group));
+        }
+        taken == count
+    }
+
+    fn release_whole(&self, group: usize) {
+        if let Some(word) = self.groups.get(group) {
+            word.fetch_and(!WHOLE, Ordering::Relaxed);
+        }
+        self.unreserve(group, FULL);
+    }
+
+    /// Makes the whole block at `index` single frames, all of them taken. The block is the caller's.
+    ///
+    /// # Errors
+    /// [`ReleaseError`]: there is none.
+    pub fn split(&self, index: usize) -> Result<(), ReleaseError> {
         let group = index / GROUP_FRAMES;
-        let mut doubly = false;
-        if order <= 6 {
+        let word = self.groups.get(group).ok_or(ReleaseError::NotManaged)?;
+        if index % GROUP_FRAMES != 0 || word.load(Ordering::Acquire) & WHOLE == 0 {
+            return Err(ReleaseError::WrongOrder);
+        }
+        self.group_rows(group).iter().for_each(|row| row.store(0, Ordering::Relaxed));
+        word.fetch_and(!WHOLE, Ordering::Release);
+        Ok(())
+    }
+
+    /// Gives back the block of 2^`order` frames (order 0..=9) at `index`.
+    ///
+    /// # Errors
+    /// [`ReleaseError`].
+    #[inline]
+    pub fn release(&self, index: usize, order: u8) -> Result<(), ReleaseError> {
+        if order <= ROW_ORDER {
             #[expect(clippy::cast_possible_truncation, reason = "below 64")]
-            let mask = run_mask((index % ROW_FRAMES) as u32, order);
-            let Some(row) = self.rows.get(index / ROW_FRAMES) else { return false };
-            doubly |= row.fetch_or(mask, Ordering::Release) & mask != 0;
-        } else {
-            let first = index / ROW_FRAMES;
-            for row in self.rows.get(first..first + (1usize << (order - 6))).unwrap_or_default() {
-                doubly |= row.swap(u64::MAX, Ordering::Release) != 0;
+            let position = (index % ROW_FRAMES) as u32;
+            if position & ((1u32 << order) - 1) != 0 {
+                return Err(ReleaseError::WrongOrder);
+            }
+            return self.release_bits(index / ROW_FRAMES, run_mask(position, order));
+        }
+        self.release_large(index, order)
+    }
+
+    /// Gives back the frames of `row` that `mask` has set.
+    ///
+    /// # Errors
+    /// [`ReleaseError`].
+    #[inline]
+    pub fn release_bits(&self, row: usize, mask: u64) -> Result<(), ReleaseError> {
+        let group = row / GROUP_ROWS;
+        let word = self.groups.get(group).ok_or(ReleaseError::NotManaged)?.load(Ordering::Relaxed);
+        let row = self.rows.get(row).ok_or(ReleaseError::NotManaged)?;
+        if word & INITIALIZED == 0 {
+            return Err(ReleaseError::DoubleFree);
+        }
+        if word & WHOLE != 0 {
+            return Err(ReleaseError::WrongOrder);
+        }
+        let mut bits = row.load(Ordering::Relaxed);
+        loop {
+            if bits & mask != 0 {
+                return Err(ReleaseError::DoubleFree);
+            }
+            match row.compare_exchange_weak(bits, bits | mask, Ordering::Release, Ordering::Relaxed) {
+                Ok(_) => break,
+                Err(now) => bits = now,
             }
         }
-        if !doubly {
-            self.unreserve(group, 1 << order);
+        #[expect(clippy::cast_possible_truncation, reason = "at most 64")]
+        self.unreserve(group, mask.count_ones() as u16);
+        Ok(())
+    }
+
+    fn release_large(&self, index: usize, order: u8) -> Result<(), ReleaseError> {
+        let group = index / GROUP_FRAMES;
+        let word = self.groups.get(group).ok_or(ReleaseError::NotManaged)?;
+        let value = word.load(Ordering::Acquire);
+        if order > GROUP_ORDER || index & ((1 << order) - 1) != 0 {
+            return Err(ReleaseError::WrongOrder);
         }
-        !doubly
+        if value & INITIALIZED == 0 || value & USED == 0 {
+            return Err(ReleaseError::DoubleFree);
+        }
+        if (value & WHOLE != 0) != (order == GROUP_ORDER) {
+            return Err(ReleaseError::WrongOrder);
+        }
+        if order == GROUP_ORDER {
+            // One exchange: of two that free it, one fails.
+            word.compare_exchange(INITIALIZED | WHOLE | FULL, INITIALIZED, Ordering::SeqCst, Ordering::Relaxed)
+                .map_err(|_| ReleaseError::DoubleFree)?;
+            self.unmark(group / TREE_GROUPS, WITHOUT_FREE | WITHOUT_WHOLE);
+            return Ok(());
+        }
+        let first = index / ROW_FRAMES;
+        let rows = self.rows.get(first..first + (1usize << (order - ROW_ORDER))).unwrap_or_default();
+        if rows.iter().any(|row| row.load(Ordering::Relaxed) != 0) {
+            return Err(ReleaseError::DoubleFree);
+        }
+        rows.iter().for_each(|row| row.store(u64::MAX, Ordering::Release));
+        self.unreserve(group, 1 << order);
+        Ok(())
     }
 
-    /// Groups that hint at free frames, from `from` on and cyclically, each once: the partly used ones, then the whole ones.
-    pub fn candidates(&self, from: usize) -> impl Iterator<Item = usize> + '_ {
-        let partly = move |word: usize| load(self.available, word) & !load(self.whole, word);
-        cyclic(self.groups.len(), from, partly).chain(self.whole_candidates(from))
-    }
-
-    /// Groups that hint at being entirely free, from `from` on and cyclically, each once.
-    pub fn whole_candidates(&self, from: usize) -> impl Iterator<Item = usize> + '_ {
-        cyclic(self.groups.len(), from, |word| load(self.whole, word))
-    }
-
-    /// Frames that the bitmap holds, counted over the groups: for tests and validation.
+    /// Frames that the bitmap holds, counted over the groups.
     pub fn collect_free(&self) -> u64 {
-        self.groups.iter().map(|word| u64::from(FULL - (word.load(Ordering::Relaxed) & USED))).sum()
+        self.groups.iter().map(|word| u64::from(FULL.saturating_sub(word.load(Ordering::Relaxed) & USED))).sum()
     }
-}
 
-fn load(hints: &[AtomicU64], word: usize) -> u64 {
-    hints.get(word).map_or(0, |bits| bits.load(Ordering::Relaxed))
-}
+    /// Groups that are entirely free.
+    pub fn collect_whole(&self) -> usize {
+        self.groups.iter().filter(|word| word.load(Ordering::Relaxed) & USED == 0).count()
+    }
 
-/// The set bits at `from..length`, then those at `0..from`.
-fn cyclic<'a>(
-    length: usize,
-    from: usize,
-    word_at: impl Fn(usize) -> u64 + Copy + 'a,
-) -> impl Iterator<Item = usize> + 'a {
-    let from = if from < length { from } else { 0 };
-    set_bits(from, length, word_at).chain(set_bits(0, from, word_at))
-}
-
-/// The set bits at `start..end`, a word looked up when it is reached.
-fn set_bits(start: usize, end: usize, word_at: impl Fn(usize) -> u64) -> impl Iterator<Item = usize> {
-    let mut next = start;
-    core::iter::from_fn(move || {
-        while next < end {
-            let bits = word_at(next / 64) >> (next % 64);
-            if bits != 0 {
-                let found = next + bits.trailing_zeros() as usize;
-                next = found + 1;
-                return (found < end).then_some(found);
+    /// How many free blocks of each order there are, as a buddy allocator would cut them. A look at a moment that never was, if
+    /// others allocate meanwhile. Linear in rows.
+    pub fn collect_blocks(&self, counts: &mut [u64; LARGEST_COUNTED_ORDER as usize + 1]) {
+        let is_whole =
+            |group: usize| self.groups.get(group).is_some_and(|word| word.load(Ordering::Relaxed) & USED == 0);
+        let mut group = 0;
+        while group < self.groups.len() {
+            let is_even = (self.first / GROUP_FRAMES as u64 + group as u64).is_multiple_of(2);
+            match (is_whole(group), is_even && is_whole(group + 1)) {
+                (true, true) => {
+                    counts[10] += 1;
+                    group += 1;
+                }
+                (true, false) => counts[9] += 1,
+                (false, _) => self.count_blocks_of(group, counts),
             }
-            next = (next / 64 + 1) * 64;
+            group += 1;
         }
-        None
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn runs_are_aligned_and_complete() {
-        assert_eq!(aligned_run(0b0110, 1), None);
-        assert_eq!(aligned_run(0b1100, 1), Some(2));
-        assert_eq!(aligned_run(u64::MAX, 6), Some(0));
-        assert_eq!(aligned_run(u64::MAX << 1, 6), None);
-        assert_eq!(aligned_run(u64::MAX << 9, 3), Some(16));
-        assert_eq!(run_mask(16, 3), 0xff_0000);
-        assert_eq!(run_mask(0, 6), u64::MAX);
     }
 
-    #[test]
-    fn the_lowest_bits_are_taken() {
-        assert_eq!(lowest_bits(0b1011, 2), 0b0011);
-        assert_eq!(lowest_bits(0b1011, 5), 0b1011);
-        assert_eq!(lowest_bits(0, 5), 0);
+    fn count_blocks_of(&self, group: usize, counts: &mut [u64; LARGEST_COUNTED_ORDER as usize + 1]) {
+        let word = self.groups.get(group).map_or(0, |word| word.load(Ordering::Acquire));
+        if word & INITIALIZED == 0 || word & WHOLE != 0 {
+            return;
+        }
+        let mut rows = [0; GROUP_ROWS];
+        for (copy, row) in rows.iter_mut().zip(self.group_rows(group)) {
+            *copy = row.load(Ordering::Relaxed);
+        }
+        for half in rows.chunks(4) {
+            if half.iter().all(|row| *row == u64::MAX) {
+                counts[8] += 1;
+                continue;
+            }
+            for quarter in half.chunks(2) {
+                if quarter.iter().all(|row| *row == u64::MAX) {
+                    counts[7] += 1;
+                } else {
+                    quarter.iter().for_each(|row| count_blocks(*row, counts));
+                }
+            }
+        }
     }
 
-    #[test]
-    fn the_search_wraps_and_gives_each_bit_once() {
-        let bits = [1u64 << 3, 1 << 5 | 1 << 63];
-        let at = |index: usize| bits.get(index).copied().unwrap_or(0);
-        assert_eq!(cyclic(128, 0, at).collect::<Vec<_>>(), [3, 69, 127]);
-        assert_eq!(cyclic(128, 4, at).collect::<Vec<_>>(), [69, 127, 3]);
-        assert_eq!(cyclic(127, 70, at).collect::<Vec<_>>(), [3, 69]);
-        assert_eq!(cyclic(0, 0, at).count(), 0);
+    /// Whether the tables agree with each other while nobody uses them; says what does not.
+    ///
+    /// # Errors
+    /// What is wrong, and where.
+    pub fn validate(&self) -> Result<(), (&'static str, usize)> {
+        for (group, word) in self.groups.iter().enumerate() {
+            let value = word.load(Ordering::Acquire);
+            let used = value & USED;
+            let mark = self.trees.get(group / TREE_GROUPS).map_or(0, |tree| tree.load(Ordering::Relaxed));
+            if used < FULL && mark & WITHOUT_FREE != 0 || used == 0 && mark & WITHOUT_WHOLE != 0 {
+                return Err(("a tree has more than its mark says", group));
+            }
+            if value & INITIALIZED == 0 {
+                continue;
+            }
+            let set: u32 = self.group_rows(group).iter().map(|row| row.load(Ordering::Relaxed).count_ones()).sum();
+            let expected = if value & WHOLE != 0 { u32::from(FULL) } else { u32::from(FULL - used) };
+            if set != expected {
+                return Err(("a group's bits are not as many as its count says", group));
+            }
+        }
+        Ok(())
     }
 }

@@ -98,6 +98,7 @@ pub(super) fn leave() {
     cpu.has_afterwork.store(true, Relaxed);
     time::stop();
     heap::drain();
+    frame_allocator::leave_cpu();
     // Its vector registers are lost.
     cpu.extended_owner.store(null_mut(), Relaxed);
     if let Some(idle) = cpu.idle_thread() {
