@@ -5,6 +5,7 @@
 mod area_listing;
 mod numa_maps;
 pub mod descriptors;
+mod memory_report;
 pub mod process_directory;
 pub mod process_report;
 pub mod settings;
@@ -100,7 +101,10 @@ fn fixed_entries(device: DeviceNumber) -> FixedDirectory {
         .with("thread-self", link("thread-self", SelfLink::Thread))
         .with("mounts", link("mounts", SelfLink::Mounts))
         .with("sys", settings::directory(device, attributes("sys", 0o555)));
-    let reports: [(&str, u32, Report); 12] = [
+    let reports: [(&str, u32, Report); 15] = [
+        ("buddyinfo", 0o444, memory_report::buddyinfo),
+        ("pagetypeinfo", 0o400, memory_report::pagetypeinfo),
+        ("zoneinfo", 0o444, memory_report::zoneinfo),
         ("devices", 0o444, system_report::devices),
         ("slabinfo", 0o400, system_report::slabinfo),
         ("cpuinfo", 0o444, system_report::cpuinfo),
