@@ -63,6 +63,9 @@ pub struct TestOptions {
     /// How many seconds the mixed loads of endurance/soak run
     #[arg(long, value_name = "SECONDS", default_value_t = 5)]
     soak: u32,
+    /// How many random allocations and releases of frames to make on each of four CPUs
+    #[arg(long, value_name = "N", default_value_t = 20_000)]
+    frame_rounds: u32,
     /// How many machines run at the same time
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]
     jobs: u8,
@@ -172,6 +175,7 @@ fn jobs(options: &TestOptions, architecture: Architecture, filter: Option<&str>)
         endurance::hostile(architecture, options.hostile_calls)?,
         endurance::boots(options.boots),
         endurance::heap_soak(options.soak_operations),
+        endurance::frames(options.frame_rounds),
     ];
     let single = endurance
         .into_iter()

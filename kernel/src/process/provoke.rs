@@ -4,7 +4,8 @@
 #![allow(unsafe_code, reason = "does on purpose what must never happen")]
 
 use crate::arch::{Cpu, Current, TimerHardware};
-use crate::base::Nanoseconds;
+use crate::base::{FrameNumber, Nanoseconds};
+use crate::memory::frame_allocator::{allocate_frame, deallocate_frame};
 use crate::sync::{LockRank, SpinLock};
 use alloc::alloc::{alloc, dealloc};
 use alloc::vec::Vec;
@@ -36,6 +37,8 @@ pub enum Bug {
     HeapOverrun,
     /// A write to an object that was freed.
     HeapUseAfterFree,
+    /// A frame that is freed twice: refused and logged, and nobody ends.
+    DoubleFree,
 }
 
 /// How long a section is that is too long.
@@ -43,7 +46,7 @@ pub const LONG: Nanoseconds = Nanoseconds::from_milliseconds(20);
 
 impl Bug {
     /// Every bug and the word for it.
-    pub const ALL: [(&'static str, Self); 11] = [
+    pub const ALL: [(&'static str, Self); 12] = [
         ("panic", Self::Panic),
         ("locked-panic", Self::LockedPanic),
         ("wild-read", Self::WildRead),
@@ -55,6 +58,7 @@ impl Bug {
         ("heap-double-free", Self::HeapDoubleFree),
         ("heap-overrun", Self::HeapOverrun),
         ("heap-use-after-free", Self::HeapUseAfterFree),
+        ("double-free", Self::DoubleFree),
     ];
 
     /// The bug that `word` names. Misuse of the heap is committed only where the heap is guarded: elsewhere it would not be noticed.
@@ -101,6 +105,7 @@ pub fn commit(bug: Bug) {
         Bug::StackOverflow => {
             black_box(recurse(0));
         }
+        Bug::DoubleFree => free_twice(),
         Bug::LongInterruptsOff => {
             let were_on = Current::save_and_disable_interrupts();
             waste_time();
@@ -157,6 +162,23 @@ fn misuse_heap(misuse: &dyn Fn(*mut u8, Layout)) {
     if !object.is_null() {
         misuse(black_box(object), layout);
     }
+}
+
+/// The rightful free and the other one, with the names that their backtraces shall show.
+#[inline(never)]
+fn free_twice() {
+    let Some(number) = allocate_frame() else { return };
+    free_first(number);
+    // SAFETY: none: the frame is free, which the allocator sees.
+    let refused = unsafe { deallocate_frame(number) };
+    log::info!("the second free: {refused:?}");
+}
+
+#[inline(never)]
+fn free_first(number: FrameNumber) {
+    // SAFETY: the caller has just allocated the frame and uses it no more.
+    let freed = unsafe { deallocate_frame(number) };
+    black_box(freed.is_ok());
 }
 
 #[expect(unconditional_recursion, reason = "that is what it is for")]

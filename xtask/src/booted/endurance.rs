@@ -172,9 +172,61 @@ fn boot(setup: &Setup) -> Result<()> {
     }
 }
 
+/// Frames and blocks taken and given back at random on four CPUs at once, `rounds` times on each. Then no two had the same memory, the
+/// allocator's tables agree, and as much is free as before.
+pub fn frames(rounds: u32) -> Job {
+    Job::single("endurance/frames", move |setup| {
+        if setup.system == Kernel::Linux {
+            return Ok(()); // It has no such thing.
+        }
+        // The first soak and the first readers of files leave slabs behind that stay.
+        let script = format!(
+            "f=/proc/sys/kernel/ashlar_frame_soak; m() {{ while read -r k v u; do [ $k = MemFree: ] && echo $v; done < /proc/meminfo; }}; \
+             r() {{ for c in 1 2 4 8; do taskset $c sh -c \"echo $1 > $f\" & done; wait; cat $f; }}; \
+             r 500; m; cat $f; a=$(m); r {rounds}; b=$(m); cat /proc/buddyinfo; echo free $a $b; echo so''aked"
+        );
+        let words = ["sh", "-c", &script].map(str::to_owned).to_vec();
+        let task = Task::Program(words);
+        let content = initramfs::for_job(setup.architecture, setup.system, &setup.packages, &task, &Setup::terminal())?;
+        let initrd = TemporaryFile::new("frames.cpio", &content)?;
+        let mut configuration = setup.machine(initrd.path().to_path_buf());
+        configuration.cpus = 4;
+        let mut console = Console::start(&configuration)?;
+        let said = console.expect("soaked", HOSTILE_LIMIT)?;
+        let ended = console.finish(BOOT_LIMIT)?;
+        ensure!(ended == Outcome::Exited(0), "the machine ended otherwise: {ended:?}\n{said}");
+        judge_frames(rounds, &said)
+    })
+}
+
+/// What a thread's stack and its slabs may take meanwhile, in KiB.
+const FRAMES_SLACK: u64 = 256;
+
+fn judge_frames(rounds: u32, said: &str) -> Result<()> {
+    let findings = format!("rounds {} wrong 0 inconsistent None", 4 * (u64::from(rounds) + 500));
+    ensure!(said.contains(&findings), "not \"{findings}\":\n{said}");
+    for word in ["panicked", "kernel bug", "was freed", "was written to while it was free"] {
+        ensure!(!said.contains(word), "the kernel complained:\n{said}");
+    }
+    let line = said.lines().find_map(|line| line.trim().strip_prefix("free ")).context("free memory was not told")?;
+    let free: Vec<u64> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    match free.as_slice() {
+        [before, after] if before.abs_diff(*after) <= FRAMES_SLACK => Ok(()),
+        _ => bail!("free memory before and after: {free:?}\n{said}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_soak_is_judged_by_what_it_found_and_left() {
+        let said = "rounds 4000 wrong 0 inconsistent None\r\nfree 1000 1004\r\n";
+        assert!(judge_frames(500, said).is_ok());
+        assert!(judge_frames(501, said).is_err());
+        assert!(judge_frames(500, &said.replace("1004", "2004")).is_err());
+    }
 
     #[test]
     fn the_reference_gives_rows() {

@@ -56,6 +56,25 @@ pub fn jobs() -> Vec<Job> {
         ensure!(ended == Outcome::Panicked, "the machine ended otherwise: {ended:?}\n{said}");
         Ok(())
     }));
+    jobs.push(Job::single("faults/a-frame-that-is-freed-twice", |setup| {
+        let script =
+            "echo 8 > /proc/sys/kernel/printk; echo double-free > /proc/sys/kernel/ashlar_provoke; echo al''ive";
+        let (said, _) = boot(setup, script, "alive")?;
+        if setup.system == Kernel::Linux {
+            return Ok(()); // It has no such thing.
+        }
+        let shows = |text: &str| -> Result<()> {
+            ensure!(said.contains(text), "{text} was not said:\n{said}");
+            Ok(())
+        };
+        shows("(order 0) was freed twice")?;
+        shows("provoke::free_twice")?;
+        // Release builds do not note who freed a frame.
+        if said.contains("it was freed before by:") {
+            shows("provoke::free_first")?;
+        }
+        Ok(())
+    }));
     jobs.push(Job::single("faults/last-words-of-a-bug-under-a-lock", |setup| {
         let script = "sh -c 'echo locked-panic > /proc/sys/kernel/ashlar_provoke'";
         last_words(setup, script, "provoked under a spinlock\n", &["provoke::commit", DISPATCH])

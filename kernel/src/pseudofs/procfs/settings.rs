@@ -6,7 +6,7 @@ use crate::fs::inode::Inode;
 use crate::fs::pseudo::{self, Attributes, Changes, FixedDirectory, PseudoFile, Text};
 use crate::fs::types::DeviceNumber;
 use crate::log::symbols;
-use crate::memory::heap;
+use crate::memory::{frame_allocator, heap};
 use crate::process::{call_trace, dispatch, provoke, uts};
 use crate::pseudofs::{append, parse_number, trimmed};
 use crate::security::random;
@@ -67,6 +67,7 @@ impl Builder {
             .with("domainname", self.file(number, "domainname", 0o644, Name::Domain))
             .with("printk", self.file(number, "printk", 0o644, ConsoleLevels))
             .with("ashlar_latency", self.file(number, "ashlar_latency", 0o644, Latency))
+            .with("ashlar_frame_soak", self.file(number, "ashlar_frame_soak", 0o600, FrameSoak))
             .with("ashlar_provoke", self.file(number, "ashlar_provoke", 0o200, Provoke))
             .with("ashlar_soak", self.file(number, "ashlar_soak", 0o200, Soak))
             .with("ashlar_trace", self.file(number, "ashlar_trace", 0o644, Trace))
@@ -269,6 +270,28 @@ impl PseudoFile for Soak {
             heap::shrink();
         }
         done.map_err(|_| Errno::EIO)
+    }
+}
+
+/// `kernel.ashlar_frame_soak`: rounds of random allocations to do; what they have found.
+struct FrameSoak;
+
+impl PseudoFile for FrameSoak {
+    fn read(&self, text: &mut Vec<u8>) -> Result<()> {
+        let findings = frame_allocator::soak::findings();
+        append!(text, "rounds {} wrong {} inconsistent {:?}\n", findings.rounds, findings.wrong, findings.inconsistent);
+        Ok(())
+    }
+    fn write(&self, _offset: u64, bytes: &[u8]) -> Result<()> {
+        const MOST_ROUNDS: u64 = 100_000_000;
+        let rounds = parse_number::<u64>(bytes)?;
+        if rounds > MOST_ROUNDS {
+            return Err(Errno::EINVAL);
+        }
+        let mut seed = [0; 8];
+        random::fill(&mut seed);
+        frame_allocator::soak::soak(rounds, u64::from_ne_bytes(seed));
+        Ok(())
     }
 }
 
