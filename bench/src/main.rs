@@ -34,7 +34,7 @@ fn main() -> Result<()> {
         Subject::Heap => heap::run(effort)?,
     };
     print!("{}", report.render());
-    if let Some(folder) = tool.output {
+    if let Some(folder) = tool.output.filter(|_| !report.is_empty()) {
         report.write(&folder)?;
     }
     Ok(())

@@ -51,6 +51,10 @@ impl Report {
     pub fn add(&mut self, table: Table) {
         self.tables.push(table);
     }
+    /// Whether nothing was measured.
+    pub fn is_empty(&self) -> bool {
+        self.tables.is_empty()
+    }
     /// The document.
     pub fn render(&self) -> String {
         let mut text = format!("# {}\n\n{}\n", self.title, self.introduction.trim_end());

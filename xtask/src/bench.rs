@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -54,6 +55,9 @@ pub struct BenchOptions {
     /// Measure and print, but leave the document as it is
     #[arg(long)]
     dry_run: bool,
+    /// Time the allocators of frames and of the heap beside others on the host instead: docs/benchmarks/frames.md and heap.md
+    #[arg(long, conflicts_with_all = ["arch", "check"])]
+    allocators: bool,
 }
 
 /// What one operation costs.
@@ -79,6 +83,9 @@ struct Boot {
 
 /// Measures, prints the table and writes it.
 pub fn run(options: &BenchOptions) -> Result<u8> {
+    if options.allocators {
+        return allocators(options.dry_run);
+    }
     let architecture = options.arch;
     provision::emulator(architecture)?;
     let linux_kernel = provision::linux(architecture)?;
@@ -96,6 +103,23 @@ pub fn run(options: &BenchOptions) -> Result<u8> {
         write(&file, architecture, &text)?;
     }
     Ok(u8::from(options.check && !table.aim_is_reached()))
+}
+
+/// Times the allocators: a program of its own (`bench/`), compiled as the kernel is for release.
+fn allocators(dry_run: bool) -> Result<u8> {
+    for subject in ["frames", "heap"] {
+        let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        command.current_dir(workspace::root());
+        command.args(["run", "--release", "--quiet", "--package", "ashlar-bench", "--", subject]);
+        if !dry_run {
+            command.args(["--output", "docs/benchmarks"]);
+        }
+        let status = command.status().context("cannot run cargo")?;
+        if !status.success() {
+            bail!("the benchmark of {subject} failed");
+        }
+    }
+    Ok(0)
 }
 
 /// Linux's measurements: they are the same each time, so they are kept for as long as nothing that they depend on changes.
