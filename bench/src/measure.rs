@@ -3,6 +3,7 @@
 //! A repetition that another program interrupted is slower, never faster, so the fastest one is what the work costs. Rivals take turns inside
 //! each repetition, so that a slow minute of the machine hits all of them. [`conditions`] says how busy it was.
 
+use rustix::time::{ClockId, clock_gettime};
 use std::time::{Duration, Instant};
 
 /// How often things are measured.
@@ -35,6 +36,21 @@ pub fn time<T>(work: impl FnOnce() -> T) -> Duration {
     let start = Instant::now();
     let result = std::hint::black_box(work());
     let time = start.elapsed();
+    drop(result);
+    time
+}
+
+/// How long the calling thread has been on a processor.
+pub fn processor_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// How long `work` is on a processor; as [`time`], but what others do to this one meanwhile is not counted.
+pub fn busy_time<T>(work: impl FnOnce() -> T) -> Duration {
+    let start = processor_time();
+    let result = std::hint::black_box(work());
+    let time = processor_time().saturating_sub(start);
     drop(result);
     time
 }

@@ -5,11 +5,10 @@
 
 mod rivals;
 
-use crate::measure::{Effort, Random, Worst, conditions, each, smallest, time};
+use crate::measure::{Effort, Random, Worst, busy_time, conditions, each, processor_time, smallest};
 use crate::report::{Report, Table};
 use anyhow::Result;
 use rivals::{Buddy, FlatBitmap, HUGE_FRAMES, LockedBitmap, Ours, Rival};
-use rustix::time::{ClockId, clock_gettime};
 use std::sync::Barrier;
 use std::time::Duration;
 
@@ -67,7 +66,7 @@ pub fn run(effort: Effort) -> Result<Report> {
 }
 
 fn single_thread(effort: Effort) -> Table {
-    let mut table = Table::new("One thread", "ns per get + put, less is better", &COLUMNS);
+    let mut table = Table::new("One thread", "CPU ns per get + put, less is better", &COLUMNS);
     table.row("get + put", on_each!(effort, pairs()));
     table.row("256 gets, 256 puts", on_each!(effort, batches(256)));
     table.row("1 GiB in a row", on_each!(effort, bulk(Order::Same)));
@@ -91,9 +90,7 @@ fn several_threads(effort: Effort) -> Table {
     for threads in [1, 2, 4] {
         table.row(&format!("{threads} x 2 MiB"), on_each!(effort, threaded(threads, Work::Huge)));
     }
-    table.note(
-        "Time that the threads spent on processors, waiting for locks included, over all operations: flat is ideal.",
-    );
+    table.note("All threads' time on processors, waiting for locks included, over all operations: flat is ideal.");
     table
 }
 
@@ -128,7 +125,7 @@ fn pairs<R: Rival>() -> Option<f64> {
     const PAIRS: u64 = 200_000;
     let rival = R::new(FRAMES);
     let mut local = rival.local(0);
-    let time = time(|| {
+    let time = busy_time(|| {
         for _ in 0..PAIRS {
             let frame = rival.get(&mut local)?;
             rival.put(&mut local, std::hint::black_box(frame));
@@ -143,7 +140,7 @@ fn batches<R: Rival>(size: usize) -> Option<f64> {
     let rival = R::new(FRAMES);
     let mut local = rival.local(0);
     let mut held = Vec::with_capacity(size);
-    let time = time(|| {
+    let time = busy_time(|| {
         for _ in 0..BATCHES {
             for _ in 0..size {
                 held.extend(rival.get(&mut local));
@@ -164,12 +161,12 @@ fn bulk<R: Rival>(order: Order) -> Option<f64> {
     let rival = R::new(FRAMES);
     let mut local = rival.local(0);
     let mut held = vec![0; usize::try_from(BULK).ok()?];
-    let taking = time(|| held.iter_mut().for_each(|frame| *frame = rival.get(&mut local).unwrap_or_default()));
+    let taking = busy_time(|| held.iter_mut().for_each(|frame| *frame = rival.get(&mut local).unwrap_or_default()));
     let giving = match order {
-        Order::Same => time(|| rival.put_all(&mut local, &held)),
+        Order::Same => busy_time(|| rival.put_all(&mut local, &held)),
         Order::Random => {
             Random::new(7).shuffle(&mut held);
-            time(|| held.iter().for_each(|frame| rival.put(&mut local, *frame)))
+            busy_time(|| held.iter().for_each(|frame| rival.put(&mut local, *frame)))
         }
     };
     Some(each(taking + giving, BULK))
@@ -179,7 +176,7 @@ fn huge_pairs<R: Rival>() -> Option<f64> {
     const PAIRS: u64 = 20_000;
     let rival = R::new(FRAMES);
     let mut local = rival.local(0);
-    let time = time(|| {
+    let time = busy_time(|| {
         for _ in 0..PAIRS {
             let frame = rival.get_huge(&mut local)?;
             rival.put_huge(&mut local, std::hint::black_box(frame));
@@ -195,7 +192,7 @@ fn huge_bulk<R: Rival>() -> Option<f64> {
     let rival = R::new(FRAMES);
     let mut local = rival.local(0);
     let mut held = Vec::new();
-    let time = time(|| {
+    let time = busy_time(|| {
         for _ in 0..TURNS {
             held.extend((0..BLOCKS).filter_map(|_| rival.get_huge(&mut local)));
             held.drain(..).for_each(|frame| rival.put_huge(&mut local, frame));
@@ -209,12 +206,6 @@ enum Work {
     Pairs,
     Batches,
     Huge,
-}
-
-/// How long the calling thread has been on a processor.
-fn processor_time() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 fn threaded<R: Rival>(threads: usize, work: Work) -> Option<f64> {
