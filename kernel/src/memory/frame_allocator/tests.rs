@@ -9,19 +9,22 @@ use proptest::prelude::*;
 use std::collections::HashSet;
 use std::sync::atomic::AtomicU64;
 
+/// Bytes lent for a region's tables: 2 MiB hold the descriptors of 256 MiB.
+const TABLES: usize = 4 << 20;
+
 /// An allocator over `usable`, whose tables live in leaked host memory. Frames of these allocators are only numbers.
 fn allocator(map: &MemoryMap<'_>) -> &'static FrameAllocator<Kernel> {
     let frames: &'static FrameAllocator<Kernel> = Box::leak(Box::new(FrameAllocator::new()));
     let memory = |_: FrameNumber| -> *mut u8 {
-        let layout = std::alloc::Layout::from_size_align(1 << 20, 4096).unwrap();
+        let layout = std::alloc::Layout::from_size_align(TABLES, 4096).unwrap();
         // SAFETY: the size is not zero; filled with stale bytes, as on a machine that was restarted.
         unsafe {
             let base = std::alloc::alloc(layout);
-            base.write_bytes(0xa5, 1 << 20);
+            base.write_bytes(0xa5, TABLES);
             base
         }
     };
-    // SAFETY: each region's tables get a megabyte of their own, enough for the regions below; frames are never touched.
+    // SAFETY: each region's tables get memory of their own, enough for the regions below; frames are never touched.
     unsafe { frames.initialize(map, memory) }.unwrap();
     frames
 }
