@@ -1,10 +1,10 @@
-//! The allocator under load in the running kernel: frames and blocks of all orders, taken and given back in random order.
+//! The frame allocator under load in the running kernel: frames and blocks of all orders, taken and given back in random order.
 //!
 //! `/proc/sys/kernel/ashlar_frame_soak`, written by root, has the writing thread do so many rounds; one writer on each CPU makes them meet. Every block is
 //! marked at both ends, so that memory that was given out twice is noticed. Reading tells what was found, and whether the tables agree.
 
-use super::FRAMES;
-use crate::memory::frame::Frame;
+use super::frame::Frame;
+use super::frame_allocator;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -32,18 +32,12 @@ pub struct Findings {
 /// What all soaks since boot have found. Empties the caches.
 #[must_use]
 pub fn findings() -> Findings {
-    let look = || {
-        FRAMES.drain();
-        let mut regions = FRAMES.regions().iter();
-        regions
-            .find_map(|region| region.validate().err().map(|(what, group)| (what, region.first / 512 + group as u64)))
-    };
-    let mut inconsistent = look();
+    let mut inconsistent = frame_allocator::validate();
     for _ in 1..LOOKS {
         if inconsistent.is_none() {
             break;
         }
-        inconsistent = look();
+        inconsistent = frame_allocator::validate();
     }
     Findings { rounds: ROUNDS.load(Relaxed), wrong: WRONG.load(Relaxed), inconsistent }
 }
@@ -57,7 +51,7 @@ pub fn soak(rounds: u64, seed: u64) {
         random ^= random << 17;
         random % bound
     };
-    let most_frames = super::total_frames() / MOST_MEMORY;
+    let most_frames = frame_allocator::total_frames() / MOST_MEMORY;
     let (mut held, mut frames) = (Vec::new(), 0u64);
     for _ in 0..rounds {
         if held.len() < MOST_BLOCKS && frames < most_frames && number(100) < 55 {

@@ -29,6 +29,7 @@ pub mod frame;
 pub mod frame_allocator;
 #[cfg(test)]
 pub mod frame_ledger;
+pub mod frame_soak;
 pub mod heap;
 pub mod kernel_stack;
 pub mod node_frames;

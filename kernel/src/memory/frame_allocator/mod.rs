@@ -12,7 +12,6 @@
 //! | [`allocator`] | one allocator of several regions: which CPU allocates where |
 //! | [`map`], [`registry`] | how the firmware's map becomes regions; the list of them |
 //! | [`platform`] | what all of these ask of their user: they import nothing else of the kernel but numbers (`base`) |
-//! | [`soak`] | all of it under load in the running kernel |
 //! | `kernel`, `poison`, this file | the kernel as such a user; what debug builds do with freed frames; the front door |
 //!
 //! * Round-robin: each CPU's cursor stays in one 64 MiB tree until that is used up and then moves on, to the fullest one, so that
@@ -32,7 +31,6 @@ pub mod platform;
 mod poison;
 pub mod region;
 pub mod registry;
-pub mod soak;
 
 /// The atomic integers that regions are made of; the models try them with others.
 mod atomic {
@@ -465,6 +463,17 @@ pub fn zero_ahead() -> bool {
 /// Empties the caches into the bitmaps, so that blocks can form.
 pub fn drain_caches() {
     FRAMES.drain();
+}
+
+/// Empties the caches and looks whether the tables agree with each other: what does not, and the 2 MiB group where. Others that allocate
+/// meanwhile may make it seem so.
+#[must_use]
+pub fn validate() -> Option<(&'static str, u64)> {
+    FRAMES.drain();
+    FRAMES.regions().iter().find_map(|region| {
+        let (what, group) = region.validate().err()?;
+        Some((what, region.first / region::GROUP_FRAMES as u64 + group as u64))
+    })
 }
 
 /// Empties this CPU's cache and gives up its tree: it goes off line.

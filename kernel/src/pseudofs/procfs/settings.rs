@@ -6,7 +6,7 @@ use crate::fs::inode::Inode;
 use crate::fs::pseudo::{self, Attributes, Changes, FixedDirectory, PseudoFile, Text};
 use crate::fs::types::DeviceNumber;
 use crate::log::symbols;
-use crate::memory::{frame_allocator, heap};
+use crate::memory::{frame_soak, heap};
 use crate::process::{call_trace, dispatch, provoke, uts};
 use crate::pseudofs::{append, parse_number, trimmed};
 use crate::security::random;
@@ -278,7 +278,7 @@ struct FrameSoak;
 
 impl PseudoFile for FrameSoak {
     fn read(&self, text: &mut Vec<u8>) -> Result<()> {
-        let findings = frame_allocator::soak::findings();
+        let findings = frame_soak::findings();
         append!(text, "rounds {} wrong {} inconsistent {:?}\n", findings.rounds, findings.wrong, findings.inconsistent);
         Ok(())
     }
@@ -290,7 +290,7 @@ impl PseudoFile for FrameSoak {
         }
         let mut seed = [0; 8];
         random::fill(&mut seed);
-        frame_allocator::soak::soak(rounds, u64::from_ne_bytes(seed));
+        frame_soak::soak(rounds, u64::from_ne_bytes(seed));
         Ok(())
     }
 }
