@@ -34,6 +34,7 @@ free() {
 	sleep 1
 	others 0
 	sleep 0.5
+	echo 3 >/proc/sys/vm/drop_caches
 	awk '/^MemFree/ { print $2 }' /proc/meminfo
 	others 1
 }

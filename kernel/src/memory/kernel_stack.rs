@@ -97,6 +97,21 @@ impl Drop for KernelStack {
     }
 }
 
+/// Gives up the stacks that are kept for the next threads: memory is short, or somebody wants to know what is in use. Thread context.
+pub fn shrink() {
+    loop {
+        let superfluous: ArrayVec<VirtualAddress, UNMAPPED_TOGETHER> = {
+            let mut state = STACKS.lock();
+            let count = state.ready.len().min(UNMAPPED_TOGETHER);
+            state.ready.drain(..count).collect()
+        };
+        if superfluous.is_empty() {
+            return;
+        }
+        release(&superfluous);
+    }
+}
+
 /// Whether `address` lies in the guard page of a kernel stack: a fault there is an overflow.
 #[must_use]
 pub fn is_guard(address: VirtualAddress) -> bool {

@@ -9,7 +9,7 @@ use super::{Process, exit, table};
 use crate::arch::{Current, TimerHardware};
 use crate::base::Nanoseconds;
 use crate::memory::address_space::{AddressSpace, OutOfMemoryKiller, Statistics, Victim, set_out_of_memory_killer};
-use crate::memory::{frame_allocator, heap};
+use crate::memory::{frame_allocator, heap, kernel_stack};
 use crate::sync::{Interruptible, Mutex, parking};
 use alloc::sync::Arc;
 
@@ -89,6 +89,13 @@ pub fn relieve() {
     let _ = Killer.choose_and_kill();
 }
 
+/// Gives back what the kernel keeps at hand: stacks for the next threads, free objects of the heap, free frames of each CPU. Thread context.
+pub fn give_back_caches() {
+    kernel_stack::shrink();
+    heap::shrink();
+    frame_allocator::drain_caches();
+}
+
 impl OutOfMemoryKiller for Killer {
     fn choose_and_kill(&self) -> Victim {
         let Some(caller) = super::thread::try_current_thread() else { return Victim::Caller };
@@ -100,8 +107,7 @@ impl OutOfMemoryKiller for Killer {
             return Victim::Other;
         }
         // What is free but kept somewhere comes first: of the heap, and then of the frames.
-        heap::shrink();
-        frame_allocator::drain_caches();
+        give_back_caches();
         if frame_allocator::has_room_for_users() {
             return Victim::Other;
         }

@@ -143,7 +143,7 @@ mod tests {
             assert_eq!(frames, u64::from(bits.count_ones()));
         }
         let mut counts = [0; 7];
-        count_blocks(u64::MAX & !1, &mut counts);
+        count_blocks(!1, &mut counts);
         assert_eq!(counts, [1, 1, 1, 1, 1, 1, 0]);
     }
 }

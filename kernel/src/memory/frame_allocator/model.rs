@@ -9,6 +9,7 @@ mod atomic {
 use super::bits;
 #[path = "region.rs"]
 #[expect(dead_code, reason = "the models use a part of it")]
+#[allow(clippy::duplicate_mod, reason = "compiled once more, on atomics of loom")]
 mod region;
 
 use atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};

@@ -311,7 +311,7 @@ impl<C: Companion> Region<C> {
 
     /// Reserves `tree` for CPU `owner` unless somebody has it.
     pub fn reserve_tree(&self, tree: usize, owner: u16) -> bool {
-        let reserve = |word: u32| (word & OWNER == 0).then_some(word | u32::from(owner) + 1);
+        let reserve = |word: u32| (word & OWNER == 0).then_some(word | (u32::from(owner) + 1));
         let word = self.trees.get(tree);
         word.is_some_and(|word| word.fetch_update(Ordering::AcqRel, Ordering::Relaxed, reserve).is_ok())
     }
@@ -431,7 +431,7 @@ impl<C: Companion> Region<C> {
     pub fn split(&self, index: usize) -> Result<(), ReleaseError> {
         let group = index / GROUP_FRAMES;
         let word = self.groups.get(group).ok_or(ReleaseError::NotManaged)?;
-        if index % GROUP_FRAMES != 0 || word.load(Ordering::Acquire) & WHOLE == 0 {
+        if !index.is_multiple_of(GROUP_FRAMES) || word.load(Ordering::Acquire) & WHOLE == 0 {
             return Err(ReleaseError::WrongOrder);
         }
         self.group_rows(group).iter().for_each(|row| row.store(0, Ordering::Relaxed));

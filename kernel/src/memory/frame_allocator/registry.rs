@@ -21,6 +21,12 @@ pub struct Registry<T> {
 // SAFETY: slots are written under `turn`, before `length` covers them, and only read after that.
 unsafe impl<T: Send + Sync> Sync for Registry<T> {}
 
+impl<T> Default for Registry<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl<T> Registry<T> {
     /// An empty list.
     pub const fn new() -> Self {

@@ -7,7 +7,7 @@ use crate::fs::pseudo::{self, Attributes, Changes, FixedDirectory, PseudoFile, T
 use crate::fs::types::DeviceNumber;
 use crate::log::symbols;
 use crate::memory::{frame_soak, heap};
-use crate::process::{call_trace, dispatch, provoke, uts};
+use crate::process::{call_trace, dispatch, out_of_memory, provoke, uts};
 use crate::pseudofs::{append, parse_number, trimmed};
 use crate::security::random;
 use alloc::sync::Arc;
@@ -93,6 +93,7 @@ impl Builder {
         let entries = FixedDirectory::new()
             .with("overcommit_memory", text("overcommit_memory", "0"))
             .with("overcommit_ratio", text("overcommit_ratio", "50"))
+            .with("drop_caches", self.file(number, "drop_caches", 0o200, DropCaches))
             .with("max_map_count", text("max_map_count", "65530"))
             .with("mmap_min_addr", text("mmap_min_addr", "65536"))
             .with("swappiness", text("swappiness", "0"));
@@ -252,6 +253,24 @@ impl PseudoFile for Provoke {
 /// `kernel.ashlar_soak`: for tests. Writing a number has the writer's CPU do that many operations of a soak of the heap, together with others that write
 /// at the time; 0 ends it, and has the heap give back what is free. `EIO`: an object was damaged.
 struct Soak;
+
+/// `vm.drop_caches`: 1 gives back pages of files, of which none are kept beyond their files; 2 what the kernel keeps for itself; 3 both. With 4 Linux says
+/// nothing about it in its log any more; nothing is said here.
+struct DropCaches;
+
+impl PseudoFile for DropCaches {
+    fn read(&self, _text: &mut Vec<u8>) -> Result<()> {
+        Err(Errno::EACCES)
+    }
+    fn write(&self, _offset: u64, bytes: &[u8]) -> Result<()> {
+        match parse_number::<u64>(bytes)? {
+            1 | 4 => {}
+            2 | 3 => out_of_memory::give_back_caches(),
+            _ => return Err(Errno::EINVAL),
+        }
+        Ok(())
+    }
+}
 
 impl PseudoFile for Soak {
     fn read(&self, _text: &mut Vec<u8>) -> Result<()> {
