@@ -60,9 +60,9 @@ pub struct TestOptions {
     /// How many objects each processor allocates and frees in each round of the heap's soak
     #[arg(long, value_name = "N", default_value_t = 20_000)]
     soak_operations: u32,
-    /// How many seconds the mixed loads of endurance/soak run
-    #[arg(long, value_name = "SECONDS", default_value_t = 5)]
-    soak: u32,
+    /// How many seconds the mixed loads of endurance/soak run; none without this
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
+    soak: Option<u32>,
     /// How many random allocations and releases of frames to make on each of four CPUs
     #[arg(long, value_name = "N", default_value_t = 20_000)]
     frame_rounds: u32,
@@ -179,7 +179,8 @@ fn jobs(options: &TestOptions, architecture: Architecture, filter: Option<&str>)
     ];
     let single = endurance
         .into_iter()
-        .chain([applets::job(), soak::job(options.soak)])
+        .chain([applets::job()])
+        .chain(options.soak.map(soak::job))
         .chain(sessions::jobs())
         .chain(faults::jobs())
         .chain(latency::jobs())

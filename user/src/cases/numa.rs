@@ -435,11 +435,13 @@ fn moving_common() {
         (0..2).for_each(|page| memory.write_word(page * PAGE, page as u64 + 5));
         let pages = [memory.at(0), memory.at(PAGE)];
         println!("{}", move_pages(0, &pages, Some(&[0; 2]), MOVE));
+        // One pipe each way: who writes and reads the same one may read what it has written.
         let [reader, writer] = system::pipe();
+        let [child_reader, child_writer] = system::pipe();
         let child = system::fork(|| {
             let words = [memory.read_word(0), memory.read_word(PAGE)];
             let _ = system::write(writer, b".");
-            let _ = system::read(reader, &mut [0; 2]);
+            let _ = system::read(child_reader, &mut [0]);
             // Wait until the parent has moved them.
             while memory.read_word(PAGE) != 99 && std::ptr::eq(memory, &shared) {
                 thread::yield_now();
@@ -451,12 +453,14 @@ fn moving_common() {
         println!("{}", move_pages(0, &pages, Some(&[far; 2]), MOVE_ALL));
         println!("{:?}", [memory.read_word(0), memory.read_word(PAGE)]);
         memory.write_word(PAGE, 99);
-        let _ = system::write(writer, b"..");
+        let _ = system::write(child_writer, b".");
         let mut status = 0;
         println!("{} {status}", system::waitpid(child, &mut status, 0) == Ok(child));
         println!("{} {}", memory.read_word(0), memory.read_word(PAGE));
         println!("{}", move_pages(0, &pages, None, 0));
-        let _ = (system::close(reader), system::close(writer));
+        for descriptor in [reader, writer, child_reader, child_writer] {
+            let _ = system::close(descriptor);
+        }
     }
 }
 
