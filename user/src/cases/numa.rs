@@ -429,6 +429,8 @@ fn moving() {
 }
 
 fn moving_common() {
+    // A copy is made on the node of the processor that writes: the first.
+    let _ = raw!(libc::SYS_sched_setaffinity, 0, 8, &[1u64][..]);
     let far = last();
     let (private, shared) = (Mapping::private(2), Mapping::shared(2));
     for memory in [&private, &shared] {
