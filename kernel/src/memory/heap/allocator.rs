@@ -135,7 +135,7 @@ impl<P: Platform, const SIZE: usize> Heap<P, SIZE> {
             let first = self.platform.allocate_contiguous(MAGAZINE_FRAMES)?;
             let memory = self.platform.frame_address(first).cast::<Magazines>();
             // SAFETY: enough fresh frames, aligned to a page.
-            unsafe { memory.write(Magazines::new()) };
+            unsafe { Magazines::initialize(memory) };
             // A handler on this CPU may have been first.
             match place.compare_exchange(null_mut(), memory, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => _ = self.magazine_frames.fetch_add(MAGAZINE_FRAMES as u64, Ordering::Relaxed),

@@ -44,6 +44,17 @@ struct Content {
     slots: [*mut u8; SLOTS],
 }
 
+/// The marks of magazines without objects.
+const EMPTY: [u16; CLASSES] = {
+    let mut tops = [0; CLASSES];
+    let mut class = 0;
+    while class < CLASSES {
+        tops[class] = STARTS[class];
+        class += 1;
+    }
+    tops
+};
+
 /// The magazines, while nobody else may use them.
 #[derive(Debug)]
 pub struct Open<'a> {
@@ -56,16 +67,17 @@ unsafe impl Sync for Magazines {}
 unsafe impl Send for Magazines {}
 
 impl Magazines {
-    /// Without objects.
-    #[must_use]
-    pub const fn new() -> Self {
-        let mut tops = [0; CLASSES];
-        let mut class = 0;
-        while class < CLASSES {
-            tops[class] = STARTS[class];
-            class += 1;
+    /// Makes them, without objects, where they are to be: as a value on the way there they would take most of a kernel stack.
+    ///
+    /// # Safety
+    /// `place` is memory for them, which nobody else uses.
+    pub unsafe fn initialize(place: *mut Self) {
+        // SAFETY: the caller's promise. Zeros are closed magazines whose slots are null; then the marks of where each is empty.
+        unsafe {
+            place.write_bytes(0, 1);
+            let content = UnsafeCell::raw_get(&raw const (*place).content);
+            (&raw mut (*content).tops).write(EMPTY);
         }
-        Self { busy: AtomicBool::new(false), content: UnsafeCell::new(Content { tops, slots: [null_mut(); SLOTS] }) }
     }
 
     /// Opens them, unless somebody has them open.
@@ -81,12 +93,6 @@ impl Magazines {
         self.busy.store(true, Ordering::Relaxed);
         compiler_fence(Ordering::SeqCst);
         Some(Open { magazines: self })
-    }
-}
-
-impl Default for Magazines {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -225,13 +231,22 @@ impl Default for Handover {
 mod tests {
     use super::*;
 
+    fn empty() -> Box<Magazines> {
+        let mut place = Box::<Magazines>::new_uninit();
+        // SAFETY: memory for them; initialized afterwards.
+        unsafe {
+            Magazines::initialize(place.as_mut_ptr());
+            place.assume_init()
+        }
+    }
+
     fn object(number: usize) -> *mut u8 {
         core::ptr::without_provenance_mut(number)
     }
 
     #[test]
     fn what_was_kept_last_comes_first_and_what_was_kept_longest_goes() {
-        let magazines = Magazines::new();
+        let magazines = empty();
         for class in 0..CLASSES {
             // SAFETY: this thread alone uses them.
             let mut open = unsafe { magazines.open() }.unwrap();
@@ -259,7 +274,7 @@ mod tests {
 
     #[test]
     fn who_comes_in_between_finds_them_closed() {
-        let magazines = Magazines::new();
+        let magazines = empty();
         // SAFETY: this thread alone uses them.
         unsafe {
             let open = magazines.open();
