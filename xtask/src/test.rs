@@ -71,6 +71,13 @@ pub struct TestOptions {
     jobs: u8,
 }
 
+impl TestOptions {
+    /// How the kernel is built.
+    const fn profile(&self) -> Profile {
+        if self.release { Profile::Release } else { Profile::Debug }
+    }
+}
+
 /// What to record.
 #[derive(Args, Debug)]
 pub struct RecordOptions {
@@ -140,7 +147,7 @@ pub fn record(options: &RecordOptions) -> Result<u8> {
 /// Runs the booted tests; gives how many passed and failed.
 fn run_booted(options: &TestOptions, architecture: Architecture) -> Result<(usize, usize)> {
     provision::emulator(architecture)?;
-    let profile = if options.release { Profile::Release } else { Profile::Debug };
+    let profile = options.profile();
     let (system, kernel) = if options.linux {
         (Kernel::Linux, provision::linux(architecture)?)
     } else {
@@ -183,7 +190,7 @@ fn jobs(options: &TestOptions, architecture: Architecture, filter: Option<&str>)
         .chain(options.soak.map(soak::job))
         .chain(sessions::jobs())
         .chain(faults::jobs())
-        .chain(latency::jobs())
+        .chain(latency::jobs(options.profile()))
         .chain(examples::jobs())
         .chain(command_line::jobs())
         .chain(usage::jobs())

@@ -4,9 +4,11 @@
 use anyhow::{Context, Result, ensure};
 
 use super::console::Console;
+use super::machines::expect;
 use super::{Job, Setup};
 use crate::initramfs::{self, Job as Task, Kernel};
-use crate::qemu::TemporaryFile;
+use crate::qemu::{Outcome, TemporaryFile};
+use crate::target::Profile;
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -16,8 +18,11 @@ const LONG: u64 = 20_000_000;
 /// A shorter section than this nobody could measure.
 const SHORT: u64 = 20;
 
-/// The jobs.
-pub fn jobs() -> Vec<Job> {
+/// The jobs, for a kernel of this profile: an optimised one cannot measure, and says so.
+pub fn jobs(profile: Profile) -> Vec<Job> {
+    if profile == Profile::Release {
+        return vec![Job::single("latency/refused", refused)];
+    }
     [1, 4]
         .into_iter()
         .map(|cpus| Job::single(&format!("latency/{cpus}-cpus"), move |setup| measures(setup, cpus)))
@@ -45,6 +50,15 @@ fn parse(line: &str) -> Option<Line> {
         nanoseconds: nanoseconds.parse().ok()?,
         places: places.to_owned(),
     })
+}
+
+fn refused(setup: &Setup) -> Result<()> {
+    if setup.system == Kernel::Linux {
+        return Ok(());
+    }
+    let script = format!("echo on > {SETTING}; cat {SETTING}");
+    let output = "sh: write error: Operation not supported\noff\n";
+    expect(setup, &script, output, Outcome::Exited(0), |_| ())
 }
 
 fn measures(setup: &Setup, cpus: u32) -> Result<()> {
