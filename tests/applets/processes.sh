@@ -4,7 +4,7 @@ ps | head -1; ps | awk '$1 == 1 { print $1, $2 }'; sleep 9 & sleep 0.3; ps -o pi
 #: ps-columns
 ps -o pid,user,stat,args | awk -v me=$$ '$1 == me { print $2, $4 }' | sed 's|/.*/|/|'
 #: kill-and-killall
-sleep 30 & kill $!; wait $!; echo $?; sleep 31 & sleep 31 & sleep 0.2; killall sleep; wait; echo killed; kill -0 $$; echo $?; kill 999999; echo $?; killall nosuchprogram; echo $?
+sleep 30 & kill $!; wait $! 2>/dev/null; echo $?; sleep 31 & sleep 31 & sleep 0.2; killall sleep; wait; echo killed; kill -0 $$; echo $?; kill 999999; echo $?; killall nosuchprogram; echo $?
 #: kill-signals
 for s in HUP KILL USR1 ALRM TERM; do sh -c 'sleep 30 & wait' & p=$!; kill -$s $p; wait $p 2>/dev/null; echo "$s $?"; done; killall sleep 2>/dev/null; true
 #: stop-and-continue

@@ -76,8 +76,7 @@ set -m
 sleep 30 &
 jobs | sed 's/  */ /g'
 kill %1; wait %1 2>/dev/null; echo $?
-sh -c 'kill -STOP $$; echo continued' &
-sleep 1; jobs | sed 's/  */ /g'
+sh -c 'kill -STOP $$; echo continued' & sleep 1; jobs | sed 's/  */ /g'
 fg %1 > /dev/null 2>&1 || kill -CONT $!
 wait; echo done
 #: process-groups
