@@ -46,6 +46,8 @@ pub(super) fn limits() {
                 system::write(file, &block)
             );
             println!("{:?}", system::ftruncate(file, 5000));
+            // Nothing is never too much, wherever it is written.
+            println!("{:?}", raw!(libc::SYS_pwrite64, file, block.as_ptr().addr(), 0, 100_000));
             system::set_default(libc::SIGXFSZ);
             let _ = system::write(file, &block);
             0
