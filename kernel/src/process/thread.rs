@@ -38,7 +38,9 @@ use alloc::sync::Arc;
 use core::cell::UnsafeCell;
 use core::mem::offset_of;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use core::sync::atomic::{
+    AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst, fence,
+};
 
 /// Bytes of a thread's name with its final NUL (`TASK_COMM_LEN`).
 pub const NAME_LENGTH: usize = 16;
@@ -192,18 +194,24 @@ impl Thread {
     pub fn state(&self) -> ThreadState {
         ThreadState::from_number(self.state.load(Relaxed))
     }
-    /// The same, ordered after what the caller wrote before: for waking.
+    /// The same for waking: after a sequentially consistent read-modify-write, or a fence, of what the sleeper looks at last.
     #[inline]
     pub(super) fn state_in_order(&self) -> ThreadState {
         ThreadState::from_number(self.state.load(SeqCst))
     }
+    /// Sets it. Whoever acts on it looks again under the lock of the thread's CPU.
     #[inline]
     pub(super) fn set_state(&self, state: ThreadState) {
-        self.state.store(state as u8, SeqCst);
-    }
-    #[inline]
-    pub(super) fn set_state_relaxed(&self, state: ThreadState) {
         self.state.store(state as u8, Relaxed);
+    }
+    /// Says that the thread is about to sleep, before it looks for the last time whether it has to: who gives it a reason sees this, or is seen.
+    ///
+    /// It takes a fence: a sequentially consistent store and the load after it are a store-release and a load-acquire on 64-bit Arm, whose order
+    /// QEMU's emulation on x86 does not keep.
+    #[inline]
+    pub(super) fn announce_sleep(&self, state: ThreadState) {
+        self.set_state(state);
+        fence(SeqCst);
     }
     /// Whether a wait of the present sleep ends by signals: Linux's `S` and `D` in `/proc/PID/stat`.
     #[must_use]

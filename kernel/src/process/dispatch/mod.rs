@@ -66,7 +66,7 @@ use crate::sync::{Interruptible, Parker, WakeReason};
 use crate::time;
 use alloc::sync::Arc;
 use core::ptr::{NonNull, null_mut};
-use core::sync::atomic::{Ordering::Relaxed, Ordering::SeqCst};
+use core::sync::atomic::{Ordering::Relaxed, Ordering::SeqCst, fence};
 use machine::{CpuState, Guard, this_cpu};
 use spin::Once;
 
@@ -198,7 +198,8 @@ impl Unpark for Thread {
 
 /// A thread's deadline has passed: the timer calls it.
 pub fn deadline_passed(thread: &Thread) {
-    thread.timed_out.store(true, SeqCst);
+    thread.timed_out.store(true, Relaxed);
+    fence(SeqCst);
     if thread.state_in_order().is_asleep() {
         migrate::rouse(thread, Waker::GoesOn);
     }
@@ -237,7 +238,7 @@ pub fn park(deadline: Option<Nanoseconds>, interruptible: Interruptible) -> Wake
         let interrupts = Uninterrupted::new();
         let cpu = this_cpu();
         let mut scheduler = cpu.lock();
-        thread.set_state(asleep);
+        thread.announce_sleep(asleep);
         if let Some(reason) = reason_to_go_on(&thread, interruptible) {
             thread.set_state(ThreadState::Running);
             drop(scheduler);
@@ -360,7 +361,7 @@ fn switch_to(cpu: &'static CpuState, scheduler: Guard, next: *const Thread) {
     if old.is_user() {
         user_state::save_user(old);
     }
-    new.set_state_relaxed(ThreadState::Running);
+    new.set_state(ThreadState::Running);
     // SAFETY: interrupts are disabled; `next` is held as above.
     unsafe { Current::set_current_thread(next.cast()) };
     if new.is_user() {
