@@ -3,12 +3,14 @@
 
 #![allow(unsafe_code, reason = "drives allocators by hand")]
 
-use ashlar_kernel::base::FrameNumber;
-use ashlar_kernel::memory::frame_allocator;
+use ashlar_kernel::arch::hosted::PHYSICAL_MEMORY_SIZE;
+use ashlar_kernel::base::{FrameNumber, PAGE_SIZE, PhysicalAddress};
 use ashlar_kernel::memory::frame_descriptor::FrameDescriptor;
-use ashlar_kernel::memory::heap::guard::Misuse;
+use ashlar_kernel::memory::heap::misuse::Misuse;
 use ashlar_kernel::memory::heap::platform::{Exclusion, Platform};
 use ashlar_kernel::memory::heap::{Heap, Machine};
+use ashlar_kernel::memory::{frame_allocator, physmap};
+use rustix::mm::{Advice, madvise};
 use std::alloc::{GlobalAlloc, Layout};
 use std::ptr::{NonNull, null_mut};
 use std::sync::OnceLock;
@@ -66,6 +68,9 @@ unsafe impl Platform for Threads {
             compiler_fence(Ordering::SeqCst);
             cpu.preemption.store(cpu.preemption.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
         });
+    }
+    fn keepable_frames(&self) -> u64 {
+        Machine.keepable_frames()
     }
     fn allocate_frame(&self) -> Option<u32> {
         Machine.allocate_frame()
@@ -165,6 +170,18 @@ fn arena() -> *mut u8 {
         Vec::leak(vec![0u128; ARENA / 16]).as_mut_ptr().expose_provenance()
     });
     std::ptr::with_exposed_provenance_mut(*start)
+}
+
+/// Asks the host to map the rivals' arena and the emulated machine's memory by huge pages. Where it refuses, both do without.
+pub fn map_hugely() {
+    let machine = physmap::pointer::<u8>(PhysicalAddress::new(0));
+    for (start, length) in [(arena(), ARENA), (machine, usize::try_from(PHYSICAL_MEMORY_SIZE).unwrap_or(0))] {
+        // Whole pages of what is there.
+        let skipped = start.addr().next_multiple_of(PAGE_SIZE) - start.addr();
+        let length = length.saturating_sub(skipped) / PAGE_SIZE * PAGE_SIZE;
+        // SAFETY: advice changes no content.
+        let _ = unsafe { madvise(start.wrapping_add(skipped).cast(), length, Advice::LinuxHugepage) };
+    }
 }
 
 /// An allocator of one user at a time over one arena.

@@ -422,6 +422,13 @@ pub fn total_frames() -> u64 {
     FRAMES.total.load(Ordering::Relaxed)
 }
 
+/// Free frames that no CPU has at hand: one load.
+#[inline]
+#[must_use]
+pub fn free_in_bitmaps() -> u64 {
+    FRAMES.free.load(Ordering::Relaxed)
+}
+
 /// Whether a frame may go to user space or to file data: below the reserve only the kernel's own needs are served, so that a
 /// full machine can still log, kill and page-fault its way out. Two loads.
 #[inline]
@@ -429,7 +436,7 @@ pub fn total_frames() -> u64 {
 pub fn has_room_for_users() -> bool {
     let total = total_frames();
     // Zero before the first allocation starts the emulated memory.
-    total == 0 || FRAMES.free.load(Ordering::Relaxed) > user_reserve()
+    total == 0 || free_in_bitmaps() > user_reserve()
 }
 
 /// What one node has, without what is in caches: linear in rows.

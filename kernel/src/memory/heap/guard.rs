@@ -11,7 +11,7 @@
 
 #![allow(unsafe_code, reason = "writes behind objects")]
 
-use super::platform::TraceId;
+use super::misuse::{Misuse, MisuseKind, TraceId};
 
 /// What freed memory is filled with.
 pub const POISON: u8 = 0x6b;
@@ -22,34 +22,6 @@ pub(super) const TRAILER: usize = 16;
 
 const IN_USE: u64 = 0xa51a_c0de_0b1e_c75e;
 const FREE: u64 = 0xdead_0b1e_c75e_dead;
-
-/// What was done wrong.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum MisuseKind {
-    /// A free object was freed.
-    FreedTwice,
-    /// Bytes behind the object were written.
-    Overrun,
-    /// A free object was written.
-    WrittenAfterFree,
-    /// What was freed is no object.
-    NotAllocated,
-}
-
-/// A misuse of the heap.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Misuse {
-    /// What was done.
-    pub kind: MisuseKind,
-    /// The object.
-    pub address: *mut u8,
-    /// Its bytes, or its storage's.
-    pub size: usize,
-    /// Who allocated it last.
-    pub allocated: TraceId,
-    /// Who freed it last.
-    pub freed: TraceId,
-}
 
 /// An object's storage: `length` bytes, trailer included.
 #[derive(Clone, Copy, Debug)]

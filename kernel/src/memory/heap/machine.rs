@@ -2,8 +2,8 @@
 
 #![allow(unsafe_code, reason = "vouches for the frames")]
 
-use super::guard::{Misuse, MisuseKind};
-use super::platform::{Exclusion, Platform, SlabRecord, TraceId};
+use super::misuse::{Misuse, MisuseKind, TraceId};
+use super::platform::{Exclusion, Platform, SlabRecord};
 use super::traces;
 use crate::arch::{Cpu, Current};
 use crate::base::{FrameNumber, VirtualAddress};
@@ -78,6 +78,9 @@ unsafe impl Platform for Machine {
         if Current::enable_preemption() {
             parking::preempt();
         }
+    }
+    fn keepable_frames(&self) -> u64 {
+        (frames::total_frames() / 32).min(frames::free_in_bitmaps() / 4)
     }
     fn allocate_frame(&self) -> Option<u32> {
         let frame = frames::allocate_reserved_descriptor()?;

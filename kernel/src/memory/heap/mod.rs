@@ -9,8 +9,8 @@
 //!
 //! | file | what | knows |
 //! |---|---|---|
-//! | [`class`], [`magazine`], [`depot`], [`slab`], [`free_list`], [`guard`] | plain structures | a [`platform`], which hands them frames |
-//! | [`allocator`] | [`Heap`]: all of it together, for any platform | the same |
+//! | [`class`], [`magazine`], [`depot`], [`slab`], [`free_list`], [`guard`], [`misuse`] | plain structures | a [`platform`], which hands them frames |
+//! | [`allocator`], `small`, `backing` | [`Heap`]: all of it together, for any platform; its size classes; what is behind them | the same |
 //! | [`machine`], [`traces`], and this file | the kernel's own heap | the kernel |
 //! | [`soak`] | a load for tests | any heap |
 //!
@@ -27,6 +27,7 @@
 //! 2 KiB objects); objects freed on another CPU going home to the CPU that had them (they are as good here; slabs are shared).
 
 mod allocator;
+mod backing;
 pub mod class;
 pub mod depot;
 mod fallible;
@@ -34,8 +35,10 @@ pub mod free_list;
 pub mod guard;
 pub mod machine;
 pub mod magazine;
+pub mod misuse;
 pub mod platform;
 pub mod slab;
+mod small;
 pub mod soak;
 mod traces;
 

@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code, reason = "the platform vouches for its frames; a lock gives access to its data")]
 
-use super::guard::Misuse;
+use super::misuse::{Misuse, TraceId};
 use core::cell::UnsafeCell;
 
 /// Three words about a frame, in memory of the platform's. They are the heap's while the frame is, and changed under a lock of the heap's.
@@ -20,9 +20,6 @@ pub trait SlabRecord {
     /// Sets them.
     fn set_state(&self, state: u16);
 }
-
-/// Who called whom, as the platform keeps it; 0 is not known.
-pub type TraceId = u32;
 
 /// The machine, and the memory behind the heap.
 ///
@@ -42,6 +39,9 @@ pub unsafe trait Platform: Sync {
     fn enter(&self) -> usize;
     /// Ends what `enter` began.
     fn leave(&self);
+    /// How many frames' worth of free objects the heap may keep for crowds to come, beyond what is little. It keeps no more than that, but gives nothing
+    /// back because this has become less: whoever wants it calls [`super::Heap::shrink`].
+    fn keepable_frames(&self) -> u64;
     /// A frame. `None`: there is none. Called in any context, under locks of the heap's.
     fn allocate_frame(&self) -> Option<u32>;
     /// Takes one back.

@@ -16,12 +16,16 @@
 #![allow(unsafe_code, reason = "the bitmap of small objects lies in the frame")]
 
 use super::class::{CLASS_SIZES, CLASSES, Geometry, geometry};
-use super::guard::{self, Misuse, MisuseKind};
+use super::guard;
+use super::misuse::{Misuse, MisuseKind};
 use super::platform::{Platform, SlabRecord};
 use crate::base::PAGE_SIZE;
 
 /// Empty slabs that a class keeps.
 pub const SPARE: u32 = 8;
+
+/// Slabs that one call takes objects from: it bounds how long the one takes that finds a magazine and the depot empty.
+const SLABS_AT_A_TIME: usize = 2;
 
 /// One class's slabs; which class is said with each call.
 #[derive(Debug)]
@@ -224,11 +228,14 @@ impl Slabs {
         Some((number, record))
     }
 
-    /// Takes objects out of the slabs into the slots. Gives how many: as many as there are slots, unless memory is out.
+    /// Takes objects out of the slabs into the slots. Gives how many: those of [`SLABS_AT_A_TIME`] slabs at most, and none only if memory is out.
     pub fn take<P: Platform>(&mut self, platform: &P, class: usize, slots: &mut [*mut u8]) -> usize {
         let want = slots.len();
         let mut into = slots.iter_mut().map(core::ptr::from_mut);
-        while into.len() > 0 {
+        for _ in 0..SLABS_AT_A_TIME {
+            if into.len() == 0 {
+                break;
+            }
             let is_listed = self.partial != 0;
             let found = match is_listed {
                 true => platform.record(self.partial).map(|record| (self.partial, record)),

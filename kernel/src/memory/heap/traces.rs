@@ -2,7 +2,7 @@
 //!
 //! The table is written by compare-and-exchange, in any context, and nothing leaves it. Once a probe finds no place the way is not kept.
 
-use super::platform::TraceId;
+use super::misuse::TraceId;
 use crate::log::backtrace;
 use core::sync::atomic::{AtomicU64, Ordering};
 

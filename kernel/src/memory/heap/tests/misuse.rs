@@ -1,6 +1,7 @@
 //! Misuse, as a guarded heap sees it, and as an unguarded one survives it.
 
-use super::super::guard::{Misuse, MisuseKind, POISON};
+use super::super::guard::POISON;
+use super::super::misuse::{Misuse, MisuseKind};
 use super::platform::{Frames, be_cpu};
 use super::*;
 

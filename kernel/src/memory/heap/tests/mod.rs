@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code, reason = "allocates and frees by hand")]
 
+mod crowds;
 mod misuse;
 mod platform;
 mod shortage;

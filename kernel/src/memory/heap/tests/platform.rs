@@ -1,6 +1,6 @@
 //! A platform for tests: some frames of the host's memory, CPUs by number, misuse noted instead of logged.
 
-use super::super::guard::Misuse;
+use super::super::misuse::Misuse;
 use super::super::platform::{Exclusion, Platform, SlabRecord};
 use crate::base::PAGE_SIZE;
 use std::alloc::Layout;
@@ -120,6 +120,9 @@ unsafe impl<const GUARDED: bool> Platform for Frames<GUARDED> {
         CPU.get()
     }
     fn leave(&self) {}
+    fn keepable_frames(&self) -> u64 {
+        self.budget.load(Relaxed) as u64 / 4
+    }
     fn allocate_frame(&self) -> Option<u32> {
         self.allocate_contiguous(1)
     }
