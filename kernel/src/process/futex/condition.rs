@@ -7,7 +7,7 @@
 //! Lock order: the bucket of the first word, then the graph.
 
 use super::priority::{self, Failure, Sight, Taken, WAITERS, refusal};
-use super::table::{State, WantedLock};
+use super::waiter::{State, WantedLock};
 use super::{MATCH_ANY, Sharing, TABLE, key_of, make_ready, waiter};
 use crate::arch::AccessKind;
 use crate::base::{Errno, Nanoseconds, Result};

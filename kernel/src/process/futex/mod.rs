@@ -14,13 +14,14 @@
 //! `FUTEX_WAKE` does not say whether its caller goes on (it has unlocked a mutex) or waits next (it has passed something on): its wake-ups are *sync*, which counts for
 //! something when the caller's last ones were followed by a sleep ([`super::scheduler::hand_over`]).
 //!
-//! - [`table`] is the queues; this file waits and wakes, [`priority`] has the futexes that know their owner, [`condition`] waits that end
+//! - [`table`] is the queues of [`waiter`]s; this file waits and wakes, [`priority`] has the futexes that know their owner, [`condition`] waits that end
 //!   with such a futex, [`robust`] the list of locks that are freed when their owner ends.
 
 pub mod condition;
 pub mod priority;
 pub mod robust;
 pub mod table;
+pub mod waiter;
 
 pub use crate::memory::address_space::FutexKey;
 
@@ -31,7 +32,8 @@ use crate::memory::user::UserPointer;
 use crate::sync::{Interruptible, WakeReason, parking};
 use alloc::sync::Arc;
 use smallvec::SmallVec;
-use table::{FutexTable, State, Waiter, WantedLock};
+use table::FutexTable;
+use waiter::{State, Waiter, WantedLock};
 
 /// Every waker reaches every waiter: `FUTEX_BITSET_MATCH_ANY`.
 pub const MATCH_ANY: u32 = u32::MAX;

@@ -7,6 +7,9 @@
 //! | file | what |
 //! |---|---|
 //! | this | [`Scheduler`]: one CPU |
+//! | `budget` | its part that charges and renews reservations |
+//! | `moving` | its part that hands threads to other CPUs and takes them over |
+//! | `entity` | what it knows of one thread: [`Entity`] |
 //! | `run_queue` | the ready threads of one CPU, intrusive lists of [`Entity`] |
 //! | `priority` | levels and policies, and what Linux's parameters come to |
 //! | `standing` | where a thread stands, on one scale, for who lends it |
@@ -44,22 +47,27 @@
 //! times as long.)
 
 mod bandwidth;
+mod budget;
 pub mod deadline;
+mod entity;
 pub mod hand_over;
+mod moving;
 pub mod placement;
 mod priority;
 pub mod run_queue;
 mod standing;
 
 pub use bandwidth::{Bandwidth, Limit};
+pub use entity::{Entity, Member, Place};
+pub use moving::Waited;
 pub use priority::{
     DeadlineParameters, FULL_WEIGHT, Parameters, Policy, Priority, SCHED_BATCH, SCHED_DEADLINE, SCHED_FIFO, SCHED_IDLE,
     SCHED_OTHER, SCHED_RR, SchedulingParameters, levels_of,
 };
-pub use run_queue::{Entity, Member, Place, RunQueue};
+pub use run_queue::RunQueue;
 pub use standing::Standing;
 
-use crate::base::{CpuId, Nanoseconds};
+use crate::base::Nanoseconds;
 
 /// Every this many ticks the longest-waiting ready thread gets one: 5 % of the CPU at most.
 pub const AGING_PERIOD: u64 = 20;
@@ -98,11 +106,6 @@ impl Preempt {
         }
     }
 }
-
-/// How long a thread that is between two CPUs has waited, in ticks.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-#[must_use]
-pub struct Waited(u64);
 
 /// How long a granted time is to last.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -213,22 +216,6 @@ impl<K: Member> Scheduler<K> {
         self.preempts(entity)
     }
 
-    #[cold]
-    fn wake_reservation(&mut self, member: K, now: Nanoseconds) -> Preempt {
-        let entity = member.entity();
-        let mut reservation = entity.reservation.get();
-        if reservation.is_exhausted() && reservation.due() != 0 && now.0 < reservation.renewal() {
-            // It slept after its budget was used up: it still has to wait for the next. Who picks asks for [`Self::next_event`].
-            self.queue.throttle(member);
-            return Preempt::Yes;
-        }
-        reservation.wake(now.0);
-        entity.reservation.set(reservation);
-        entity.urgency.set(reservation.urgency());
-        self.queue.push_back(member, self.tick);
-        self.preempts(entity)
-    }
-
     /// Whether a thread that has just become ready displaces the running one.
     #[inline]
     fn preempts(&self, entity: &Entity<K>) -> Preempt {
@@ -278,65 +265,6 @@ impl<K: Member> Scheduler<K> {
             }
         }
         preempt
-    }
-
-    /// Charges the running thread's reservation up to `now`.
-    fn settle(&mut self, now: Nanoseconds) -> Preempt {
-        let Some(current) = self.current.filter(|current| current.entity().policy.get() == Policy::Deadline) else {
-            return Preempt::No;
-        };
-        let mut reservation = current.entity().reservation.get();
-        reservation.charge(now.0.saturating_sub(self.charged_at));
-        self.charged_at = now.0;
-        current.entity().reservation.set(reservation);
-        Preempt::when(reservation.is_exhausted())
-    }
-
-    /// When [`Self::advance`] is next to be called: a budget ends or is renewed.
-    #[must_use]
-    #[inline]
-    pub fn next_event(&self) -> Option<Nanoseconds> {
-        let renewal = self.queue.next_renewal().map(|member| member.entity().reservation.get().renewal());
-        let end = self.current.and_then(|current| {
-            let entity = current.entity();
-            (entity.policy.get() == Policy::Deadline).then(|| self.charged_at + entity.reservation.get().left())
-        });
-        match (renewal, end) {
-            (Some(renewal), Some(end)) => Some(Nanoseconds(renewal.min(end))),
-            (renewal, end) => renewal.or(end).map(Nanoseconds),
-        }
-    }
-
-    /// The time of [`Self::next_event`] may have come: ends and renews budgets.
-    pub fn advance(&mut self, now: Nanoseconds) -> Preempt {
-        let mut preempt = self.settle(now);
-        while let Some(member) =
-            self.queue.next_renewal().filter(|member| member.entity().reservation.get().renewal() <= now.0)
-        {
-            self.queue.remove(member);
-            let entity = member.entity();
-            let mut reservation = entity.reservation.get();
-            reservation.renew(now.0);
-            entity.reservation.set(reservation);
-            if reservation.is_exhausted() && reservation.renewal() > now.0 {
-                // It used more than a whole period's too much.
-                self.queue.throttle(member);
-                continue;
-            }
-            entity.urgency.set(reservation.urgency());
-            self.queue.push_back(member, self.tick);
-            preempt = preempt.or(self.preempts(entity));
-        }
-        preempt
-    }
-
-    /// Whether the running thread has used up its reservation.
-    #[must_use]
-    pub fn is_overrun(&self) -> bool {
-        self.current.is_some_and(|current| {
-            let entity = current.entity();
-            entity.policy.get() == Policy::Deadline && entity.reservation.get().is_exhausted()
-        })
     }
 
     /// The running thread blocks, sleeps or ends: it is no longer ready. [`Self::pick`] must follow.
@@ -491,62 +419,6 @@ impl<K: Member> Scheduler<K> {
         } else {
             Preempt::No
         }
-    }
-
-    /// The running thread may not stay on this CPU: the next [`Self::pick`] chooses another one, and [`Self::take_departing`] then has it.
-    pub const fn expel_current(&mut self) {
-        self.expelled = self.current.is_some();
-    }
-
-    /// It may stay after all.
-    pub const fn keep_current(&mut self) {
-        self.expelled = false;
-    }
-
-    /// The thread that was expelled, once it has been left. It is on its way: ready, and on no queue.
-    #[inline]
-    pub const fn take_departing(&mut self) -> Option<K> {
-        self.departing.take()
-    }
-
-    /// Takes a waiting thread off, for another CPU.
-    pub fn detach(&mut self, member: K) -> Waited {
-        let waited = match member.entity().place() {
-            Place::Level(_) => self.tick.saturating_sub(member.entity().ready_since.get()),
-            Place::Nowhere | Place::Throttled => 0,
-        };
-        self.queue.remove(member);
-        if self.granted == Some(member) {
-            self.granted = None;
-        }
-        Waited(waited)
-    }
-
-    /// Takes over a thread from another CPU, which is ready and has waited that long.
-    pub fn attach(&mut self, member: K, waited: Waited, now: Nanoseconds) -> Preempt {
-        let entity = member.entity();
-        if entity.policy.get() == Policy::Deadline {
-            return self.wake_reservation(member, now);
-        }
-        self.queue.push_back(member, self.tick.saturating_sub(waited.0));
-        self.preempts(entity)
-    }
-
-    /// The thread that has waited longest of those that CPU `cpu` may take.
-    #[must_use]
-    pub fn candidate_for(&self, cpu: CpuId) -> Option<K> {
-        self.queue.by_age().find(|member| member.entity().allowed().contains(cpu))
-    }
-
-    /// The waiting threads, longest waiting first.
-    pub fn waiting_threads(&self) -> impl Iterator<Item = K> + use<K> {
-        self.queue.by_age()
-    }
-
-    /// The reservation that is renewed next, of those that are used up.
-    #[must_use]
-    pub fn throttled_thread(&self) -> Option<K> {
-        self.queue.next_renewal()
     }
 
     /// Checks the invariants: the running thread is on no list; nobody is on two.

@@ -1,7 +1,7 @@
 //! A machine of up to 64 CPUs that is not there: it drives a [`Scheduler`] for each as `dispatch` does, with interrupts that arrive when
 //! they like, and checks the invariants after every step.
 //!
-//! What is checked ([`Machine::check`]):
+//! What is checked (`simulator/check.rs`):
 //! - a thread is on one CPU at a time, running or on one list, and only on one that it may use;
 //! - nobody waits beside an idle CPU that it may use, unless that CPU's interrupt is under way or its waker is about to sleep;
 //! - nobody waits longer than the starvation bound;
@@ -9,85 +9,17 @@
 //!
 //! Loads stand in `simulator/loads.rs`: random ones from a seed, which is printed when a check fails, and recorded ones.
 
+mod check;
 mod loads;
 mod offline;
 mod reservations;
+mod threads;
+
+pub use threads::{Handle, Random, Threads};
 
 use super::placement::{self, BALANCE_PERIOD, Topology, View, Waker};
 use super::*;
-use crate::base::CpuMask;
-
-/// A thread of the simulation.
-#[derive(Debug)]
-pub struct SimulatedThread {
-    key: usize,
-    entity: Entity<Handle>,
-}
-
-/// Leads to one; they live as long as the tests.
-#[derive(Clone, Copy)]
-pub struct Handle(&'static SimulatedThread);
-
-impl Handle {
-    /// Its number.
-    pub fn key(self) -> usize {
-        self.0.key
-    }
-    /// A thread of its own.
-    pub fn new(key: usize, parameters: Parameters, affinity: CpuMask) -> Self {
-        Self(Box::leak(Box::new(SimulatedThread { key, entity: Entity::new(parameters, affinity) })))
-    }
-}
-
-impl PartialEq for Handle {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.key == other.0.key
-    }
-}
-
-impl core::fmt::Debug for Handle {
-    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(formatter, "thread {}", self.0.key)
-    }
-}
-
-impl Member for Handle {
-    fn entity(&self) -> &Entity<Self> {
-        &self.0.entity
-    }
-}
-
-/// Threads by number, for tests of one queue.
-pub struct Threads(Vec<Handle>);
-
-impl Threads {
-    pub fn new(parameters: impl Iterator<Item = Parameters>) -> Self {
-        Self(parameters.enumerate().map(|(key, parameters)| Handle::new(key, parameters, CpuMask::ALL)).collect())
-    }
-    pub fn get(&self, key: usize) -> Handle {
-        self.0[key]
-    }
-}
-
-/// SplitMix64: small, and the same everywhere.
-#[derive(Debug, Clone)]
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut word = self.0;
-        word = (word ^ word >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        word = (word ^ word >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        word ^ word >> 31
-    }
-    pub fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit as u64) as usize
-    }
-    pub fn one_in(&mut self, odds: usize) -> bool {
-        self.below(odds) == 0
-    }
-}
+use crate::base::{CpuId, CpuMask};
 
 /// What a simulated thread does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -186,7 +118,7 @@ impl Machine {
         (0..self.cpus.len() as u32).map(CpuId)
     }
     fn entity(&self, key: usize) -> &'static Entity<Handle> {
-        &self.threads[key].handle.0.entity
+        self.threads[key].handle.entity_for_good()
     }
 
     /// A thread is made by one that runs on `parent`, and is ready.
@@ -501,64 +433,6 @@ impl Machine {
     pub fn settle(&mut self) {
         while let Some(cpu) = self.all_cpus().find(|cpu| self.cpus[cpu.0 as usize].interrupted) {
             self.deliver(cpu);
-        }
-    }
-
-    /// Checks what the module's description says.
-    pub fn check(&mut self) {
-        for cpu in self.all_cpus() {
-            let Cpu { scheduler, running, .. } = &self.cpus[cpu.0 as usize];
-            scheduler.validate();
-            let current = scheduler.current().map(Handle::key);
-            assert_eq!(current, *running, "CPU {} runs what its scheduler says", cpu.0);
-            assert!(!(self.idle.contains(cpu) && scheduler.load() > 0), "CPU {} idles with threads", cpu.0);
-            if let Some(key) = running {
-                assert_eq!(self.threads[*key].state, State::Running(cpu), "thread {key} runs on CPU {} alone", cpu.0);
-                assert_eq!(self.entity(*key).cpu(), cpu);
-            }
-            for handle in scheduler.waiting_threads() {
-                assert!(matches!(self.threads[handle.key()].state, State::Ready { .. }), "{handle:?} waits");
-                assert_eq!(handle.entity().cpu(), cpu, "{handle:?} is on its CPU's queue");
-            }
-        }
-        let mut queued = 0;
-        for key in 0..self.threads.len() {
-            self.check_thread(key);
-            queued += usize::from(matches!(self.threads[key].state, State::Ready { .. }));
-        }
-        let waiting = self.cpus.iter().map(|cpu| cpu.scheduler.waiting() + cpu.scheduler.queue.throttled_count());
-        assert_eq!(waiting.sum::<u32>() as usize, queued, "each ready thread is on one queue");
-    }
-
-    fn check_thread(&mut self, key: usize) {
-        let entity = self.entity(key);
-        let cpu = entity.cpu();
-        let allowed = placement::permitted(entity.allowed(), self.online);
-        let Cpu { scheduler, interrupted, .. } = &self.cpus[cpu.0 as usize];
-        let load = u64::from(scheduler.load());
-        match self.threads[key].state {
-            State::Running(on) => {
-                assert!(
-                    allowed.contains(on) || scheduler.expelled && *interrupted,
-                    "thread {key} may use CPU {}",
-                    on.0
-                );
-            }
-            State::Ready { most, came_in } if entity.place() != Place::Throttled => {
-                assert!(allowed.contains(cpu), "thread {key} waits for a CPU that it may use");
-                if !self.threads[key].handed_over {
-                    let idle = entity.allowed().intersection(self.idle);
-                    // A CPU that is on its way up asks the next.
-                    let comes = self.cpus.iter().any(|cpu| cpu.interrupted && cpu.running.is_none());
-                    assert!(idle.is_empty() || comes, "thread {key} waits beside {idle}");
-                }
-                let most = most.max(load);
-                self.threads[key].state = State::Ready { most, came_in };
-                let waited = scheduler.tick - entity.ready_since.get();
-                let bound = (most + came_in + 1) * AGING_PERIOD;
-                assert!(waited <= bound, "thread {key} has waited {waited} ticks, the bound is {bound}");
-            }
-            _ => {}
         }
     }
 }
