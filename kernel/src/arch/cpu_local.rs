@@ -5,7 +5,7 @@
 //! any CPU may call; that is why all are atomics with relaxed ordering: they compile to plain loads and stores.
 
 use super::ThreadHead;
-use super::interrupt_report::InterruptCounts;
+use super::interrupt_counts::InterruptCounts;
 use super::latency::Records;
 use crate::base::{CpuId, VirtualAddress};
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering::Relaxed};

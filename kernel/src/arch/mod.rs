@@ -39,6 +39,7 @@ pub mod cpu_topology;
 #[cfg(not(target_os = "none"))]
 pub mod hosted;
 pub mod inter_processor;
+pub mod interrupt_counts;
 pub mod interrupt_report;
 pub mod latency;
 pub mod linux_interface;

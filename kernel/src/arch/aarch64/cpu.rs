@@ -49,7 +49,7 @@ impl Cpu for Aarch64 {
         cpu_information::describe(cpu, text);
     }
     fn hardware_identifier() -> u64 {
-        super::secondary::affinity()
+        super::processors::affinity()
     }
     #[inline]
     fn interrupts_are_enabled() -> bool {

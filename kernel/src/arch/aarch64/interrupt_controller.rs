@@ -8,7 +8,7 @@
 use super::Aarch64;
 use super::device_tree::Gic;
 use super::mmu::physmap;
-use super::{secondary, timer};
+use super::{processors, timer};
 use crate::arch::interrupt_report::{Counter, InterruptRow};
 use crate::arch::{Cpu, InterProcessorInterrupt};
 use crate::base::{CpuId, CpuMask, MAXIMUM_CPUS, PhysicalAddress};
@@ -51,7 +51,7 @@ fn redistributor() -> usize {
 
 /// Finds the redistributor of CPU `cpu`, which is this one.
 fn find_redistributor(gic: &mut GicV3<'static>, cpu: CpuId, count: usize) {
-    let Some(affinity) = secondary::affinity_of(cpu) else { return };
+    let Some(affinity) = processors::affinity_of(cpu) else { return };
     let found = (0..count).find(|&index| gic.gicr_typer(index).is_ok_and(|kind| kind.core_mpidr() == affinity));
     if let (Some(found), Some(place)) = (found, REDISTRIBUTORS.get(cpu.0 as usize)) {
         place.store(found, Relaxed);
@@ -127,7 +127,7 @@ pub(super) fn enable_private() {
 
 /// Sends the software-generated interrupt `number` to each of `targets`.
 pub(super) fn send(targets: CpuMask, number: u32) {
-    let affinities = targets.iter().filter_map(secondary::affinity_of);
+    let affinities = targets.iter().filter_map(processors::affinity_of);
     if SYSTEM_REGISTERS.load(Relaxed) {
         for affinity in affinities {
             let [aff0, affinity1, affinity2, _, affinity3, ..] = affinity.to_le_bytes();
@@ -164,7 +164,7 @@ pub(super) fn route_devices(to: CpuId) {
 
 /// Has device line `line` interrupt CPU `to`.
 fn route(line: u32, to: CpuId) {
-    let Some(affinity) = secondary::affinity_of(to) else { return };
+    let Some(affinity) = processors::affinity_of(to) else { return };
     let enabled = Aarch64::save_and_disable_interrupts();
     match &mut *CONTROLLER.lock() {
         Controller::None => {}

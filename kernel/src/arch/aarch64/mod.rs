@@ -5,9 +5,10 @@
 //! | `boot` `device_tree` `physmap_layout` | from the boot protocol to the final page tables; what the machine consists of |
 //! | `trap_frame` `entry` `exceptions` | saved registers; the ways in and out; sorting exceptions |
 //! | `signal_frame` | starting signal handlers and coming back |
-//! | `interrupt_controller` `timer` `clock_scale` `real_time_clock` | who interrupts; time |
+//! | `interrupt_controller` `timer` `clock` `clock_scale` `real_time_clock` | who interrupts; time |
 //! | `cpu` `mmu` `context_switch` `extended_state` `serial` `power` | the contract's traits |
 //! | `user_access` `page_copy` | user memory; whole pages |
+//! | `processors` `secondary` | which CPUs there are; starting the others and interrupting them |
 //! | `cpu_information` `topology` | what programs learn of the CPU, and where it stands |
 //! | `affinity` | which memory and CPUs are near each other |
 //! | `vdso` | the code that programs share |
@@ -17,6 +18,8 @@
 pub mod affinity;
 #[cfg(target_os = "none")]
 pub mod boot;
+#[cfg(target_os = "none")]
+pub mod clock;
 pub mod clock_scale;
 #[cfg(target_os = "none")]
 pub mod context_switch;
@@ -37,6 +40,8 @@ mod page_copy;
 pub mod physmap_layout;
 #[cfg(target_os = "none")]
 pub mod power;
+#[cfg(target_os = "none")]
+mod processors;
 #[cfg(target_os = "none")]
 pub mod real_time_clock;
 #[cfg(target_os = "none")]
@@ -59,7 +64,7 @@ pub struct Aarch64;
 
 #[cfg(target_os = "none")]
 impl super::InterruptReport for Aarch64 {
-    const LINES: usize = super::interrupt_report::SOURCES;
+    const LINES: usize = super::interrupt_counts::SOURCES;
     fn interrupt_rows(add: &mut dyn FnMut(super::interrupt_report::InterruptRow)) {
         interrupt_controller::rows(add);
     }

@@ -19,6 +19,7 @@
 
 use super::boot::{self, tables};
 use super::device_tree::{Conduit, ListedCpu, StartMethod};
+use super::processors::{self, AFFINITY, affinity_of, listed};
 use super::{Aarch64, cpu, entry, interrupt_controller, mmu, power, timer};
 use crate::arch::arrival::{Arrival, Likeness, State};
 use crate::arch::boot_information::{PhysicalRange, boot_information};
@@ -26,7 +27,6 @@ use crate::arch::inter_processor::{self, InterProcessor, InterProcessorInterrupt
 use crate::arch::{Cpu, CpuLocal, TimerHardware};
 use crate::base::{CpuId, CpuMask, MAXIMUM_CPUS, Nanoseconds, PhysicalAddress};
 use alloc::boxed::Box;
-use arrayvec::ArrayVec;
 use core::arch::{asm, global_asm};
 use core::cell::UnsafeCell;
 use core::mem::offset_of;
@@ -34,49 +34,12 @@ use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering, Ordering::Relaxed};
 use smccc::{Hvc, Smc, psci};
 use spin::Once;
 
-/// The bits of `MPIDR_EL1` that are a CPU's place.
-const AFFINITY: u64 = 0xff_00ff_ffff;
 /// How long CPUs that were asked may take, all together: as long as Linux waits for one. An emulator on a busy host may need it.
 const PATIENCE: Nanoseconds = Nanoseconds::from_milliseconds(5_000);
 
-/// What the tree lists, by CPU number, once it is known.
-static PROCESSORS: Once<ArrayVec<ListedCpu, MAXIMUM_CPUS>> = Once::new();
-
-/// This CPU's affinity.
-pub(super) fn affinity() -> u64 {
-    let value: u64;
-    // SAFETY: reads a system register.
-    unsafe { asm!("mrs {}, mpidr_el1", out(reg) value, options(nomem, nostack, preserves_flags)) };
-    value & AFFINITY
-}
-
-/// Says which CPUs the device tree lists; this one becomes CPU 0. Once, at boot.
-pub(super) fn set_processors(listed: &[ListedCpu]) {
-    let me = affinity();
-    PROCESSORS.call_once(|| {
-        let mut processors = ArrayVec::new();
-        let first = listed.iter().find(|cpu| cpu.affinity == me).copied();
-        processors.push(first.unwrap_or(ListedCpu { affinity: me, start: StartMethod::Firmware }));
-        for &other in listed.iter().filter(|other| other.affinity != me) {
-            // More than there is room for are left alone.
-            let _ = processors.try_push(other);
-        }
-        processors
-    });
-}
-
-fn listed(cpu: CpuId) -> Option<ListedCpu> {
-    PROCESSORS.get()?.get(cpu.0 as usize).copied()
-}
-
-/// The affinity of `cpu`.
-pub(super) fn affinity_of(cpu: CpuId) -> Option<u64> {
-    Some(listed(cpu)?.affinity)
-}
-
 impl InterProcessor for Aarch64 {
     fn listed_cpus() -> CpuMask {
-        CpuMask::first_cpus(PROCESSORS.get().map_or(1, ArrayVec::len))
+        CpuMask::first_cpus(processors::count())
     }
 
     fn hardware_identifier_of(cpu: CpuId) -> Option<u64> {
@@ -362,7 +325,7 @@ fn ask(cpu: CpuId, listed: ListedCpu, target: PhysicalAddress) -> bool {
 fn start(secondaries: &[Secondary], entry: fn() -> !) -> CpuMask {
     ENTRY.call_once(|| entry);
     prepare();
-    for (start, listed) in STARTS.iter().zip(PROCESSORS.get().into_iter().flatten()) {
+    for (start, listed) in STARTS.iter().zip(processors::all()) {
         start.affinity.store(listed.affinity, Relaxed);
     }
     let target = tables::image_physical((&raw const SECONDARY_ENTRY).addr() as u64);

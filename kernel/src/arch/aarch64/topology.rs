@@ -183,7 +183,7 @@ fn describe(number: u32, cpu: Option<&TreeCpu>, clidr: u64) -> CpuDescription {
 #[cfg(target_os = "none")]
 mod machine {
     use super::TreeCpus;
-    use crate::arch::aarch64::{Aarch64, secondary};
+    use crate::arch::aarch64::{Aarch64, processors};
     use crate::arch::cpu_topology::{CpuDescription, Topology};
     use crate::base::CpuId;
     use core::arch::asm;
@@ -204,7 +204,7 @@ mod machine {
             let clidr: u64;
             // SAFETY: reads an identification register.
             unsafe { asm!("mrs {}, clidr_el1", out(reg) clidr, options(nomem, nostack, preserves_flags)) };
-            let affinity = secondary::affinity_of(cpu);
+            let affinity = processors::affinity_of(cpu);
             let tree = TREE.lock();
             let found = tree.iter().find(|entry| Some(entry.affinity) == affinity);
             super::describe(cpu.0, found, clidr)

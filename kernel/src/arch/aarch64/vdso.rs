@@ -4,7 +4,7 @@
 
 #![allow(unsafe_code, reason = "the code runs in user mode; its bytes are read between two labels")]
 
-use super::timer;
+use super::clock;
 use crate::arch::SharedObject;
 use crate::arch::shared_object::image::{self, Binding, Style, Symbol};
 use crate::arch::shared_object::{
@@ -179,7 +179,7 @@ static DATA: SharedData = SharedData::new();
 
 /// Remembers and publishes what the realtime clock is ahead of the monotonic one. Calls do not overlap.
 pub fn publish_realtime_offset(offset: u64) {
-    DATA.publish_realtime_offset(offset, timer::clock_parameters());
+    DATA.publish_realtime_offset(offset, clock::parameters());
 }
 
 impl SharedObject for super::Aarch64 {
@@ -188,7 +188,7 @@ impl SharedObject for super::Aarch64 {
     }
     unsafe fn set_shared_data(page: VirtualAddress) {
         // SAFETY: the caller's promise.
-        unsafe { DATA.set_page(page, timer::clock_parameters()) };
+        unsafe { DATA.set_page(page, clock::parameters()) };
     }
     fn signal_return_offset() -> Option<u64> {
         Some((CODE_OFFSET + offset(&raw const ashlar_vdso_rt_sigreturn)) as u64)

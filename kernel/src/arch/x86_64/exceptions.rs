@@ -9,11 +9,11 @@
 
 #![allow(unsafe_code, reason = "entry points with the machine's calling convention")]
 
-use super::interrupts::{
+use super::trap_frame::TrapFrame;
+use super::vectors::{
     BREAKPOINT, CALL_VECTOR, DEBUG, DOUBLE_FAULT, FIRST_LINE_VECTOR, GENERAL_PROTECTION, LINE_COUNT, MACHINE_CHECK,
     NON_MASKABLE, OVERFLOW, PAGE_FAULT, RESCHEDULE_VECTOR, SPURIOUS_VECTOR, TIMER_VECTOR,
 };
-use super::trap_frame::TrapFrame;
 use super::{X86_64, abandoned_stack, interrupt_controller, machine_check, mmu, secondary, user_access};
 use crate::arch::{
     AccessKind, Cpu, Exception, Mmu, PageFault, Registers, SerialConsole, TrapHandler, inter_processor,

@@ -1,6 +1,6 @@
 //! Which controller delivers device lines: the I/O APIC with the local APIC, or the 8259 pair.
 
-use super::interrupts::LINE_COUNT;
+use super::vectors::LINE_COUNT;
 use super::{X86_64, io_apic, local_apic, pic, pit};
 use crate::arch::SerialConsole;
 use crate::arch::interrupt_report::{Counter, InterruptRow};

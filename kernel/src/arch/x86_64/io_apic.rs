@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code, reason = "device registers")]
 
-use super::interrupts::FIRST_LINE_VECTOR;
+use super::vectors::FIRST_LINE_VECTOR;
 use super::{local_apic, mmu};
 use crate::base::PhysicalAddress;
 use arrayvec::ArrayVec;

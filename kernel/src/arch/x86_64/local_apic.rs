@@ -3,7 +3,7 @@
 #![allow(unsafe_code, reason = "device registers")]
 
 use super::features::{self, Features};
-use super::interrupts::{SPURIOUS_VECTOR, TIMER_VECTOR};
+use super::vectors::{SPURIOUS_VECTOR, TIMER_VECTOR};
 use super::{mmu, model_specific};
 use crate::base::PhysicalAddress;
 

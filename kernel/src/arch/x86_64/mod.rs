@@ -5,7 +5,7 @@
 //! | `features` `model_specific` `port` | the CPU's abilities, its registers, its ports |
 //! | `boot` | from the boot protocol's start information to the final page tables |
 //! | `cpu_information` `topology` | what programs learn of the CPU, and where it stands |
-//! | `segments` `interrupts` | GDT, TSS and per-CPU block; IDT |
+//! | `segments` `interrupts` `vectors` | GDT, TSS and per-CPU block; IDT; its numbers |
 //! | `secondary` | starting the other CPUs and interrupting them |
 //! | `trap_frame` `entry` `exceptions` | saved registers; the ways in and out; sorting traps |
 //! | `signal_frame` | starting signal handlers and coming back |
@@ -74,6 +74,7 @@ mod topology;
 pub mod trap_frame;
 pub mod user_access;
 pub mod vdso;
+pub mod vectors;
 
 #[cfg(target_os = "none")]
 use super::affinity::{Affinity, AffinityError};
@@ -115,7 +116,7 @@ impl super::Startup for X86_64 {
 }
 
 impl super::InterruptReport for X86_64 {
-    const LINES: usize = interrupts::LINE_COUNT as usize;
+    const LINES: usize = vectors::LINE_COUNT as usize;
     fn interrupt_rows(add: &mut dyn FnMut(super::interrupt_report::InterruptRow)) {
         interrupt_controller::rows(add);
     }

@@ -2,8 +2,8 @@
 
 #![allow(unsafe_code, reason = "port input and output")]
 
-use super::interrupts::FIRST_LINE_VECTOR;
 use super::port;
+use super::vectors::FIRST_LINE_VECTOR;
 use core::sync::atomic::{AtomicU16, Ordering::Relaxed};
 
 const FIRST_COMMAND: u16 = 0x20;

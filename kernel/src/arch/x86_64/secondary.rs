@@ -17,7 +17,7 @@
 #![cfg_attr(not(target_os = "none"), allow(dead_code, reason = "called on bare metal alone"))]
 
 use super::local_apic::{self, Command};
-use super::{X86_64, interrupts};
+use super::{X86_64, vectors};
 use crate::arch::Cpu;
 use crate::arch::inter_processor::{Beyond, HotplugRules, InterProcessor, InterProcessorInterrupt, WithoutOthers};
 use crate::base::{CpuId, CpuMask, MAXIMUM_CPUS};
@@ -77,8 +77,8 @@ impl InterProcessor for X86_64 {
 
     fn interrupt(targets: CpuMask, interrupt: InterProcessorInterrupt) {
         let command = match interrupt {
-            InterProcessorInterrupt::Reschedule => Command::Vector(interrupts::RESCHEDULE_VECTOR),
-            InterProcessorInterrupt::Call => Command::Vector(interrupts::CALL_VECTOR),
+            InterProcessorInterrupt::Reschedule => Command::Vector(vectors::RESCHEDULE_VECTOR),
+            InterProcessorInterrupt::Call => Command::Vector(vectors::CALL_VECTOR),
             InterProcessorInterrupt::Stop => {
                 STOPPING.store(true, Ordering::SeqCst);
                 Command::NonMaskable
@@ -125,7 +125,7 @@ mod start {
     use super::super::boot::tables::{IDENTITY_P3, P4, physical_address};
     use super::super::features::{self, Features};
     use super::super::segments::CpuBlock;
-    use super::super::{boot, clock, entry, extended_state, machine_check, mmu, model_specific, timer};
+    use super::super::{boot, clock, entry, extended_state, interrupts, machine_check, mmu, model_specific, timer};
     use super::*;
     use crate::arch::arrival::{Arrival, Likeness, State};
     use crate::arch::boot_information::{PhysicalRange, boot_information};

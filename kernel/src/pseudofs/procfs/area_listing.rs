@@ -7,7 +7,7 @@
 //! The address space is held weakly: a file left open keeps no memory of a process that has ended, and then reads as empty.
 //! Lock order: the listing's own lock (sleeping), then the address space.
 
-use super::process_directory::{Owner, may_inspect};
+use super::owner::{Owner, may_inspect};
 use crate::base::{Errno, Result, VirtualAddress};
 use crate::fs::file::{FileOperations, OpenFile};
 use crate::fs::io::IoDestination;
@@ -127,7 +127,7 @@ mod tests {
     use super::*;
     use crate::base::PAGE_SIZE;
     use crate::memory::address_space::{MapRequest, Protection};
-    use crate::pseudofs::procfs::process_report::write_area;
+    use crate::pseudofs::procfs::area_report::write_area;
 
     const FORM: Form = Form::new(Detail::Plain, write_area);
 

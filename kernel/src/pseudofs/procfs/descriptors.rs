@@ -1,6 +1,6 @@
 //! `/proc/PID/fd` and `/proc/PID/fdinfo`.
 
-use super::process_directory::{Owner, may_inspect};
+use super::owner::{Owner, may_inspect};
 use crate::base::{Errno, Result};
 use crate::fs::file::{FileMode, OpenFile};
 use crate::fs::inode::{Inode, LinkTarget};

@@ -3,12 +3,15 @@
 //! The root lists the fixed files and a directory per process. Nothing about a process is kept between look-ups.
 
 mod area_listing;
-mod numa_maps;
+mod area_report;
 pub mod descriptors;
 mod memory_report;
+mod numa_maps;
+mod owner;
 pub mod process_directory;
 pub mod process_report;
 pub mod settings;
+mod subject;
 pub mod system_report;
 
 use super::fixed;

@@ -1,80 +1,23 @@
 //! `/proc/PID` and `/proc/PID/task/TID`.
-//!
-//! Who may look: files that show another's secrets (`environ`, `fd`, `maps`, the links) ask [`may_inspect`], Linux's
-//! `ptrace_may_access`: the same user on all three of real, effective and saved IDs, or `CAP_SYS_PTRACE`.
 
 use super::area_listing::{AreaListing, Form};
-use super::process_report::{self as report, Strings, Subject};
+use super::owner::{Owner, may_inspect};
+use super::process_report::{self as report, Strings};
 use super::system_report;
-use super::{descriptors, numa_maps};
+use super::{area_report, descriptors, numa_maps};
 use crate::base::{Errno, Result, VirtualAddress};
 use crate::fs::context::FsContext;
 use crate::fs::file::{FileOperations, OpenFile};
 use crate::fs::inode::{Inode, LinkTarget};
 use crate::fs::io::{IoDestination, IoSource};
 use crate::fs::mount::Location;
-use crate::fs::pseudo::{self, Attributes, Changes, Listed, PseudoDirectory, PseudoFile, PseudoLink};
+use crate::fs::pseudo::{self, Changes, Listed, PseudoDirectory, PseudoFile, PseudoLink};
 use crate::fs::types::{DeviceNumber, FileType, OpenFlags};
 use crate::memory::address_space::{AddressSpace, Detail, ForeignAccess};
-use crate::process::{Process, Thread, current_thread, table};
+use crate::process::{Process, current_thread, table};
 use crate::pseudofs::append;
-use crate::security::Capability;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-
-/// Whose directory it is.
-#[derive(Clone)]
-pub(super) enum Owner {
-    /// A process.
-    Process(Arc<Process>),
-    /// One of its threads.
-    Thread(Arc<Thread>),
-}
-
-impl Owner {
-    pub(super) fn subject(&self) -> Subject {
-        match self {
-            Self::Process(process) => Subject::process(process),
-            Self::Thread(thread) => Subject::thread(thread),
-        }
-    }
-    pub(super) fn process(&self) -> &Arc<Process> {
-        match self {
-            Self::Process(process) => process,
-            Self::Thread(thread) => thread.process(),
-        }
-    }
-    /// The thread whose files and directories are shown.
-    pub(super) fn thread(&self) -> Result<Arc<Thread>> {
-        match self {
-            Self::Process(process) => process.main_thread().ok_or(Errno::ENOENT),
-            Self::Thread(thread) => Ok(thread.clone()),
-        }
-    }
-    /// Attributes of an entry: the process's user owns it.
-    pub(super) fn attributes(&self, device: DeviceNumber, number: u64, permissions: u32) -> Attributes {
-        let credentials = self.process().credentials();
-        Attributes::new(device, number, permissions)
-            .owned_by(credentials.euid, credentials.egid)
-            .allowing(Changes::OwnerAndTimes)
-    }
-}
-
-/// Whether the caller may see another process's secrets.
-///
-/// # Errors
-/// `EACCES`.
-pub(super) fn may_inspect(process: &Process) -> Result<()> {
-    let caller = current_thread();
-    if core::ptr::eq(&raw const **caller.process(), process) {
-        return Ok(());
-    }
-    let (own, other) = (caller.credentials(), process.credentials());
-    let same = [other.uid, other.euid, other.suid].iter().all(|uid| *uid == own.fsuid)
-        && [other.gid, other.egid, other.sgid].iter().all(|gid| *gid == own.fsgid)
-        && other.permitted.bits() & !own.permitted.bits() == 0;
-    if same || own.may(Capability::SysPtrace) { Ok(()) } else { Err(Errno::EACCES) }
-}
 
 /// The directory of a process.
 pub(super) fn process(device: DeviceNumber, process: &Arc<Process>) -> Arc<dyn Inode> {
@@ -326,7 +269,7 @@ impl PseudoFile for ReportFile {
             Report::Personality => append!(text, "{:08x}\n", process.personality()),
             Report::SmapsRollup => {
                 if let Some(space) = self.space()? {
-                    text.extend_from_slice(&report::smaps_rollup(&space));
+                    text.extend_from_slice(&area_report::smaps_rollup(&space));
                 }
             }
             Report::Stat => text.extend_from_slice(&report::stat(&subject)),
@@ -353,14 +296,14 @@ impl PseudoFile for ReportFile {
     fn open(&self, _flags: OpenFlags) -> Result<Option<Arc<dyn FileOperations>>> {
         match self.report {
             Report::Memory => Ok(Some(Arc::new(ForeignMemory { space: self.space()? }))),
-            Report::Maps => AreaListing::open(&self.owner, Form::new(Detail::Plain, report::write_area)).map(Some),
+            Report::Maps => AreaListing::open(&self.owner, Form::new(Detail::Plain, area_report::write_area)).map(Some),
             Report::NumaMaps => {
                 let policy = self.owner.thread().ok().and_then(|thread| thread.memory_policy.get());
                 let form = Form { thread_policy: policy, ..Form::new(Detail::Nodes, numa_maps::write_area) };
                 AreaListing::open(&self.owner, form).map(Some)
             }
             Report::Smaps => {
-                AreaListing::open(&self.owner, Form::new(Detail::Usage, report::write_area_with_usage)).map(Some)
+                AreaListing::open(&self.owner, Form::new(Detail::Usage, area_report::write_area_with_usage)).map(Some)
             }
             Report::Environment | Report::AuxiliaryVector | Report::SmapsRollup => {
                 may_inspect(self.owner.process()).map(|()| None)

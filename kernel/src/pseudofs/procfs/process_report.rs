@@ -1,88 +1,21 @@
-//! What `/proc/PID` says of a process, in Linux's formats (proc(5)).
+//! What `/proc/PID` says of a process, in Linux's formats (proc(5)); of its areas, `area_report` does.
 
+use super::area_report::kibibytes;
+use super::subject::Subject;
 use crate::arch::{Current, Machine, inter_processor};
-use crate::base::{CpuId, CpuMask, Nanoseconds, PAGE_SHIFT, VirtualAddress, VirtualRange};
+use crate::base::{CpuId, CpuMask, Nanoseconds, PAGE_SHIFT, VirtualRange};
 use crate::device::terminal::Terminal;
-use crate::memory::address_space::{AddressSpace, AreaReport, AreaUsage, Detail, ForeignAccess, Statistics};
-use crate::memory::area::AreaFlags;
+use crate::memory::address_space::{AddressSpace, ForeignAccess, Statistics};
 use crate::memory::node_frames::nodes_with_memory;
 use crate::memory::numa::NodeMask;
 use crate::process::resource_limits::Resource;
 use crate::process::scheduler::Standing;
-use crate::process::thread::NAME_LENGTH;
-use crate::process::{Lifecycle, Process, Thread, ThreadState, Usage, table};
+use crate::process::{Lifecycle, Process, table};
 use crate::pseudofs::HexadecimalMask;
 use crate::security::CapabilitySet;
 use alloc::string::String;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt::Write;
-
-/// A process or one of its threads, with what most reports need of it.
-pub struct Subject {
-    /// The process.
-    pub process: Arc<Process>,
-    /// The thread that is looked at, or for a whole process its main one; none for a zombie.
-    pub thread: Option<Arc<Thread>>,
-    /// Whether the report is of the thread alone (`/proc/PID/task/TID`).
-    pub single: bool,
-}
-
-impl Subject {
-    /// A whole process.
-    #[must_use]
-    pub fn process(process: &Arc<Process>) -> Self {
-        Self { process: process.clone(), thread: process.main_thread(), single: false }
-    }
-    /// One thread.
-    #[must_use]
-    pub fn thread(thread: &Arc<Thread>) -> Self {
-        Self { process: thread.process().clone(), thread: Some(thread.clone()), single: true }
-    }
-    /// Its number.
-    #[must_use]
-    pub fn number(&self) -> i32 {
-        match &self.thread {
-            Some(thread) if self.single => thread.tid(),
-            _ => self.process.pid(),
-        }
-    }
-    /// The address space; none for a zombie and for the kernel's own threads.
-    #[must_use]
-    pub fn address_space(&self) -> Option<Arc<AddressSpace>> {
-        self.process.address_space()
-    }
-    /// The name without its padding.
-    #[must_use]
-    pub fn name(&self) -> Vec<u8> {
-        let name = match &self.thread {
-            Some(thread) if self.single => thread.name(),
-            _ => self.process.name(),
-        };
-        name.iter().copied().take_while(|byte| *byte != 0).take(NAME_LENGTH).collect()
-    }
-    fn usage(&self) -> Usage {
-        match &self.thread {
-            Some(thread) if self.single => thread.usage(),
-            _ => self.process.usage(),
-        }
-    }
-    /// The letter and the word for the state.
-    fn state(&self) -> (char, &'static str) {
-        let Some(thread) = &self.thread else { return ('Z', "zombie") };
-        if self.process.signals.stopped_by().is_some() {
-            return ('T', "stopped");
-        }
-        match thread.state() {
-            ThreadState::Ready | ThreadState::Running => ('R', "running"),
-            ThreadState::Blocked | ThreadState::Sleeping => ('S', "sleeping"),
-            ThreadState::Terminated => ('X', "dead"),
-        }
-    }
-    fn statistics(&self) -> Statistics {
-        self.address_space().map(|space| space.statistics()).unwrap_or_default()
-    }
-}
 
 /// `/proc/PID/stat`: 52 fields on one line.
 #[must_use]
@@ -279,10 +212,6 @@ pub fn status(subject: &Subject) -> Vec<u8> {
     text
 }
 
-fn kibibytes(pages: u64) -> u64 {
-    pages << (PAGE_SHIFT - 10)
-}
-
 fn write_memory(text: &mut String, statistics: &Statistics) {
     let mut line = |name: &str, pages: u64| {
         let _ = writeln!(text, "{name}:\t{:8} kB", kibibytes(pages));
@@ -323,133 +252,6 @@ fn write_signals(text: &mut String, subject: &Subject) {
     );
 }
 
-/// An area's line in `/proc/PID/maps`.
-pub fn write_area(text: &mut Vec<u8>, area: &AreaReport) {
-    let flag = |bit: AreaFlags, letter: char| if area.flags.contains(bit) { letter } else { '-' };
-    let device = area.details.device;
-    let (major, minor) = (device >> 8 & 0xfff, device & 0xff | device >> 12 & 0xf_ff00);
-    let head = alloc::format!(
-        "{:08x}-{:08x} {}{}{}{} {:08x} {major:02x}:{minor:02x} {} ",
-        area.range.start.value(),
-        area.range.end.value(),
-        flag(AreaFlags::READ, 'r'),
-        flag(AreaFlags::WRITE, 'w'),
-        flag(AreaFlags::EXECUTE, 'x'),
-        if area.flags.contains(AreaFlags::SHARED) { 's' } else { 'p' },
-        area.offset,
-        area.details.inode,
-    );
-    text.extend_from_slice(head.as_bytes());
-    if !area.details.name.is_empty() {
-        // Names stand in column 74.
-        text.resize(text.len() + 73usize.saturating_sub(head.len()), b' ');
-        for byte in &area.details.name {
-            match byte {
-                b'\n' => text.extend_from_slice(b"\\012"),
-                other => text.push(*other),
-            }
-        }
-    }
-    text.push(b'\n');
-}
-
-/// An area's lines in `/proc/PID/smaps`: with its resident pages.
-pub fn write_area_with_usage(text: &mut Vec<u8>, area: &AreaReport) {
-    write_area(text, area);
-    write_usage(text, area.range.length() >> 10, area.usage);
-    text.extend_from_slice(b"THPeligible:    0\n");
-    write_area_flags(text, area.flags);
-}
-
-/// The line `VmFlags`, in Linux's order.
-fn write_area_flags(text: &mut Vec<u8>, flags: AreaFlags) {
-    text.extend_from_slice(b"VmFlags: ");
-    for (flag, letters) in [
-        (AreaFlags::READ, "rd "),
-        (AreaFlags::WRITE, "wr "),
-        (AreaFlags::EXECUTE, "ex "),
-        // A shared mapping that can never be written is a private one to Linux.
-        (AreaFlags::SHARED | AreaFlags::MAY_WRITE, "sh "),
-        (AreaFlags::MAY_READ, "mr "),
-        (AreaFlags::MAY_WRITE, "mw "),
-        (AreaFlags::MAY_EXECUTE, "me "),
-        (AreaFlags::SHARED, "ms "),
-        (AreaFlags::GROWS_DOWN, "gd "),
-        (AreaFlags::LOCKED, "lo "),
-        (AreaFlags::SEQUENTIAL, "sr "),
-        (AreaFlags::RANDOM, "rr "),
-        (AreaFlags::DONT_FORK, "dc "),
-        (AreaFlags::SPECIAL, "de "),
-        (AreaFlags::ACCOUNTED, "ac "),
-        (AreaFlags::NO_RESERVE, "nr "),
-        (AreaFlags::WIPE_ON_FORK, "wf "),
-        (AreaFlags::DONT_DUMP, "dd "),
-        (AreaFlags::HUGE, "hg "),
-        (AreaFlags::NO_HUGE, "nh "),
-        (AreaFlags::MERGEABLE, "mg "),
-    ] {
-        if flags.contains(flag) {
-            text.extend_from_slice(letters.as_bytes());
-        }
-    }
-    text.push(b'\n');
-}
-
-/// `/proc/PID/smaps_rollup`: the sum over all areas.
-#[must_use]
-pub fn smaps_rollup(space: &AddressSpace) -> Vec<u8> {
-    let mut start = None;
-    let mut end = VirtualAddress::new(0);
-    let mut sum = AreaUsage::default();
-    loop {
-        let areas = space.areas_from(end, super::area_listing::STEP, Detail::Usage);
-        let Some(last) = areas.last() else { break };
-        start = start.or_else(|| areas.first().map(|first| first.range.start));
-        end = last.range.end;
-        areas.iter().for_each(|area| sum += area.usage);
-    }
-    let (start, end) = (start.map_or(0, VirtualAddress::value), end.value());
-    let mut text = alloc::format!("{start:08x}-{end:08x} ---p 00000000 00:00 0 ").into_bytes();
-    text.resize(73, b' ');
-    text.extend_from_slice(b"[rollup]\n");
-    write_usage(&mut text, 0, sum);
-    text
-}
-
-fn write_usage(text: &mut Vec<u8>, size: u64, usage: AreaUsage) {
-    let resident = kibibytes(usage.resident);
-    let unshared = kibibytes(usage.unshared);
-    let dirty = kibibytes(usage.dirty);
-    let unshared_dirty = unshared.min(dirty);
-    let mut line = |name: &str, value: u64| write_kibibytes(text, name, value);
-    if size != 0 {
-        line("Size", size);
-        line("KernelPageSize", 4);
-        line("MMUPageSize", 4);
-    }
-    line("Rss", resident);
-    line("Pss", unshared);
-    line("Shared_Clean", (resident - unshared).saturating_sub(dirty - unshared_dirty));
-    line("Shared_Dirty", dirty - unshared_dirty);
-    line("Private_Clean", unshared - unshared_dirty);
-    line("Private_Dirty", unshared_dirty);
-    line("Referenced", resident);
-    line("Anonymous", kibibytes(usage.anonymous));
-    for name in [
-        "LazyFree",
-        "AnonHugePages",
-        "ShmemPmdMapped",
-        "FilePmdMapped",
-        "Shared_Hugetlb",
-        "Private_Hugetlb",
-        "Swap",
-        "SwapPss",
-        "Locked",
-    ] {
-        line(name, 0);
-    }
-}
-
 /// The nodes that may be used: programs take the length of the mask for the length of all masks.
 fn write_nodes(text: &mut String, nodes: NodeMask, most: u64) {
     text.push_str("Mems_allowed:\t");
@@ -459,28 +261,6 @@ fn write_nodes(text: &mut String, nodes: NodeMask, most: u64) {
         let _ = write!(text, "{bits:0digits$x}{}", if word == 0 { "\n" } else { "," });
     }
     let _ = writeln!(text, "Mems_allowed_list:\t{nodes}");
-}
-
-/// One line: the name in 16 columns, the amount in 8. By hand, for formatting took nearly all the time that `smaps` did.
-fn write_kibibytes(text: &mut Vec<u8>, name: &str, amount: u64) {
-    let mut digits = [b' '; 20];
-    let mut rest = amount;
-    let mut length = 0;
-    for place in digits.iter_mut().rev() {
-        *place = b"0123456789".get((rest % 10) as usize).copied().unwrap_or_default();
-        rest /= 10;
-        length += 1;
-        if rest == 0 {
-            break;
-        }
-    }
-    let (_, shown) = digits.split_at(digits.len() - length.max(8));
-    let end = text.len() + 16;
-    text.extend_from_slice(name.as_bytes());
-    text.push(b':');
-    text.resize(end.max(text.len()), b' ');
-    text.extend_from_slice(shown);
-    text.extend_from_slice(b" kB\n");
 }
 
 /// `/proc/PID/limits`.
@@ -555,36 +335,4 @@ fn read_memory(space: &AddressSpace, range: VirtualRange) -> Vec<u8> {
     let read = space.read_foreign(range.start, &mut bytes, ForeignAccess::Forced).unwrap_or(0);
     bytes.truncate(read);
     bytes
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn flags_of_an_area_stand_in_linux_s_order() {
-        let line = |flags| {
-            let mut text = Vec::new();
-            write_area_flags(&mut text, flags);
-            text
-        };
-        let may = AreaFlags::MAY_READ | AreaFlags::MAY_WRITE | AreaFlags::MAY_EXECUTE;
-        let private = AreaFlags::READ | AreaFlags::WRITE | may | AreaFlags::ACCOUNTED;
-        assert_eq!(line(private), b"VmFlags: rd wr mr mw me ac \n");
-        let locked = private | AreaFlags::LOCKED | AreaFlags::LOCK_ON_FAULT | AreaFlags::DONT_DUMP;
-        assert_eq!(line(locked), b"VmFlags: rd wr mr mw me lo ac dd \n");
-        let sealed = AreaFlags::READ | AreaFlags::SHARED | AreaFlags::MAY_READ | AreaFlags::MAY_EXECUTE;
-        assert_eq!(line(sealed), b"VmFlags: rd mr me ms \n");
-    }
-
-    #[test]
-    fn amounts_stand_in_their_columns() {
-        for amount in [0, 4, 10, 12_345_678, 123_456_789, u64::MAX] {
-            let mut text = Vec::new();
-            write_kibibytes(&mut text, "Private_Hugetlb", amount);
-            write_kibibytes(&mut text, "Rss", amount);
-            let expected = alloc::format!("Private_Hugetlb:{amount:8} kB\nRss:            {amount:8} kB\n");
-            assert_eq!(core::str::from_utf8(&text), Ok(expected.as_str()));
-        }
-    }
 }

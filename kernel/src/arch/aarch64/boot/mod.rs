@@ -12,8 +12,8 @@ pub mod tables;
 use crate::arch::aarch64::clock_scale::event_stream_bit;
 use crate::arch::aarch64::device_tree::{self, Devices};
 use crate::arch::aarch64::{
-    Aarch64, affinity, cpu, entry, interrupt_controller, power, real_time_clock, secondary, serial, timer, topology,
-    user_access,
+    Aarch64, affinity, clock, cpu, entry, interrupt_controller, power, processors, real_time_clock, serial, timer,
+    topology, user_access,
 };
 use crate::arch::boot_information::set_boot_information;
 use crate::arch::{ControllerChoice, Cpu, Startup};
@@ -29,7 +29,8 @@ static DEVICES: Once<Devices> = Once::new();
 /// Called once, by the entry code, on the boot stack, with the boot tables active and interrupts masked. The image lies at
 /// `load_address` and the device tree at `tree`, if there is one.
 pub unsafe fn initialize_early(tree: PhysicalAddress, load_address: PhysicalAddress, image_length: u64) {
-    timer::start_clock();
+    clock::start();
+    timer::silence();
     tables::set_image(load_address, image_length);
     cpu::install(&cpu::BOOT_CPU);
     entry::install();
@@ -67,7 +68,7 @@ pub(super) fn set_control_registers() {
     const EVENT_BIT_SHIFT: u32 = 4;
     /// Exceptions set PAN. The bit is one on CPUs that have none.
     const EXCEPTIONS_LEAVE_PAN: u64 = 1 << 23;
-    let event_bit = event_stream_bit(timer::frequency());
+    let event_bit = event_stream_bit(clock::frequency());
     let timer_control = USER_VIRTUAL_COUNTER | EVENT_STREAM | event_bit << EVENT_BIT_SHIFT;
     // SAFETY: user mode may use vector registers, which the scheduler saves, and read the virtual counter; SVE and SME stay trapped.
     unsafe {
@@ -104,10 +105,10 @@ fn has_access_prevention() -> bool {
 impl Startup for Aarch64 {
     fn initialize_interrupts(_choice: ControllerChoice) {
         let Some(devices) = DEVICES.get() else { return };
-        timer::calibrate();
+        clock::calibrate();
         match &devices.gic {
             Some(gic) => {
-                secondary::set_processors(&devices.cpus);
+                processors::set_processors(&devices.cpus);
                 interrupt_controller::initialize(gic, devices.cpus.len().max(1));
             }
             None => log::error!("the device tree names no interrupt controller that is known"),
@@ -123,7 +124,7 @@ impl Startup for Aarch64 {
         log::info!(
             "AArch64: {}, counter {} kHz, {} CPUs in the device tree",
             interrupt_controller::name(),
-            timer::frequency() / 1000,
+            clock::frequency() / 1000,
             devices.cpus.len(),
         );
     }
