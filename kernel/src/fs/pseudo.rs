@@ -6,21 +6,22 @@
 //! link; [`location_of`] gives one for any open file, pipes too). Names and numbers in listings are the directory's affair: each entry
 //! has a position of its own that never changes while the entry exists.
 
-use super::dentry::Dentry;
+mod anonymous;
+mod fixed_directory;
+
 use super::file::{FileOperations, OpenFile};
 use super::file_system::{FileSystem, FileSystemStatistics, Superblock};
 use super::inode::{AttributeChange, DirectoryEntry, DirectorySink, Inode, InodeHeader, LinkTarget};
 use super::io::{IoDestination, IoSource};
-use super::mount::{Location, Mount, MountFlags};
 use super::numbers::next_anonymous_device;
 use super::types::{DeviceNumber, FileType, Metadata, OpenFlags};
 use crate::base::{Errno, Result};
 use crate::sync::Mutex;
-use alloc::boxed::Box;
-use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+pub use anonymous::{describe, location_of};
 use core::any::Any;
+pub use fixed_directory::FixedDirectory;
 
 /// The most bytes that one write to a generated file hands over.
 pub const WRITE_MAX: usize = 64 * 1024;
@@ -341,63 +342,6 @@ impl FileOperations for TextOperations {
     }
 }
 
-/// A name and what it stands for.
-type FixedEntry = (Box<[u8]>, Arc<dyn Inode>);
-
-/// A directory whose entries are made once.
-#[derive(Default)]
-pub struct FixedDirectory {
-    entries: Vec<FixedEntry>,
-}
-
-impl FixedDirectory {
-    /// No entry.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-    /// The same with one more entry.
-    #[must_use]
-    pub fn with(mut self, name: &str, inode: Arc<dyn Inode>) -> Self {
-        self.entries.push((name.as_bytes().into(), inode));
-        self
-    }
-    /// The number of entries: the first position that another part of a composed directory may use is two more.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.entries.len()
-    }
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-}
-
-impl PseudoDirectory for FixedDirectory {
-    fn lookup(&self, name: &[u8]) -> Result<Arc<dyn Inode>> {
-        let found = self.entries.iter().find(|(own, _)| **own == *name);
-        found.map(|(_, inode)| inode.clone()).ok_or(Errno::ENOENT)
-    }
-    fn list(&self, from: u64, add: &mut dyn FnMut(Listed<'_>) -> bool) -> Result<()> {
-        for (index, (name, inode)) in self.entries.iter().enumerate() {
-            let position = index as u64 + super::listing::FIRST;
-            if position < from {
-                continue;
-            }
-            let header = inode.header();
-            if !add(Listed { position, name, number: header.number(), file_type: header.file_type() }) {
-                break;
-            }
-        }
-        Ok(())
-    }
-    fn links(&self) -> u32 {
-        let directories = self.entries.iter().filter(|(_, inode)| inode.header().is_directory()).count();
-        u32::try_from(directories + 2).unwrap_or(u32::MAX)
-    }
-}
-
 /// A file system of generated files.
 #[derive(Debug)]
 struct PseudoFileSystem {
@@ -427,70 +371,6 @@ pub fn superblock(
 ) -> Arc<Superblock> {
     let device = next_anonymous_device();
     Superblock::new(Arc::new(PseudoFileSystem { type_name, magic, device }), root(device))
-}
-
-/// An open file as an inode: what a magic link to a pipe leads to.
-struct AnonymousInode {
-    header: InodeHeader,
-    file: Arc<OpenFile>,
-}
-
-impl Inode for AnonymousInode {
-    fn header(&self) -> &InodeHeader {
-        &self.header
-    }
-    fn metadata(&self) -> Metadata {
-        self.file.metadata()
-    }
-    fn opens_itself(&self) -> bool {
-        true
-    }
-    fn is_generated(&self) -> bool {
-        true
-    }
-    fn open(self: Arc<Self>, flags: OpenFlags) -> Result<Arc<dyn FileOperations>> {
-        self.file.operations().reopen(flags)
-    }
-}
-
-fn anonymous_mount() -> Arc<Mount> {
-    static MOUNT: spin::Once<Arc<Mount>> = spin::Once::new();
-    let make = || {
-        let superblock = superblock("anon_inodefs", 0x0904_1934, |device| {
-            directory(Attributes::new(device, 1, 0o555), Arc::new(FixedDirectory::new()))
-        });
-        let root = superblock.root().clone();
-        Mount::new(superblock, root, String::from("anon_inodefs"), MountFlags::empty())
-    };
-    MOUNT.call_once(make).clone()
-}
-
-/// The location of an open file; for one without a place in the tree, one that leads to the file itself.
-#[must_use]
-pub fn location_of(file: &Arc<OpenFile>) -> Location {
-    if let Some(location) = file.location() {
-        return location.clone();
-    }
-    let metadata = file.metadata();
-    let header = InodeHeader::new(
-        metadata.inode,
-        metadata.device,
-        metadata.mode,
-        metadata.uid,
-        metadata.gid,
-        metadata.device_id,
-    );
-    let inode: Arc<dyn Inode> = Arc::new(AnonymousInode { header, file: file.clone() });
-    Location { mount: anonymous_mount(), dentry: Dentry::named_root(inode, file.operations().describe().as_bytes()) }
-}
-
-/// What `/proc/PID/fd/N` shows for an open file, seen from `root`.
-#[must_use]
-pub fn describe(file: &OpenFile, root: &Location) -> Vec<u8> {
-    match file.location() {
-        Some(location) => location.display_path(root),
-        None => file.operations().describe().into_bytes(),
-    }
 }
 
 #[cfg(test)]
@@ -540,21 +420,5 @@ mod tests {
         let open = OpenFile::anonymous(made.open(OpenFlags::WRITE_ONLY).unwrap(), OpenFlags::WRITE_ONLY);
         assert_eq!(open.write(&mut IoSource::kernel(b"2")), Err(Errno::EINVAL));
         assert_eq!(open.write(&mut IoSource::kernel(b"1")), Ok(1));
-    }
-
-    #[test]
-    fn a_fixed_directory_lists_from_any_position() {
-        let device = DeviceNumber::new(0, 1);
-        let plain = || file(Attributes::new(device, 9, 0o444), Text(|_: &mut Vec<u8>| Ok(())));
-        let made = FixedDirectory::new().with("a", plain()).with("b", plain()).with("c", plain());
-        let mut names = Vec::new();
-        made.list(3, &mut |listed| {
-            names.push((listed.position, listed.name.to_vec()));
-            true
-        })
-        .unwrap();
-        assert_eq!(names, [(3, b"b".to_vec()), (4, b"c".to_vec())]);
-        assert_eq!(made.lookup(b"d").err(), Some(Errno::ENOENT));
-        assert_ne!(number(1, b"x"), number(2, b"x"));
     }
 }

@@ -6,6 +6,8 @@
 //!
 //! [`read_tree`] and [`first_level`] are pure.
 
+#![allow(unsafe_code, reason = "reads the registers that describe the caches")]
+
 use super::device_tree::{self, MAXIMUM_CPUS};
 use crate::arch::cpu_topology::{Cache, CacheGeometry, CacheKind, CpuDescription, CpuPosition};
 use arrayvec::ArrayVec;

@@ -17,6 +17,8 @@
 //! Everything is compiled on the host too, where the pure parts are tested; what needs the machine's own trap frame or
 //! linker symbols is for bare metal alone.
 
+#![allow(unsafe_code, reason = "vouches for its parts where the contract asks for unsafe functions")]
+
 /// Opens user memory to the kernel: a no-operation that becomes `stac` on CPUs with SMAP.
 macro_rules! open_user {
     () => {

@@ -3,8 +3,9 @@
 use super::super::node_frames::{self, Content};
 use super::super::numa::Placement;
 use super::access::TableAccess;
+use super::entries::{discard, leaf_reference};
 use super::format::{Decoded, Format};
-use super::mapper::{Absent, discard, leaf_reference};
+use super::mapper::Absent;
 use super::tables::Tables;
 use super::tlb::{Batch, Tlb};
 use super::{MapError, PageFlags, code};

@@ -6,8 +6,9 @@
 
 use super::super::frame::Frame;
 use super::access::{Physmap, TableAccess};
+use super::entries::new_table;
 use super::format::{ENTRIES, Format, Half, TOP_LEVEL, level_index, level_shift};
-use super::mapper::{Absent, Mapper, new_table};
+use super::mapper::{Absent, Mapper};
 use super::tlb::KernelTlb;
 use super::{Leaf, MapError, Native, PageFlags, PageSize};
 use crate::arch::{Current, Mmu};

@@ -2,9 +2,10 @@
 
 use super::super::frame::Frame;
 use super::access::TableAccess;
+use super::entries::{discard, leaf_reference};
 use super::entry::{block_level, entry_of, leaf_of};
 use super::format::{Decoded, Format};
-use super::mapper::{Mapper, discard, leaf_reference};
+use super::mapper::Mapper;
 use super::tlb::{Batch, Tlb};
 use super::{Entry, Leaf, PageFlags, code};
 use crate::base::{FrameNumber, VirtualAddress};

@@ -6,8 +6,9 @@
 
 use super::super::frame::Frame;
 use super::access::TableAccess;
+use super::entries::leaf_frame;
 use super::format::{Decoded, Format};
-use super::mapper::{Absent, leaf_frame};
+use super::mapper::Absent;
 use super::tables::Tables;
 use super::tlb::{Batch, Tlb};
 use super::{MapError, PageFlags, code};

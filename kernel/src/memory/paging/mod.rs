@@ -22,6 +22,7 @@ pub mod access;
 pub mod arm_lpae;
 mod code;
 pub mod copy_on_write;
+mod entries;
 mod entry;
 pub mod format;
 pub mod kernel;

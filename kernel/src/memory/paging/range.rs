@@ -8,10 +8,11 @@
 //!   seen once more without needing memory.
 
 use super::access::TableAccess;
+use super::entries::{leaf_frame, possibly_used, release_table, used_groups};
 use super::entry::{entry_of, leaf_of};
 use super::format::{Format, TOP_LEVEL, level_shift, level_span};
 use super::leaf_slot::LeafSlot;
-use super::mapper::{Absent, Mapper, leaf_frame, possibly_used, release_table, used_groups};
+use super::mapper::{Absent, Mapper};
 use super::tables::Tables;
 use super::tlb::{Batch, Tlb};
 use super::{Entry, Leaf, MapError};

@@ -15,8 +15,9 @@
 //!   a fork takes the runs apart ([`Mapper::dissolve_writable`]). Read-only runs, such as programs' code, survive it in both spaces.
 
 use super::access::{Physmap, TableAccess};
+use super::entries::{possibly_used, used_groups};
 use super::format::{ENTRIES, Format, TOP_LEVEL, level_shift, level_span};
-use super::mapper::{Absent, Mapper, possibly_used, used_groups};
+use super::mapper::{Absent, Mapper};
 use super::tlb::Tlb;
 use super::{MapError, PageFlags};
 use crate::base::{FrameNumber, VirtualAddress};

@@ -2,9 +2,10 @@
 
 use super::super::frame::Frame;
 use super::access::TableAccess;
+use super::entries::{discard, leaf_reference, possibly_used, release_table, table_frame, used_groups};
 use super::entry::{block_level, entry_of, leaf_of};
 use super::format::{Decoded, ENTRIES, Format, Half, TOP_LEVEL, level_shift, level_span};
-use super::mapper::{Absent, Mapper, discard, leaf_reference, possibly_used, release_table, table_frame, used_groups};
+use super::mapper::{Absent, Mapper};
 use super::run::LONGEST;
 use super::tlb::{Batch, Tlb};
 use super::{Entry, Leaf, MapError, PageFlags, code, kernel};

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::device::terminal::input_buffer::LineEnd;
+use crate::device::terminal::termios::OutputFlags;
 
 /// The settings' input, output and local flags; changed characters; what a program writes first; what is typed; the size of
 /// each read; what appears on the screen; what the reads give.
