@@ -21,6 +21,7 @@ mod kernel_build;
 mod kvm;
 mod layers;
 mod numa;
+mod orderings;
 mod probe;
 mod progress;
 mod provision;

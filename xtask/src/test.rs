@@ -15,7 +15,7 @@ use crate::docs::{self, DocsOptions};
 use crate::initramfs::Kernel;
 use crate::progress::show;
 use crate::target::{Architecture, Profile};
-use crate::{kernel_build, layers, provision, workspace};
+use crate::{kernel_build, layers, orderings, provision, workspace};
 
 /// The architectures that are tested unless one is asked for.
 const ARCHITECTURES: &[Architecture] = &[Architecture::X86_64, Architecture::Aarch64];
@@ -212,6 +212,7 @@ fn checks(architectures: &[Architecture]) -> Result<Vec<String>> {
         failures.extend(check(&name, bare_clippy(*architecture)?));
     }
     failures.extend(own_check("layers", layers::run()));
+    failures.extend(own_check("orderings", orderings::run()));
     failures.extend(own_check("unsafe census", census::run(&CensusOptions::default())));
     failures.extend(check("documents", docs::command(&DocsOptions { check: true })?));
     Ok(failures)

@@ -8,7 +8,7 @@
 
 use super::{Cpu, Current};
 use crate::base::{AtomicCpuMask, CpuId, CpuMask};
-use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering, Ordering::Relaxed};
+use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering, Ordering::Relaxed, fence};
 
 /// The requests of each CPU: one outgoing, any number of incoming.
 #[derive(Debug)]
@@ -68,8 +68,9 @@ impl<const CPUS: usize> CallTable<CPUS> {
         mine.argument.store(core::ptr::from_ref(argument).cast_mut().cast(), Relaxed);
         let trampoline: unsafe fn(*const (), *const ()) = run::<T>;
         mine.trampoline.store(trampoline as *mut (), Relaxed);
-        // Sequentially consistent: a CPU that leaves takes itself out of those online and *then* looks who waits for it ([`Self::retire`]).
-        mine.waiting.store(targets, Ordering::SeqCst);
+        mine.waiting.store(targets, Ordering::Release);
+        // A CPU that leaves takes itself out of those online and *then* looks who waits for it ([`Self::retire`]).
+        fence(Ordering::SeqCst);
         let gone = targets.difference(online());
         for cpu in gone {
             mine.waiting.remove(cpu, Ordering::SeqCst);
@@ -97,6 +98,7 @@ impl<const CPUS: usize> CallTable<CPUS> {
     /// CPU `me`, which is not online any more, serves what any of `others` has asked or is about to ask of it, until nobody waits for it.
     pub fn retire(&self, me: CpuId, others: CpuMask) {
         let others = others.without(me);
+        fence(Ordering::SeqCst);
         let waits = |cpu: CpuId| {
             self.boxes.get(cpu.0 as usize).is_some_and(|other| other.waiting.load(Ordering::SeqCst).contains(me))
         };

@@ -80,7 +80,7 @@ impl InterProcessor for X86_64 {
             InterProcessorInterrupt::Reschedule => Command::Vector(vectors::RESCHEDULE_VECTOR),
             InterProcessorInterrupt::Call => Command::Vector(vectors::CALL_VECTOR),
             InterProcessorInterrupt::Stop => {
-                STOPPING.store(true, Ordering::SeqCst);
+                STOPPING.store(true, Ordering::Release);
                 Command::NonMaskable
             }
         };

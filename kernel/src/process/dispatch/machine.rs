@@ -143,7 +143,7 @@ pub(super) fn set_several() {
         let _interrupts = super::Uninterrupted::new();
         let cpu = this_cpu();
         let scheduler = cpu.lock();
-        SEVERAL.store(true, SeqCst);
+        SEVERAL.store(true, Release);
         cpu.publish(&scheduler);
     }
 }
