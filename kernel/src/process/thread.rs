@@ -364,6 +364,10 @@ impl Thread {
     pub(super) fn exchange_scheduling(&self, parameters: SchedulingParameters) -> SchedulingParameters {
         core::mem::replace(&mut *self.parameters.lock_nested(), parameters)
     }
+    /// The same as [`Self::scheduling`], with the lock of admissions held.
+    pub(super) fn scheduling_in_admission(&self) -> SchedulingParameters {
+        *self.parameters.lock_nested()
+    }
     /// The value of `extended_cpu` before the thread has run anywhere.
     pub(super) const NO_CPU: u32 = u32::MAX;
 

@@ -12,8 +12,9 @@ use super::{Uninterrupted, event, give_way_if_due};
 use crate::arch::{Cpu, Current, TimerHardware, inter_processor};
 use crate::base::{CpuId, CpuMask, Nanoseconds};
 use crate::process::Pid;
+use crate::process::scheduler::deadline::Promise;
 use crate::process::scheduler::placement::{self, BALANCE_PERIOD, View, Waker};
-use crate::process::scheduler::{Member, Place, Preempt, SCHED_DEADLINE, Standing};
+use crate::process::scheduler::{Member, Place, Policy, Preempt, SCHED_DEADLINE, Standing};
 use crate::process::thread::{NAME_LENGTH, Thread, ThreadPointer, ThreadState, try_current_thread};
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -336,16 +337,16 @@ pub fn set_affinity(thread: &Thread, affinity: CpuMask) {
     }
 }
 
-/// Has a thread's parameters count, which may have changed; `home` is the CPU that promised its reservation, if it has one.
-pub(super) fn apply(thread: &Thread, home: Option<CpuId>) {
+/// Has a thread's parameters count, which may have changed; `promise` is who promised its reservation, if it has one.
+pub(super) fn apply(thread: &Thread, promise: Option<Promise>) {
     let interrupts = Uninterrupted::new();
     let (levels, parameters) = thread.lock_levels();
     let (cpu, mut scheduler) = lock_queue_of(thread);
-    thread.entity.bind(home);
+    thread.entity.bind(promise.and_then(Promise::home));
     let preempt = scheduler.set_parameters(thread.member(), levels, Current::now());
     cpu_state(cpu).publish(&scheduler);
     // Also when nobody better waits: the scheduler may want to be called at another time.
-    request(cpu, if home.is_some() { Preempt::Yes } else { preempt });
+    request(cpu, if promise.is_some() { Preempt::Yes } else { preempt });
     drop(scheduler);
     drop(parameters);
     let expelled_from = relocate(thread);
@@ -356,11 +357,11 @@ pub(super) fn apply(thread: &Thread, home: Option<CpuId>) {
     }
 }
 
-/// CPU `home` has taken over what another one promised to a thread, which goes there. The locks of queues are taken inside the caller's.
-pub(super) fn rebind(thread: &Thread, home: CpuId) {
+/// CPU `home`, or all of them, have taken over what another one promised to a thread, which goes there. The locks of queues are taken inside the caller's.
+pub(super) fn rebind(thread: &Thread, home: Option<CpuId>) {
     let _interrupts = Uninterrupted::new();
     let (_, scheduler) = lock_queue_of(thread);
-    thread.entity.bind(Some(home));
+    thread.entity.bind(home);
     drop(scheduler);
     relocate(thread);
 }
@@ -389,7 +390,7 @@ pub fn lend(thread: &Thread, lent: Standing) {
     let preempt = scheduler.set_parameters(thread.member(), levels, Current::now());
     cpu_state(cpu).publish(&scheduler);
     // For a reservation the scheduler may want to be called at another time.
-    request(cpu, if thread.entity.home().is_some() { Preempt::Yes } else { preempt });
+    request(cpu, if levels.policy == Policy::Deadline { Preempt::Yes } else { preempt });
     if !is_alone() && matches!(thread.entity.place(), Place::Level(_)) {
         offer(thread);
     }

@@ -1,11 +1,11 @@
-//! Reservations and the bandwidth of the real-time policies: what has been promised on each CPU, and the limits.
+//! Reservations and the bandwidth of the real-time policies: what has been promised, and the limits.
 //!
 //! Lock: [`ADMISSION`], of rank `Thread`, taken in thread context with no other lock held; the limits are atomics.
 
 use super::machine::active;
 use super::migrate;
 use crate::base::{AtomicCpuMask, CpuId, CpuMask, Errno, Result};
-use crate::process::scheduler::deadline::{Admission, WHOLE, utilisation};
+use crate::process::scheduler::deadline::{Admission, Promise, utilisation};
 use crate::process::scheduler::{Limit, SCHED_DEADLINE, SchedulingParameters};
 use crate::process::thread::Thread;
 use crate::sync::{InterruptsDisabled, LockRank, SpinLock};
@@ -48,7 +48,7 @@ pub fn set_realtime_bandwidth(runtime: i32, period: i32) -> Result<()> {
         return Err(Errno::EINVAL);
     }
     let admission = ADMISSION.lock();
-    if !admission.fits(active(), share(runtime, period)) {
+    if !admission.fits(0, active(), share(runtime, period)) {
         return Err(Errno::EBUSY);
     }
     RUNTIME.store(runtime, Relaxed);
@@ -56,9 +56,9 @@ pub fn set_realtime_bandwidth(runtime: i32, period: i32) -> Result<()> {
     Ok(())
 }
 
-/// What may be promised of a CPU.
+/// What may be promised of a CPU; without a limit, any number of them.
 fn share(runtime: i32, period: u32) -> u64 {
-    u64::try_from(runtime).map_or(WHOLE, |runtime| utilisation(runtime, period.into()))
+    u64::try_from(runtime).map_or(u64::MAX, |runtime| utilisation(runtime, period.into()))
 }
 
 fn utilisation_of(parameters: &SchedulingParameters) -> u64 {
@@ -72,50 +72,47 @@ fn utilisation_of(parameters: &SchedulingParameters) -> u64 {
 /// Changes a thread's policy, niceness, priority or reservation, and has it count.
 ///
 /// # Errors
-/// `EBUSY`: no CPU can promise that much.
+/// `EBUSY`: the CPUs cannot promise that much.
 pub fn set_parameters(thread: &Thread, new: SchedulingParameters) -> Result<()> {
-    let home = admit(thread, &new)?;
-    migrate::apply(thread, home);
+    let promise = admit(thread, &new)?;
+    migrate::apply(thread, promise);
     Ok(())
 }
 
-/// Books the reservation that `new` asks for in place of the one that the thread has; gives the CPU that promises it.
-fn admit(thread: &Thread, new: &SchedulingParameters) -> Result<Option<CpuId>> {
+/// Books the reservation that `new` asks for in place of the one that the thread has; says who promises it.
+fn admit(thread: &Thread, new: &SchedulingParameters) -> Result<Option<Promise>> {
     let mut admission = ADMISSION.lock();
     let old = thread.exchange_scheduling(*new);
-    if old.policy != SCHED_DEADLINE && new.policy != SCHED_DEADLINE {
-        return Ok(None);
-    }
-    let last = thread.entity.home();
-    if let Some(home) = last {
-        admission.release(utilisation_of(&old), home);
+    let last = (old.policy == SCHED_DEADLINE).then(|| Promise::with_home(thread.entity.home()));
+    if let Some(promise) = last {
+        admission.release(utilisation_of(&old), promise);
     }
     if new.policy != SCHED_DEADLINE {
         return Ok(None);
     }
     let limit = share(RUNTIME.load(Relaxed), PERIOD.load(Relaxed));
-    let preferred = last.unwrap_or(thread.entity.cpu());
-    let home = admission.admit(utilisation_of(new), open(), preferred, limit);
-    if home.is_none() {
+    let preferred = last.and_then(Promise::home).unwrap_or(thread.entity.cpu());
+    let promise = admission.admit(utilisation_of(new), open(), preferred, limit);
+    if promise.is_none() {
         thread.exchange_scheduling(old);
-        if let Some(home) = last {
+        if let Some(promise) = last {
             // What it had is there still: nobody was admitted in between.
-            let _ = admission.admit(utilisation_of(&old), CpuMask::single(home), home, u64::MAX);
+            admission.book(utilisation_of(&old), promise);
         }
     }
-    home.map(Some).ok_or(Errno::EBUSY)
+    promise.map(Some).ok_or(Errno::EBUSY)
 }
 
 /// The thread ends: what it reserved is free.
 pub(super) fn release(thread: &Thread) {
-    if thread.entity.home().is_none() {
+    // Whoever has a reservation is on the Realtime level by it.
+    if !thread.entity.is_realtime() {
         return;
     }
-    let parameters = thread.scheduling();
     let mut admission = ADMISSION.lock();
-    // It may have found another home meanwhile.
-    if let Some(home) = thread.entity.home() {
-        admission.release(utilisation_of(&parameters), home);
+    let parameters = thread.scheduling_in_admission();
+    if parameters.policy == SCHED_DEADLINE {
+        admission.release(utilisation_of(&parameters), Promise::with_home(thread.entity.home()));
     }
 }
 
@@ -127,25 +124,30 @@ fn open() -> CpuMask {
 /// Has other CPUs promise what `cpu` has promised to `threads`, and `cpu` nothing any more.
 ///
 /// # Errors
-/// `EBUSY`: the others cannot; those that have found another home keep it.
+/// `EBUSY`: the others cannot.
 pub(super) fn close(cpu: CpuId, threads: impl Iterator<Item = Arc<Thread>>) -> Result<()> {
+    let limit = share(RUNTIME.load(Relaxed), PERIOD.load(Relaxed));
     {
-        let _admission = ADMISSION.lock();
+        let admission = ADMISSION.lock();
+        if !admission.fits(0, open().without(cpu), limit) {
+            return Err(Errno::EBUSY);
+        }
         CLOSED.insert(cpu, Relaxed);
     }
-    let limit = share(RUNTIME.load(Relaxed), PERIOD.load(Relaxed));
     for thread in threads.filter(|thread| thread.entity.home() == Some(cpu)) {
-        let used = utilisation_of(&thread.scheduling());
         let mut admission = ADMISSION.lock();
-        if thread.entity.home() != Some(cpu) {
+        let parameters = thread.scheduling_in_admission();
+        if thread.entity.home() != Some(cpu) || parameters.policy != SCHED_DEADLINE {
             continue;
         }
-        let Some(home) = admission.admit(used, open(), thread.entity.cpu(), limit) else {
-            CLOSED.remove(cpu, Relaxed);
-            return Err(Errno::EBUSY);
-        };
-        admission.release(used, cpu);
-        migrate::rebind(&thread, home);
+        let used = utilisation_of(&parameters);
+        admission.release(used, Promise::By(cpu));
+        // It fits into the sum; where the limit has been lowered in between, it is kept all the same.
+        let promise = admission.admit(used, open(), thread.entity.cpu(), limit).unwrap_or_else(|| {
+            admission.book(used, Promise::ByAll);
+            Promise::ByAll
+        });
+        migrate::rebind(&thread, promise.home());
     }
     Ok(())
 }

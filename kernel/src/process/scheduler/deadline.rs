@@ -5,9 +5,12 @@
 //! aside until the next period, where it gets a new one and a later deadline. So a thread that asks for more than it was promised harms
 //! nobody else.
 //!
-//! Reservations are *partitioned*: each is admitted to one CPU, and stays there ([`Admission`]). Earliest deadline first then meets every
-//! deadline as long as the CPU's utilisation stays below what it admits. Rejected: Linux's global order, which admits more (the sum over
-//! all CPUs), meets deadlines with some tardiness only, and would have threads pushed and pulled between CPUs.
+//! # Admission
+//! All CPUs together promise as much as Linux has them promise: the sum of all reservations stays below what each may promise, times their number
+//! ([`Admission`]). A reservation that one CPU can promise alone is kept to that CPU: earliest deadline first then meets every deadline there.
+//! One that fits into the sum only *roams*: it may use every CPU, wakes where it displaces something lower, and goes where there is room when it
+//! has to wait. It, and those beside which it runs, may then be late, as on Linux, whose global order promises no more than that lateness has
+//! a bound. Rejected: the global order for all, which would have threads pushed and pulled between CPUs that need not be.
 
 use super::DeadlineParameters;
 use crate::base::{CpuId, CpuMask, MAXIMUM_CPUS};
@@ -121,41 +124,81 @@ pub fn utilisation(runtime: u64, period: u64) -> u64 {
     }
 }
 
-/// What has been promised on each CPU.
+/// Who keeps a promise.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Promise {
+    /// One CPU.
+    By(CpuId),
+    /// All together.
+    ByAll,
+}
+
+impl Promise {
+    /// The one CPU.
+    #[must_use]
+    pub const fn home(self) -> Option<CpuId> {
+        match self {
+            Self::By(cpu) => Some(cpu),
+            Self::ByAll => None,
+        }
+    }
+    /// Of a thread with a reservation and that home.
+    #[must_use]
+    pub fn with_home(home: Option<CpuId>) -> Self {
+        home.map_or(Self::ByAll, Self::By)
+    }
+}
+
+/// What has been promised, on each CPU and by all together.
 #[derive(Debug)]
 pub struct Admission {
     used: [u64; MAXIMUM_CPUS],
+    roaming: u64,
 }
 
 impl Admission {
     /// Nothing.
     #[must_use]
     pub const fn new() -> Self {
-        Self { used: [0; MAXIMUM_CPUS] }
+        Self { used: [0; MAXIMUM_CPUS], roaming: 0 }
     }
-    /// Takes `utilisation` from the CPU of `permitted` that has promised least, `preferred` where that is one of them. `limit` is what
-    /// a CPU may promise. `None`: it fits nowhere.
-    pub fn admit(&mut self, utilisation: u64, permitted: CpuMask, preferred: CpuId, limit: u64) -> Option<CpuId> {
-        let used = |cpu: CpuId| self.used.get(cpu.0 as usize).copied().unwrap_or(u64::MAX);
-        let cpu = permitted.iter().min_by_key(|cpu| (used(*cpu), *cpu != preferred))?;
-        let used = self.used.get_mut(cpu.0 as usize)?;
-        let sum = used.saturating_add(utilisation);
-        if sum > limit {
+    /// Promises `utilisation`, by the CPU of `permitted` that has promised least, `preferred` where that is one of them; where it fits on none, by all of
+    /// them. `limit` is what each may promise. `None`: there is not that much left.
+    pub fn admit(&mut self, utilisation: u64, permitted: CpuMask, preferred: CpuId, limit: u64) -> Option<Promise> {
+        if !self.fits(utilisation, permitted, limit) {
             return None;
         }
-        *used = sum;
-        Some(cpu)
+        let used = |cpu: CpuId| self.used.get(cpu.0 as usize).copied().unwrap_or(u64::MAX);
+        let cpu = permitted.iter().min_by_key(|cpu| (used(*cpu), *cpu != preferred))?;
+        let promise =
+            if used(cpu).saturating_add(utilisation) <= limit.min(WHOLE) { Promise::By(cpu) } else { Promise::ByAll };
+        self.book(utilisation, promise);
+        Some(promise)
     }
-    /// Gives it back.
-    pub fn release(&mut self, utilisation: u64, cpu: CpuId) {
-        if let Some(used) = self.used.get_mut(cpu.0 as usize) {
+    /// Notes a promise, also one that does not fit.
+    pub fn book(&mut self, utilisation: u64, promise: Promise) {
+        if let Some(used) = self.account(promise) {
+            *used = used.saturating_add(utilisation);
+        }
+    }
+    /// Takes a promise back.
+    pub fn release(&mut self, utilisation: u64, promise: Promise) {
+        if let Some(used) = self.account(promise) {
             *used = used.saturating_sub(utilisation);
         }
     }
-    /// Whether every CPU of `cpus` keeps to `limit`.
+    fn account(&mut self, promise: Promise) -> Option<&mut u64> {
+        match promise {
+            Promise::By(cpu) => self.used.get_mut(cpu.0 as usize),
+            Promise::ByAll => Some(&mut self.roaming),
+        }
+    }
+    /// Whether `cpus`, of which each may promise `limit`, can promise all that has been, and `further`.
     #[must_use]
-    pub fn fits(&self, cpus: CpuMask, limit: u64) -> bool {
-        cpus.iter().filter_map(|cpu| self.used.get(cpu.0 as usize)).all(|used| *used <= limit)
+    pub fn fits(&self, further: u64, cpus: CpuMask, limit: u64) -> bool {
+        let promised =
+            self.used.iter().fold(self.roaming.saturating_add(further), |sum, used| sum.saturating_add(*used));
+        promised <= limit.saturating_mul(cpus.count() as u64)
     }
 }
 
@@ -218,17 +261,28 @@ mod tests {
     }
 
     #[test]
-    fn a_cpu_promises_no_more_than_its_limit() {
+    fn cpus_promise_no_more_than_their_limits_together() {
         let mut admission = Admission::new();
         let both = CpuMask::first_cpus(2);
         let limit = utilisation(95, 100);
         let six_tenths = utilisation(6, 10);
-        assert_eq!(admission.admit(six_tenths, both, CpuId(1), limit), Some(CpuId(1)));
-        assert_eq!(admission.admit(six_tenths, both, CpuId(1), limit), Some(CpuId(0)));
-        assert_eq!(admission.admit(six_tenths, both, CpuId(1), limit), None);
-        assert_eq!(admission.admit(utilisation(3, 10), both, CpuId(1), limit), Some(CpuId(1)));
-        assert!(admission.fits(both, limit) && !admission.fits(both, utilisation(8, 10)));
-        admission.release(six_tenths, CpuId(0));
-        assert_eq!(admission.admit(six_tenths, CpuMask::single(CpuId(0)), CpuId(0), limit), Some(CpuId(0)));
+        assert_eq!(admission.admit(six_tenths, both, CpuId(1), limit), Some(Promise::By(CpuId(1))));
+        assert_eq!(admission.admit(six_tenths, both, CpuId(1), limit), Some(Promise::By(CpuId(0))));
+        assert_eq!(admission.admit(six_tenths, both, CpuId(1), limit), Some(Promise::ByAll), "1.8 of 1.9");
+        assert_eq!(admission.admit(utilisation(3, 10), both, CpuId(1), limit), None);
+        assert!(admission.fits(0, both, limit) && !admission.fits(0, both, utilisation(8, 10)));
+        admission.release(six_tenths, Promise::ByAll);
+        assert_eq!(admission.admit(utilisation(3, 10), both, CpuId(1), limit), Some(Promise::By(CpuId(1))));
+        admission.release(six_tenths, Promise::By(CpuId(0)));
+        assert_eq!(admission.admit(WHOLE, both, CpuId(0), limit), Some(Promise::ByAll), "0.9 and 1 of 1.9");
+        assert_eq!(admission.admit(1, CpuMask::single(CpuId(0)), CpuId(0), limit), None);
+    }
+
+    #[test]
+    fn without_a_limit_everything_is_promised_but_not_by_one_cpu() {
+        let mut admission = Admission::new();
+        let one = CpuMask::first_cpus(1);
+        assert_eq!(admission.admit(WHOLE, one, CpuId(0), u64::MAX), Some(Promise::By(CpuId(0))));
+        assert_eq!(admission.admit(WHOLE, one, CpuId(0), u64::MAX), Some(Promise::ByAll));
     }
 }

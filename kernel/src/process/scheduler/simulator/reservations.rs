@@ -40,7 +40,14 @@ fn run(cpus: usize, reservations: &[(u64, u64)], milliseconds: u64) -> Vec<u64> 
     let mut periodic = Vec::new();
     for (need, period) in reservations {
         let utilisation = deadline::utilisation(*need, *period);
-        let Some(cpu) = admission.admit(utilisation, machine.online, CpuId(0), limit) else { continue };
+        // Only what one CPU promises is met to the day.
+        let promise = admission.admit(utilisation, machine.online, CpuId(0), limit);
+        let Some(deadline::Promise::By(cpu)) = promise else {
+            if let Some(promise) = promise {
+                admission.release(utilisation, promise);
+            }
+            continue;
+        };
         let key = machine.fork(cpu, reserved(*need, *period), CpuMask::single(cpu));
         periodic.push(Periodic { key, period: *period, need: *need, begun: 0, woken: 0, turns: 0 });
     }
