@@ -4,11 +4,13 @@ use super::Call;
 use super::argument::{Descriptor, Flags, low_half};
 use super::lock;
 use crate::base::{Errno, Result, VirtualAddress};
+use crate::fs::file::asynchronous::{self, Telling};
 use crate::fs::file::{FileMode, FileOwner};
 use crate::fs::file_table::{CloseOnExec, close_file};
 use crate::fs::{FileDescriptor, FileType, OpenFile, OpenFlags, permission};
 use crate::memory::user::UserPointer;
 use crate::process::resource_limits::Resource;
+use crate::process::table;
 use alloc::sync::Arc;
 use linux_raw_sys::general as linux;
 use linux_raw_sys::ioctl;
@@ -66,6 +68,19 @@ pub fn dup2(call: &mut Call<'_>, descriptor: Descriptor, new: Descriptor) -> Res
         return Ok(new.0);
     }
     duplicate_to(call, descriptor, new, CloseOnExec::No)
+}
+
+/// `FIOASYNC`: sets or clears `O_ASYNC`, of a file that can tell.
+fn toggle_telling(file: &Arc<OpenFile>, descriptor: FileDescriptor, pointer: VirtualAddress) -> Result<u64> {
+    let on: i32 = UserPointer::new(pointer).read()?;
+    let old = file.flags();
+    let mut flags = old;
+    flags.set(OpenFlags::ASYNCHRONOUS, on != 0);
+    if flags != old && !asynchronous::can_tell(file) {
+        return Err(Errno::ENOTTY);
+    }
+    file.set_flags(flags)?;
+    tell_of_changes(file, descriptor, old).map(|()| 0)
 }
 
 /// `dup3(2)`.
@@ -127,7 +142,7 @@ pub fn fcntl(call: &mut Call<'_>, descriptor: Descriptor, command: u32, argument
             files.set_close_on_exec(number, close_on_exec).map(|()| 0)
         }
         linux::F_GETFL => Ok(u64::from(shown_flags(&file).bits())),
-        linux::F_SETFL => set_flags(call, &file, OpenFlags::from_bits_retain(small)).map(|()| 0),
+        linux::F_SETFL => set_flags(call, number, &file, OpenFlags::from_bits_retain(small)).map(|()| 0),
         linux::F_GETLK
         | linux::F_SETLK
         | linux::F_SETLKW
@@ -143,8 +158,7 @@ pub fn fcntl(call: &mut Call<'_>, descriptor: Descriptor, command: u32, argument
             if id == i32::MIN {
                 return Err(Errno::EINVAL);
             }
-            file.set_owner(FileOwner { id, is_thread: false, ..file.owner() });
-            Ok(0)
+            set_owner(call, &file, id, OwnerKind::Process).map(|()| 0)
         }
         linux::F_GETOWN_EX => {
             let owner = file.owner();
@@ -158,14 +172,16 @@ pub fn fcntl(call: &mut Call<'_>, descriptor: Descriptor, command: u32, argument
         }
         linux::F_SETOWN_EX => {
             let given: OwnerArgument = UserPointer::new(VirtualAddress::new(argument)).read()?;
-            let (id, is_thread) = match given.kind {
-                OWNER_THREAD => (given.id, true),
-                OWNER_PROCESS => (given.id, false),
-                OWNER_GROUP => (given.id.checked_neg().ok_or(Errno::EINVAL)?, false),
+            let (id, kind) = match given.kind {
+                OWNER_THREAD => (given.id, OwnerKind::Thread),
+                OWNER_PROCESS => (given.id, OwnerKind::Process),
+                OWNER_GROUP => (given.id.checked_neg().ok_or(Errno::ESRCH)?, OwnerKind::Process),
                 _ => return Err(Errno::EINVAL),
             };
-            file.set_owner(FileOwner { id, is_thread, ..file.owner() });
-            Ok(0)
+            if given.id < 0 {
+                return Err(Errno::ESRCH);
+            }
+            set_owner(call, &file, id, kind).map(|()| 0)
         }
         linux::F_GETSIG => Ok(i64::from(file.owner().signal).cast_unsigned()),
         linux::F_SETSIG => {
@@ -196,7 +212,30 @@ fn shown_flags(file: &OpenFile) -> OpenFlags {
     if has_large { flags | OpenFlags::LARGE_FILE } else { flags }
 }
 
-fn set_flags(call: &Call<'_>, file: &OpenFile, flags: OpenFlags) -> Result<()> {
+/// What the number of an owner counts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum OwnerKind {
+    /// A process, or a process group if it is negative.
+    Process,
+    Thread,
+}
+
+/// Names the owner of `file`; 0 is nobody.
+fn set_owner(call: &Call<'_>, file: &OpenFile, id: i32, kind: OwnerKind) -> Result<()> {
+    let is_known = {
+        let (table, number) = (table::lock(), id.saturating_abs());
+        id == 0 || table.thread(number).is_some() || table.process(number).is_some() || table.group(number).is_some()
+    };
+    if !is_known {
+        return Err(Errno::ESRCH);
+    }
+    let credentials = call.thread.credentials();
+    let (uid, euid) = (credentials.uid, credentials.euid);
+    file.set_owner(FileOwner { id, is_thread: kind == OwnerKind::Thread, uid, euid, ..file.owner() });
+    Ok(())
+}
+
+fn set_flags(call: &Call<'_>, descriptor: FileDescriptor, file: &Arc<OpenFile>, flags: OpenFlags) -> Result<()> {
     let old = file.flags();
     if flags.contains(OpenFlags::NO_ACCESS_TIME)
         && !old.contains(OpenFlags::NO_ACCESS_TIME)
@@ -205,7 +244,17 @@ fn set_flags(call: &Call<'_>, file: &OpenFile, flags: OpenFlags) -> Result<()> {
     {
         return Err(Errno::EPERM);
     }
-    file.set_flags(flags)
+    file.set_flags(flags)?;
+    tell_of_changes(file, descriptor, old)
+}
+
+/// Where `O_ASYNC` is not what it was in `old`, the file is to be told by signal from now on, or not any more.
+fn tell_of_changes(file: &Arc<OpenFile>, descriptor: FileDescriptor, old: OpenFlags) -> Result<()> {
+    let (before, now) = (old.contains(OpenFlags::ASYNCHRONOUS), file.flags().contains(OpenFlags::ASYNCHRONOUS));
+    if before == now {
+        return Ok(());
+    }
+    asynchronous::set(file, descriptor.0, if now { Telling::On } else { Telling::Off })
 }
 
 /// `ioctl(2)`: what all files have here, the rest by the kind of file.
@@ -217,7 +266,7 @@ pub fn ioctl(call: &mut Call<'_>, descriptor: Descriptor, request: Flags, argume
         ioctl::FIOCLEX => call.thread.files().set_close_on_exec(number, CloseOnExec::Yes).map(|()| 0),
         ioctl::FIONCLEX => call.thread.files().set_close_on_exec(number, CloseOnExec::No).map(|()| 0),
         ioctl::FIONBIO => toggle(&file, OpenFlags::NON_BLOCKING, pointer),
-        ioctl::FIOASYNC => toggle(&file, OpenFlags::ASYNCHRONOUS, pointer),
+        ioctl::FIOASYNC => toggle_telling(&file, number, pointer),
         ioctl::FIOQSIZE
             if matches!(file.file_type(), FileType::Regular | FileType::Directory | FileType::SymbolicLink) =>
         {

@@ -5,8 +5,10 @@
 //! down; the lock around it makes reads and writes through one description atomic to each other. A stream (pipe, terminal, socket)
 //! has no position and takes no lock here, so a sleeping reader keeps no writer out.
 
+pub mod asynchronous;
 mod operations;
 
+pub use super::signal_hook::FileOwner;
 pub use operations::{FileOperations, FileTraits, SeekFrom, anonymous_metadata, seek_in};
 
 use super::inode::{DirectorySink, Inode};
@@ -40,17 +42,6 @@ bitflags::bitflags! {
         /// Who opened it may keep set-ID bits through writes (`CAP_FSETID`).
         const KEEPS_SET_ID = 128;
     }
-}
-
-/// Who is told of readiness by signal (`F_SETOWN`, `F_SETSIG`).
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct FileOwner {
-    /// A process (positive), a process group (negative), a thread where `is_thread`, or nobody (zero).
-    pub id: i32,
-    /// Whether `id` is a thread's.
-    pub is_thread: bool,
-    /// The signal; zero for `SIGIO`.
-    pub signal: i32,
 }
 
 /// An open file description.

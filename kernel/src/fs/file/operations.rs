@@ -3,6 +3,7 @@
 //! [`FileOperations`] is implemented once per kind of file; [`OpenFile`] checks its mode, keeps the position and hands it down.
 
 use super::OpenFile;
+use super::asynchronous::Listeners;
 use crate::base::{Errno, Result};
 use crate::fs::inode::DirectorySink;
 use crate::fs::io::{IoDestination, IoSource};
@@ -142,6 +143,10 @@ pub trait FileOperations: Any + Send + Sync {
     /// `EINVAL` for one that the kind does not take.
     fn change_flags(&self, _file: &OpenFile, _flags: OpenFlags) -> Result<()> {
         Ok(())
+    }
+    /// Those who hear by signal of what can be read and what can be written; none of a kind that does not tell.
+    fn listeners(&self) -> [Option<&Listeners>; 2] {
+        [None, None]
     }
     /// The capacity of a pipe (`F_GETPIPE_SZ`).
     ///

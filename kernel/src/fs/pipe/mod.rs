@@ -14,11 +14,12 @@ pub mod ring;
 
 pub use fifo::{FIFO_OPENER, fifo_of};
 
+use super::file::asynchronous::Listeners;
 use super::file::{FileOperations, FileTraits, OpenFile};
 use super::io::{IoDestination, IoSource};
 use super::numbers;
 use super::poll::{PollEvents, PollQueue, PollTable};
-use super::signal_hook;
+use super::signal_hook::{self, Readiness};
 use super::types::{DeviceNumber, FileType, Metadata, OpenFlags, Timestamp};
 use crate::base::{Errno, PAGE_SIZE, Result};
 use crate::sync::{Mutex, WaitQueue};
@@ -60,6 +61,9 @@ pub struct Pipe {
     writers: WaitQueue,
     read_poll: PollQueue,
     write_poll: PollQueue,
+    /// The readers that hear by signal.
+    read_listeners: Listeners,
+    write_listeners: Listeners,
     openers: WaitQueue,
     metadata: Metadata,
 }
@@ -80,6 +84,8 @@ impl Pipe {
             writers: WaitQueue::new(),
             read_poll: PollQueue::new(),
             write_poll: PollQueue::new(),
+            read_listeners: Listeners::new(),
+            write_listeners: Listeners::new(),
             openers: WaitQueue::new(),
             metadata: Metadata {
                 device: *DEVICE.call_once(numbers::next_anonymous_device),
@@ -137,6 +143,8 @@ impl Pipe {
         if left {
             self.readers.wake_one();
         }
+        // As on Linux each read tells, also one that made no room.
+        self.write_listeners.tell(Readiness::Output);
         Some(match result {
             Err(error) if destination.transferred() == 0 => Err(error),
             _ => Ok(destination.transferred()),
@@ -175,6 +183,7 @@ impl Pipe {
                 self.readers.wake_one_sync();
             }
             self.read_poll.wake_sync();
+            self.read_listeners.tell(Readiness::Input);
         }
         if source.is_finished() || result.is_err() {
             if has_room {
@@ -201,6 +210,7 @@ impl Pipe {
         let _ = self.state.lock().ring.put_back(bytes);
         self.readers.wake_one();
         self.read_poll.wake();
+        self.read_listeners.tell(Readiness::Input);
     }
 
     /// Copies up to `limit` bytes from the front without taking them; `None` where the pipe is empty and has writers.
@@ -358,6 +368,7 @@ impl Drop for PipeEnd {
             state.writers -= 1;
             writers_gone = state.writers == 0;
         }
+        let is_half = (state.readers == 0) != (state.writers == 0);
         if state.readers == 0 && state.writers == 0 {
             // Nobody can reach the bytes any more (a FIFO's pipe may live on through an opener that waits).
             let old = core::mem::take(&mut state.ring);
@@ -375,6 +386,10 @@ impl Drop for PipeEnd {
         if writers_gone {
             self.pipe.readers.wake_all();
             self.pipe.read_poll.wake();
+        }
+        if is_half {
+            self.pipe.read_listeners.tell(Readiness::Input);
+            self.pipe.write_listeners.tell(Readiness::Output);
         }
     }
 }
@@ -440,6 +455,10 @@ impl FileOperations for PipeEnd {
     }
     fn reopen(&self, flags: OpenFlags) -> Result<Arc<dyn FileOperations>> {
         Ok(Arc::new(PipeEnd::new(&self.pipe, fifo::sides_of(flags))))
+    }
+    fn listeners(&self) -> [Option<&Listeners>; 2] {
+        let of = |side, listeners| self.sides.contains(side).then_some(listeners);
+        [of(Sides::READ, &self.pipe.read_listeners), of(Sides::WRITE, &self.pipe.write_listeners)]
     }
     fn pipe_size(&self) -> Result<usize> {
         Ok(self.pipe.state.lock().ring.capacity() * PAGE_SIZE)

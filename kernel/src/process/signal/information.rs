@@ -57,6 +57,10 @@ pub mod code {
     pub const BUS_ADRERR: i32 = 2;
     /// SIGTRAP: a breakpoint.
     pub const TRAP_BRKPT: i32 = 1;
+    /// SIGIO: there is something to read.
+    pub const POLL_IN: i32 = 1;
+    /// SIGIO: there is room to write.
+    pub const POLL_OUT: i32 = 2;
     /// SIGSYS: a filter refused the call.
     pub const SYS_SECCOMP: i32 = 1;
 }
@@ -106,6 +110,12 @@ impl SignalInformation {
     #[must_use]
     pub const fn fault(signal: Signal, code: i32, address: VirtualAddress) -> Self {
         Self::new(signal, code, [address.value(), 0, 0, 0])
+    }
+
+    /// News of a file: its events, and the descriptor by which it was to be told.
+    #[must_use]
+    pub const fn file(signal: Signal, code: i32, band: u32, descriptor: i32) -> Self {
+        Self::new(signal, code, [band as u64, pair(descriptor, 0), 0, 0])
     }
 
     /// News of a child: its status is the exit code or the signal number, its times are in ticks of `USER_HZ`.

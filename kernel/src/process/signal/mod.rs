@@ -14,6 +14,7 @@
 
 pub mod action;
 pub mod alternate_stack;
+mod asynchronous;
 pub mod deliver;
 pub mod description;
 pub mod descriptor;
@@ -39,6 +40,7 @@ pub use wait::with_temporary_mask;
 
 use super::{ExitStatus, current_thread};
 use crate::arch::TrapFrame;
+use crate::fs::signal_hook::{FileOwner, Readiness};
 use deliver::Step;
 
 /// What [`deliver`] leaves to its caller.
@@ -89,7 +91,7 @@ pub fn pending_unblocked() -> SignalSet {
     thread.process().signals.pending_unblocked(&thread.signals)
 }
 
-/// What files send to the thread that uses them: SIGPIPE, SIGXFSZ.
+/// What files send: to the thread that uses them (SIGPIPE, SIGXFSZ), and to who wants to hear of them (SIGIO).
 #[derive(Debug)]
 struct FileSignals;
 
@@ -101,6 +103,9 @@ impl crate::fs::signal_hook::SignalHook for FileSignals {
             // An ordinary signal is always kept.
             let _ = send_to_thread(&thread, signal, information);
         }
+    }
+    fn send_to_owner(&self, owner: &FileOwner, readiness: Readiness, descriptor: i32) {
+        asynchronous::tell(owner, readiness, descriptor);
     }
 }
 

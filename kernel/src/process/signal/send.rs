@@ -47,6 +47,24 @@ fn send_locked(
     Ok(())
 }
 
+/// Sends what tells of a file; a real-time signal counts against the target's `RLIMIT_SIGPENDING`, as one that a program queues.
+///
+/// # Errors
+/// `EAGAIN` when a real-time signal cannot be queued.
+pub(super) fn send_about_file(
+    process: &Arc<Process>,
+    target: Target<'_>,
+    signal: Signal,
+    information: SignalInformation,
+    table: &TableGuard,
+) -> Result<()> {
+    let charge = if signal.is_real_time() { Some(charge(process, table)?) } else { None };
+    if process.signals.send(target, signal, information, charge)? == Sent::Continued {
+        job_control::report_locked(process, JobChange::Continued, table);
+    }
+    Ok(())
+}
+
 /// Sends to a process; any of its threads that does not block the signal takes it.
 ///
 /// # Errors
