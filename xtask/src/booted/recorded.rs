@@ -1,7 +1,7 @@
 //! Cases that are shell scripts, compared with their recording under Linux: the files `tests/SUITE/*.sh`.
 //!
 //! A file is a group; in it each line `#: name` starts a case. Before the first case a line `#packages: a,b` names Debian packages that the
-//! group's machine has, `#nodes: N cpus: M` (and `#distance: from,to,value`) its NUMA nodes, `#limit: seconds` says how long each case may take, and
+//! group's machine has (and `#alone: c,d` some that it has without what they depend on), `#nodes: N cpus: M` (and `#distance: from,to,value`) its NUMA nodes, `#limit: seconds` says how long each case may take, and
 //! `#shell: path` which shell reads the cases: busybox's takes its own applets before any program in `PATH`, so a group about programs of those names
 //! wants another. What a folder of the group's name holds is in the
 //! machine's `/files`. `cargo xtask record` runs the cases under Debian's Linux in the
@@ -9,7 +9,7 @@
 //! `recorded/aarch64/GROUP.txt`, which holds only the cases where Linux says something else on that architecture.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 
@@ -17,12 +17,18 @@ use super::batch::{self, Answer, Case};
 use super::{Job, RECORDED_IN_COMMON, Setup, Verdict, conformance};
 use crate::cpio::Archive;
 use crate::numa::Distance;
-use crate::provision::packages::PackageName;
+use crate::provision::packages::{self, PackageName};
 use crate::target::Architecture;
 use crate::workspace;
 
 /// Output and status by case.
 type Recording = BTreeMap<String, (String, u32)>;
+
+/// What a package has at a path.
+enum Content {
+    File(Vec<u8>),
+    Link(String),
+}
 
 /// A folder of `tests/` with files of cases.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,6 +50,8 @@ pub struct Group {
     pub name: String,
     /// Debian packages that its machine has.
     packages: Vec<PackageName>,
+    /// Debian packages whose files it has, but not what they depend on.
+    alone: Vec<PackageName>,
     /// The shell that reads the cases, where it is not busybox's.
     shell: Option<String>,
     /// NUMA nodes and processors of its machine, where it says so.
@@ -108,6 +116,7 @@ impl Group {
             suite,
             name: name.to_owned(),
             packages: Vec::new(),
+            alone: Vec::new(),
             shell: None,
             nodes: None,
             distances: Vec::new(),
@@ -124,9 +133,9 @@ impl Group {
                 case.script.push_str(line);
                 case.script.push('\n');
             } else if let Some(names) = line.strip_prefix("#packages: ") {
-                let names =
-                    names.split(',').map(|name| PackageName::parse(name.trim()).map_err(|error| anyhow!(error)));
-                group.packages = names.collect::<Result<_>>()?;
+                group.packages = package_names(names)?;
+            } else if let Some(names) = line.strip_prefix("#alone: ") {
+                group.alone = package_names(names)?;
             } else if let Some(path) = line.strip_prefix("#shell: ") {
                 group.shell = Some(path.trim().to_owned());
             } else if let Some(numbers) = line.strip_prefix("#nodes: ") {
@@ -193,7 +202,19 @@ impl Group {
                 case.script = format!("exec {shell} /scripts/{}\n", case.name);
             }
         }
+        let mut alone = Vec::new();
+        if !self.alone.is_empty() {
+            for package in packages::unpack_alone(&self.alone, setup.architecture)? {
+                collect_below(&package.files, "", &mut alone)?;
+            }
+        }
         batch::run(&setup, &cases, |archive: &mut Archive| {
+            for (path, content) in &alone {
+                match content {
+                    Content::File(content) => archive.file(path, 0o644, content),
+                    Content::Link(target) => archive.symlink(path, target),
+                };
+            }
             for (name, content) in &files {
                 archive.file(&format!("files/{name}"), 0o755, content);
             }
@@ -237,6 +258,28 @@ impl Group {
         super::write_recording(&self.recording_file(setup.architecture), &text_of(&recorded, &names))?;
         Ok(self.cases.len())
     }
+}
+
+/// Names separated by commas.
+fn package_names(text: &str) -> Result<Vec<PackageName>> {
+    text.split(',').map(|name| PackageName::parse(name.trim()).map_err(|error| anyhow!(error))).collect()
+}
+
+/// Adds the files and links below `folder` to `found`, with their paths in the machine, which begin with `prefix`.
+fn collect_below(folder: &Path, prefix: &str, found: &mut Vec<(String, Content)>) -> Result<()> {
+    for entry in std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
+        let entry = entry?;
+        let path = format!("{prefix}{}", entry.file_name().to_string_lossy());
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            collect_below(&entry.path(), &format!("{path}/"), found)?;
+        } else if kind.is_symlink() {
+            found.push((path, Content::Link(std::fs::read_link(entry.path())?.to_string_lossy().into_owned())));
+        } else {
+            found.push((path, Content::File(std::fs::read(entry.path())?)));
+        }
+    }
+    Ok(())
 }
 
 /// Compares an answer with the expected output and status.

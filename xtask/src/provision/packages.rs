@@ -46,13 +46,34 @@ pub struct Unpacked {
     pub control: PathBuf,
 }
 
+/// Which packages of a set are unpacked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Extent {
+    /// Those that were named and all that they depend on.
+    WithDependencies,
+    /// Those that were named.
+    Alone,
+}
+
 /// The packages `names` and what they depend on, unpacked, in the order in which they would be installed.
 pub fn unpack_with_dependencies(names: &[PackageName], architecture: Architecture) -> Result<Vec<Unpacked>> {
+    unpack_set(names, architecture, Extent::WithDependencies)
+}
+
+/// The packages `names` without what they depend on, unpacked: for files that are of use by themselves.
+pub fn unpack_alone(names: &[PackageName], architecture: Architecture) -> Result<Vec<Unpacked>> {
+    unpack_set(names, architecture, Extent::Alone)
+}
+
+fn unpack_set(names: &[PackageName], architecture: Architecture, extent: Extent) -> Result<Vec<Unpacked>> {
     let mut names = names.to_vec();
     names.sort();
     names.dedup();
     let base = workspace::downloads()?.join(architecture.debian());
-    let set = base.join("sets").join(set_name(&names));
+    let set = base.join("sets").join(match extent {
+        Extent::WithDependencies => set_name(&names),
+        Extent::Alone => format!("{}!", set_name(&names)),
+    });
     if let Some(found) = read_set(&base, &set) {
         return Ok(found);
     }
@@ -75,6 +96,10 @@ pub fn unpack_with_dependencies(names: &[PackageName], architecture: Architectur
         state.update()?;
         resolve(&state, &wanted, architecture)
     })?;
+    let members: Vec<Member> = match extent {
+        Extent::WithDependencies => members,
+        Extent::Alone => members.into_iter().filter(|member| wanted.contains(&member.name.as_str())).collect(),
+    };
     let missing: Vec<&Member> = members.iter().filter(|member| member.find(&base).is_none()).collect();
     if !missing.is_empty() {
         let what = format!("{} packages ({listed} and what they need)", missing.len());
