@@ -155,7 +155,7 @@ impl Mount {
             tree.extend(mount.children());
             next += 1;
         }
-        tree.sort_by_key(|mount| mount.id);
+        tree.sort_unstable_by_key(|mount| mount.id);
         tree
     }
 }

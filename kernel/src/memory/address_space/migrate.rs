@@ -225,7 +225,7 @@ fn move_common(page: VirtualAddress, number: FrameNumber, new: &crate::memory::f
         _ => false,
     };
     sharers.retain(|space| has_it(&space.lock()));
-    sharers.sort_by_key(|space| space.identity());
+    sharers.sort_unstable_by_key(|space| space.identity());
     let mut guards = Vec::new();
     guards.try_reserve_exact(sharers.len()).map_err(|_| Errno::ENOMEM)?;
     for space in &sharers {
