@@ -29,6 +29,7 @@ mod qemu;
 mod run;
 mod sources;
 mod spin_table;
+mod stack;
 mod symbols;
 mod target;
 mod test;
@@ -85,6 +86,8 @@ enum Command {
     Test(test::TestOptions),
     /// Check that the kernel's rooms import in one direction only
     Layers,
+    /// Check that no function of the optimised kernel takes too much of its stack
+    Stack(stack::StackOptions),
     /// Compare the unsafe code with the list in docs/UNSAFE.md
     Unsafe(census::CensusOptions),
     /// Make the documents that come from the sources: docs/SYSCALLS.md
@@ -148,6 +151,7 @@ fn dispatch(command: Command) -> Result<u8> {
         Command::Iso(options) => iso::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Layers => layers::run(),
+        Command::Stack(options) => stack::run(&options),
         Command::Unsafe(options) => census::run(&options),
         Command::Docs(options) => docs::run(&options),
         Command::Bench(options) => bench::run(&options),

@@ -14,6 +14,7 @@ use crate::census::{self, CensusOptions};
 use crate::docs::{self, DocsOptions};
 use crate::initramfs::Kernel;
 use crate::progress::show;
+use crate::stack::{self, StackOptions};
 use crate::target::{Architecture, Profile};
 use crate::{kernel_build, layers, orderings, provision, workspace};
 
@@ -33,7 +34,7 @@ pub struct TestOptions {
     /// Processors of each machine that is booted; those that are about a number keep theirs
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
     cpus: Option<u32>,
-    /// Only the checks of the sources: format, clippy, layers, unsafe census, documents
+    /// Only the checks of the sources: format, clippy, layers, stack frames, unsafe census, documents
     #[arg(long)]
     checks: bool,
     /// Only the unit tests, on this host
@@ -213,6 +214,10 @@ fn checks(architectures: &[Architecture]) -> Result<Vec<String>> {
     }
     failures.extend(own_check("layers", layers::run()));
     failures.extend(own_check("orderings", orderings::run()));
+    for architecture in architectures {
+        let name = format!("stack frames on {}", architecture.name());
+        failures.extend(own_check(&name, stack::run(&StackOptions::of(*architecture))));
+    }
     failures.extend(own_check("unsafe census", census::run(&CensusOptions::default())));
     failures.extend(check("documents", docs::command(&DocsOptions { check: true })?));
     Ok(failures)
