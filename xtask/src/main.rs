@@ -158,3 +158,43 @@ fn dispatch(command: Command) -> Result<u8> {
         Command::Record(options) => test::record(&options),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The commands of this tool that a document names: lines of code and words in backquotes, without comments.
+    fn commands(text: &str) -> Vec<Vec<&str>> {
+        let lines = text.lines().map(|line| line.strip_prefix("$ ").unwrap_or(line));
+        let code = lines.filter_map(|line| line.strip_prefix("cargo xtask ")).map(|line| line.split(" # ").next());
+        let quoted = text.split('`').skip(1).step_by(2).map(|span| span.strip_prefix("cargo xtask "));
+        code.chain(quoted).flatten().map(words).collect()
+    }
+
+    /// The words of a command, as far as a shell would give them to it.
+    fn words(command: &str) -> Vec<&str> {
+        let mut words = Vec::new();
+        for (index, part) in command.split('\'').enumerate() {
+            match index % 2 {
+                0 => words.extend(part.split_whitespace()),
+                _ => words.push(part),
+            }
+        }
+        words.into_iter().take_while(|word| *word != "<").collect()
+    }
+
+    #[test]
+    fn every_command_in_the_documents_is_understood() {
+        for document in ["README.md", "CONTRIBUTING.md", "kernel/examples/demo.md", "docs/ARCHITECTURE.md"] {
+            let text = std::fs::read_to_string(workspace::root().join(document)).unwrap();
+            let commands = commands(&text);
+            assert!(!commands.is_empty(), "{document}");
+            for words in commands {
+                let result = Tool::try_parse_from(std::iter::once("cargo xtask").chain(words.iter().copied()));
+                // Help is an answer too.
+                let refused = result.err().filter(clap::Error::use_stderr);
+                assert!(refused.is_none(), "{document}: cargo xtask {}: {refused:?}", words.join(" "));
+            }
+        }
+    }
+}
