@@ -1,5 +1,8 @@
 //! Linux's capabilities and sets of them (capabilities(7)).
 
+use crate::base::BitSet;
+use crate::base::bit_set::set_operations;
+
 macro_rules! capabilities {
     ($($name:ident = $value:literal, $linux:literal, $text:literal;)*) => {
         /// One privilege that root is divided into.
@@ -75,64 +78,23 @@ impl Capability {
 
 /// A set of capabilities: bit n is capability n.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub struct CapabilitySet(u64);
+pub struct CapabilitySet(BitSet<1>);
+
+set_operations!(CapabilitySet of Capability);
 
 impl CapabilitySet {
-    /// No capability.
-    pub const EMPTY: Self = Self(0);
     /// Every capability that there is.
-    pub const FULL: Self = Self((1 << Capability::ALL.len()) - 1);
+    pub const FULL: Self = Self(BitSet::below(Capability::ALL.len() as u32));
 
     /// The set with these bits; those that name nothing are dropped.
     #[must_use]
     pub const fn from_bits(bits: u64) -> Self {
-        Self(bits & Self::FULL.0)
+        Self(BitSet::from_words([bits])).intersection(Self::FULL)
     }
-    /// The bits.
+    /// `capability` alone.
     #[must_use]
-    pub const fn bits(self) -> u64 {
-        self.0
-    }
-    /// Whether `capability` is in it.
-    #[must_use]
-    #[inline]
-    pub const fn contains(self, capability: Capability) -> bool {
-        self.0 >> capability as u8 & 1 != 0
-    }
-    /// The set with `capability`.
-    #[must_use]
-    pub const fn with(self, capability: Capability) -> Self {
-        Self(self.0 | 1 << capability as u8)
-    }
-    /// The set without `capability`.
-    #[must_use]
-    pub const fn without(self, capability: Capability) -> Self {
-        Self(self.0 & !(1 << capability as u8))
-    }
-    /// What is in both.
-    #[must_use]
-    pub const fn intersection(self, other: Self) -> Self {
-        Self(self.0 & other.0)
-    }
-    /// What is in either.
-    #[must_use]
-    pub const fn union(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-    /// What is here and not in `other`.
-    #[must_use]
-    pub const fn difference(self, other: Self) -> Self {
-        Self(self.0 & !other.0)
-    }
-    /// Whether everything here is in `other` too.
-    #[must_use]
-    pub const fn is_subset_of(self, other: Self) -> bool {
-        self.0 & !other.0 == 0
-    }
-    /// Whether there is nothing in it.
-    #[must_use]
-    pub const fn is_empty(self) -> bool {
-        self.0 == 0
+    pub const fn single(capability: Capability) -> Self {
+        Self(BitSet::from_words([1 << capability as u8]))
     }
 }
 

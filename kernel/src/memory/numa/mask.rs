@@ -1,66 +1,38 @@
 //! Sets of nodes, and what Linux's policies do with them.
 
 use super::NodeId;
+use crate::base::BitSet;
+use crate::base::bit_set::{Member, Members, set_operations};
 use core::fmt;
 
 /// A set of nodes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
-pub struct NodeMask(u64);
+pub struct NodeMask(BitSet<1>);
+
+set_operations!(NodeMask of NodeId);
+
+impl Member for NodeId {
+    #[expect(clippy::cast_possible_truncation, reason = "below 64")]
+    fn numbered(number: u32) -> Self {
+        Self(number as u8)
+    }
+}
 
 impl NodeMask {
-    /// No node.
-    pub const EMPTY: Self = Self(0);
-
     /// The nodes whose bits are set in `bits`.
     #[must_use]
     pub const fn from_bits(bits: u64) -> Self {
-        Self(bits)
+        Self(BitSet::from_words([bits]))
     }
     /// One node.
     #[must_use]
     pub const fn single(node: NodeId) -> Self {
-        Self(1 << (node.0 & 63))
-    }
-    /// One bit for each node, node 0's the lowest.
-    #[must_use]
-    pub const fn bits(self) -> u64 {
-        self.0
-    }
-    /// Whether `node` is in it.
-    #[inline]
-    #[must_use]
-    pub const fn contains(self, node: NodeId) -> bool {
-        node.0 < 64 && self.0 >> node.0 & 1 != 0
-    }
-    /// Whether it has no node.
-    #[must_use]
-    pub const fn is_empty(self) -> bool {
-        self.0 == 0
+        Self(BitSet::single(node.0 as u32))
     }
     /// How many nodes it has.
     #[must_use]
     pub const fn count(self) -> u32 {
-        self.0.count_ones()
-    }
-    /// Those that are in both.
-    #[must_use]
-    pub const fn intersection(self, other: Self) -> Self {
-        Self(self.0 & other.0)
-    }
-    /// Those that are in either.
-    #[must_use]
-    pub const fn union(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-    /// Those that are not in `other`.
-    #[must_use]
-    pub const fn difference(self, other: Self) -> Self {
-        Self(self.0 & !other.0)
-    }
-    /// Whether all of them are in `other`.
-    #[must_use]
-    pub const fn is_subset_of(self, other: Self) -> bool {
-        self.0 & !other.0 == 0
+        self.0.count()
     }
     /// The lowest.
     #[must_use]
@@ -68,14 +40,9 @@ impl NodeMask {
         self.iter().next()
     }
     /// The nodes from the lowest up.
-    pub fn iter(self) -> impl Iterator<Item = NodeId> + use<> {
-        let mut rest = self.0;
-        core::iter::from_fn(move || {
-            #[expect(clippy::cast_possible_truncation, reason = "below 64")]
-            let node = (rest != 0).then_some(NodeId(rest.trailing_zeros() as u8))?;
-            rest &= rest - 1;
-            Some(node)
-        })
+    #[must_use]
+    pub const fn iter(self) -> Members<NodeId, 1> {
+        self.0.members()
     }
     /// The next one after `node`, and the lowest after the last.
     #[must_use]
@@ -91,7 +58,7 @@ impl NodeMask {
     /// How many of them are below `node`.
     #[must_use]
     pub const fn rank(self, node: NodeId) -> u32 {
-        (self.0 & ((1 << (node.0 & 63)) - 1)).count_ones()
+        self.0.rank(node.0 as u32)
     }
     /// The n-th of `relative` for each bit n (`nodes_onto`); bits for which it has none are lost.
     #[must_use]
@@ -118,19 +85,7 @@ impl FromIterator<NodeId> for NodeMask {
 /// As Linux writes a list: `0-2,5`; nothing for the empty set.
 impl fmt::Display for NodeMask {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut rest = self.0;
-        let mut separator = "";
-        while rest != 0 {
-            let start = rest.trailing_zeros();
-            let length = (rest >> start).trailing_ones();
-            match length {
-                1 => write!(formatter, "{separator}{start}")?,
-                _ => write!(formatter, "{separator}{start}-{}", start + length - 1)?,
-            }
-            separator = ",";
-            rest &= u64::MAX.checked_shl(start + length).unwrap_or(0);
-        }
-        Ok(())
+        self.0.fmt(formatter)
     }
 }
 
@@ -147,7 +102,7 @@ impl NamedNodes {
     /// Whether it names none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.iter().all(|word| *word == 0)
+        BitSet::from_words(self.0).is_empty()
     }
     /// The first 64: more are never shown to anybody.
     #[must_use]
@@ -164,13 +119,9 @@ impl NamedNodes {
     /// Bit n for each of them that is n modulo `count` (`nodes_fold`).
     #[must_use]
     pub fn fold(&self, count: u32) -> NodeMask {
-        let mut folded = 0;
-        for (number, word) in (0u32..).zip(self.0) {
-            for bit in NodeMask::from_bits(word).iter() {
-                folded |= 1 << ((number * 64 + u32::from(bit.0)).checked_rem(count).unwrap_or(0) & 63);
-            }
-        }
-        NodeMask::from_bits(folded)
+        let named = BitSet::from_words(self.0);
+        let folded = named.iter().map(|number| BitSet::single(number.checked_rem(count).unwrap_or(0) & 63));
+        NodeMask(folded.fold(BitSet::EMPTY, BitSet::union))
     }
 }
 
@@ -206,15 +157,6 @@ mod tests {
 
     fn mask(bits: u64) -> NodeMask {
         NodeMask::from_bits(bits)
-    }
-
-    #[test]
-    fn lists_are_as_linux_writes_them() {
-        for (bits, text) in
-            [(0, ""), (1, "0"), (0b11, "0-1"), (0b1011, "0-1,3"), (0b1_0000_0110, "1-2,8"), (u64::MAX, "0-63")]
-        {
-            assert_eq!(mask(bits).to_string(), text);
-        }
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! Numbers and default actions are Linux's, the same on both machines (`signal(7)`). [`SignalSet`] has Linux's kernel
 //! layout: bit `n - 1` stands for signal `n`, so that a `sigset_t` of 8 bytes *is* one.
 
+use crate::base::BitSet;
+use crate::base::bit_set::{Member, set_operations};
 use core::fmt;
 
 /// A signal number, 1..=64.
@@ -171,13 +173,19 @@ impl fmt::Debug for Signal {
     zerocopy::KnownLayout,
 )]
 #[repr(transparent)]
-pub struct SignalSet(u64);
+pub struct SignalSet(BitSet<1>);
+
+set_operations!(SignalSet of Signal);
+
+impl Member for Signal {
+    fn numbered(number: u32) -> Self {
+        Self(number as u8 + 1)
+    }
+}
 
 impl SignalSet {
-    /// No signal.
-    pub const EMPTY: Self = Self(0);
     /// Every signal.
-    pub const ALL: Self = Self(u64::MAX);
+    pub const ALL: Self = Self(BitSet::FULL);
     /// Those that nobody can block, catch or ignore.
     pub const UNBLOCKABLE: Self = Self::of(&[Signal::SIGKILL, Signal::SIGSTOP]);
     /// Those whose default action is to stop.
@@ -189,73 +197,31 @@ impl SignalSet {
     /// The set with these bits.
     #[must_use]
     pub const fn from_bits(bits: u64) -> Self {
-        Self(bits)
+        Self(BitSet::from_words([bits]))
+    }
+
+    /// `signal` alone.
+    #[must_use]
+    pub const fn single(signal: Signal) -> Self {
+        Self::from_bits(signal.bit())
     }
 
     /// The set of `signals`.
     #[must_use]
     pub const fn of(signals: &[Signal]) -> Self {
-        let mut bits = 0;
+        let mut set = Self::EMPTY;
         let mut rest = signals;
         while let [first, others @ ..] = rest {
-            bits |= first.bit();
+            set = set.with(*first);
             rest = others;
         }
-        Self(bits)
-    }
-
-    /// The bits.
-    #[must_use]
-    pub const fn bits(self) -> u64 {
-        self.0
-    }
-
-    /// Whether `signal` is in it.
-    #[must_use]
-    pub const fn contains(self, signal: Signal) -> bool {
-        self.0 & signal.bit() != 0
-    }
-
-    /// Whether there is none in it.
-    #[must_use]
-    pub const fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    /// The set with `signal` too.
-    #[must_use]
-    pub const fn with(self, signal: Signal) -> Self {
-        Self(self.0 | signal.bit())
-    }
-
-    /// The set without `signal`.
-    #[must_use]
-    pub const fn without(self, signal: Signal) -> Self {
-        Self(self.0 & !signal.bit())
-    }
-
-    /// What is in either.
-    #[must_use]
-    pub const fn union(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-
-    /// What is in both.
-    #[must_use]
-    pub const fn intersection(self, other: Self) -> Self {
-        Self(self.0 & other.0)
-    }
-
-    /// What is in this but not in `other`.
-    #[must_use]
-    pub const fn difference(self, other: Self) -> Self {
-        Self(self.0 & !other.0)
+        set
     }
 
     /// What is not in it.
     #[must_use]
     pub const fn complement(self) -> Self {
-        Self(!self.0)
+        Self(self.0.complement())
     }
 
     /// A mask as programs may set it: without SIGKILL and SIGSTOP.
@@ -267,17 +233,17 @@ impl SignalSet {
     /// The signal to deliver first: one that an instruction caused, else the lowest number.
     #[must_use]
     pub const fn first(self) -> Option<Signal> {
-        let synchronous = self.0 & Self::SYNCHRONOUS.0;
-        let bits = if synchronous != 0 { synchronous } else { self.0 };
-        match bits {
-            0 => None,
-            bits => Some(Signal(bits.trailing_zeros() as u8 + 1)),
+        let synchronous = self.intersection(Self::SYNCHRONOUS);
+        let urgent = if synchronous.is_empty() { self } else { synchronous };
+        match urgent.0.first() {
+            None => None,
+            Some(number) => Some(Signal(number as u8 + 1)),
         }
     }
 
     /// The signals in rising order.
     pub fn iter(self) -> impl Iterator<Item = Signal> {
-        (1..=64).map(Signal).filter(move |signal| self.contains(*signal))
+        self.0.members()
     }
 }
 
