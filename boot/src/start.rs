@@ -17,8 +17,8 @@ use ashlar_kernel::base::{Errno, FrameNumber, PAGE_SHIFT, PAGE_SIZE};
 use ashlar_kernel::fs::{self, FileTable, FsContext};
 use ashlar_kernel::memory::frame::Frame;
 use ashlar_kernel::memory::frame_allocator::{self, FrameRange, MemoryMap};
+use ashlar_kernel::memory::numa;
 use ashlar_kernel::memory::object::KernelPages;
-use ashlar_kernel::memory::{node_frames, numa};
 use ashlar_kernel::process::call_trace::TraceTarget;
 use ashlar_kernel::{device, memory, process, pseudofs, syscall, time};
 use spin::Once;
@@ -133,7 +133,6 @@ fn start_memory(information: &BootInformation) {
     if let Err(error) = unsafe { frame_allocator::init_frame_allocator(&map) } {
         log::error!("the frame allocator cannot start: {error:?}");
     }
-    node_frames::statistics::note_memory();
     if let Err(error) = memory::paging::kernel::initialize(Current::kernel_root()) {
         log::error!("the kernel's page tables cannot be taken over: {error:?}");
     }
@@ -248,7 +247,6 @@ fn unpack(context: &FsContext) {
     }
     // SAFETY: the range was reserved at boot, and the image is not used after this.
     unsafe { frame_allocator::release_reserved(frames(range, Touched::Partly)) };
-    node_frames::statistics::note_released(frames(range, Touched::Partly));
 }
 
 /// The console as descriptors 0, 1 and 2.

@@ -38,4 +38,5 @@ pub mod object;
 pub mod frame_descriptor;
 pub mod paging;
 pub mod physmap;
+mod traces;
 pub mod user;

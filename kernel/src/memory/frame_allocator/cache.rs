@@ -9,6 +9,7 @@
 
 #![allow(unsafe_code, reason = "a claim hands out exclusive access to its cell")]
 
+use super::region::GROUP_FRAMES;
 use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering, compiler_fence};
@@ -22,43 +23,54 @@ pub const CACHE_FRAMES: usize = 128;
 /// Frames full of zeros that a cache holds at most.
 pub const CACHE_ZEROED: usize = 64;
 
-/// A stack of free frames.
+/// A stack of free frames that also gives up the ones at its bottom: a ring, so that nothing moves. `CAPACITY` is a power of two.
 #[derive(Debug)]
 pub struct Stack<H, const CAPACITY: usize> {
+    /// The slot of the frame that was put first.
+    bottom: usize,
     length: usize,
     slots: [Option<H>; CAPACITY],
 }
 
 impl<H: Copy, const CAPACITY: usize> Stack<H, CAPACITY> {
+    const MASK: usize = {
+        assert!(CAPACITY.is_power_of_two());
+        CAPACITY - 1
+    };
+
     const fn new() -> Self {
-        Self { length: 0, slots: [None; CAPACITY] }
+        Self { bottom: 0, length: 0, slots: [None; CAPACITY] }
     }
     /// Takes the frame that was put last.
     #[inline]
     pub fn pop(&mut self) -> Option<H> {
-        let index = self.length.wrapping_sub(1);
-        let frame = *self.slots.get(index)?;
-        self.length = index;
-        frame
+        if self.length == 0 {
+            return None;
+        }
+        self.length -= 1;
+        *self.slots.get((self.bottom + self.length) & Self::MASK)?
     }
     /// Puts a frame; `false` when the stack is full.
     #[inline]
     pub fn push(&mut self, frame: H) -> bool {
-        match self.slots.get_mut(self.length) {
-            Some(slot) => {
-                *slot = Some(frame);
-                self.length += 1;
-                true
-            }
-            None => false,
+        if self.length == CAPACITY {
+            return false;
         }
+        if let Some(slot) = self.slots.get_mut((self.bottom + self.length) & Self::MASK) {
+            *slot = Some(frame);
+            self.length += 1;
+        }
+        true
     }
     /// Takes out the `count` frames that were put first, and hands them to `each`: the ones that the CPU's caches have forgotten.
     pub fn take_oldest(&mut self, count: usize, each: &mut impl FnMut(H)) {
-        let count = count.min(self.length);
-        self.slots.iter().take(count).flatten().for_each(|frame| each(*frame));
-        self.slots.copy_within(count..self.length, 0);
-        self.length -= count;
+        for _ in 0..count.min(self.length) {
+            if let Some(frame) = self.slots.get(self.bottom & Self::MASK).copied().flatten() {
+                each(frame);
+            }
+            self.bottom = (self.bottom + 1) & Self::MASK;
+            self.length -= 1;
+        }
     }
     /// How many frames it holds.
     pub const fn len(&self) -> usize {
@@ -96,6 +108,8 @@ pub struct Content<H> {
     pub frames: Stack<H, CACHE_FRAMES>,
     /// Frames full of zeros.
     pub zeroed: Stack<H, CACHE_ZEROED>,
+    /// A 2 MiB block with any content. To the bitmaps it is taken.
+    pub block: Option<H>,
     /// Where the next refill comes from.
     pub cursor: Cursor,
 }
@@ -134,6 +148,7 @@ impl<H: Copy> Cache<H> {
             content: UnsafeCell::new(Content {
                 frames: Stack::new(),
                 zeroed: Stack::new(),
+                block: None,
                 cursor: Cursor {
                     region: 0,
                     tree: 0,
@@ -192,8 +207,9 @@ impl<H: Copy, P> DerefMut for CacheGuard<'_, H, P> {
 impl<H: Copy, P> Drop for CacheGuard<'_, H, P> {
     #[inline]
     fn drop(&mut self) {
-        #[expect(clippy::cast_possible_truncation, reason = "below 256")]
-        let held = (self.frames.len() + self.zeroed.len()) as u32;
+        let block = if self.block.is_some() { GROUP_FRAMES } else { 0 };
+        #[expect(clippy::cast_possible_truncation, reason = "below 1024")]
+        let held = (self.frames.len() + self.zeroed.len() + block) as u32;
         self.cache.held.store(held, Ordering::Relaxed);
         self.cache.busy.store(false, Ordering::Release);
         // The pin goes last, as fields are dropped after this.
@@ -211,8 +227,13 @@ mod tests {
         let mut out = Vec::new();
         stack.take_oldest(3, &mut |frame| out.push(frame));
         assert_eq!((out.as_slice(), stack.len(), stack.pop()), (&[0, 1, 2][..], 5, Some(7)));
+        // Round the ring's end.
+        assert!((8..12).all(|frame| stack.push(frame)) && !stack.push(12));
         stack.take_oldest(100, &mut |frame| out.push(frame));
-        assert_eq!((out.as_slice(), stack.is_empty(), stack.pop()), (&[0, 1, 2, 3, 4, 5, 6][..], true, None));
+        assert_eq!(
+            (out.as_slice(), stack.is_empty(), stack.pop()),
+            (&[0, 1, 2, 3, 4, 5, 6, 8, 9, 10, 11][..], true, None)
+        );
     }
 
     #[test]

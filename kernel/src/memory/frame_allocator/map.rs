@@ -210,10 +210,12 @@ pub unsafe fn build<C: OverMemory>(
                 trees: table(base, layout.trees, groups.div_ceil(TREE_GROUPS)),
                 companion: C::over(base, groups * GROUP_FRAMES),
                 managed: AtomicU64::new(0),
+                free: AtomicU64::new(0),
             }
         };
         let managed = populate(&region, &pieces, span.end);
         region.managed.store(managed, Ordering::Relaxed);
+        region.free.store(managed, Ordering::Relaxed);
         free += managed;
         if regions.try_push(region).is_err() {
             break;

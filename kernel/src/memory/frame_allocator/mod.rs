@@ -2,14 +2,14 @@
 //!
 //! ```text
 //! Frame::allocate ── Cache (per CPU, 128 frames + 64 zeroed) ── refill / drain by 64 ── tree (reserved per CPU) ── Region
-//! Frame::allocate_block ─────────────────────────────────────────────────────────────── tree ─────────────────── Region
+//! Frame::allocate_block ── Cache (one block of 2 MiB) ───────────────────────────────── tree ─────────────────── Region
 //! ```
 //!
 //! | file | what |
 //! |---|---|
-//! | [`bits`], [`region`] | the bitmap, its counters and trees, and their invariants |
+//! | [`bits`], [`region`], `region_blocks`, [`region_counts`] | the bitmap, its counters and trees, and their invariants |
 //! | [`cache`] | the per-CPU part |
-//! | [`allocator`] | one allocator of several regions: which CPU allocates where |
+//! | [`allocator`], `blocks`, `giving` | one allocator of several regions: which CPU allocates where; more than one frame; how they come back |
 //! | [`map`], [`registry`] | how the firmware's map becomes regions; the list of them |
 //! | [`platform`] | what all of these ask of their user: they import nothing else of the kernel but numbers (`base`) |
 //! | `kernel`, `poison`, this file | the kernel as such a user; what debug builds do with freed frames; the front door |
@@ -24,13 +24,18 @@
 
 pub mod allocator;
 pub mod bits;
+mod blocks;
 pub mod cache;
+mod giving;
 mod kernel;
 pub mod map;
 pub mod platform;
 mod poison;
 pub mod region;
+mod region_blocks;
+pub mod region_counts;
 pub mod registry;
+mod usage;
 
 /// The atomic integers that regions are made of; the models try them with others.
 mod atomic {
@@ -45,10 +50,12 @@ use crate::base::{CpuId, FrameNumber};
 use core::sync::atomic::{AtomicBool, Ordering};
 use kernel::Kernel;
 use poison::Misuse;
-use region::{GROUP_ORDER, LARGEST_COUNTED_ORDER, ReleaseError};
+use region::{GROUP_ORDER, ReleaseError};
+use region_counts::LARGEST_COUNTED_ORDER;
 
 pub use crate::base::FrameRange;
 pub use allocator::FrameAllocator;
+pub use usage::{NodeUsage, collect_usage};
 
 /// The order of a 1 GiB block, the largest there is.
 pub const HUGE_ORDER: u8 = 18;
@@ -179,6 +186,7 @@ fn hand_out(frame: &'static FrameDescriptor) -> &'static FrameDescriptor {
     frame.set_allocated();
     if cfg!(debug_assertions) {
         poison::check(frame);
+        poison::note_allocated(frame.number());
     }
     frame
 }
@@ -248,6 +256,7 @@ fn hand_out_block(first: &'static FrameDescriptor, order: u8) -> &'static FrameD
     // What a frame says of its past must not outlive the block, which is freed without poison.
     if cfg!(debug_assertions) {
         (0..1 << order).filter_map(|index| descriptor(first.number().offset(index))).for_each(poison::check);
+        poison::note_allocated(first.number());
     }
     first
 }
@@ -422,21 +431,27 @@ pub fn total_frames() -> u64 {
     FRAMES.total.load(Ordering::Relaxed)
 }
 
-/// Free frames that no CPU has at hand: one load.
+/// Free frames that no CPU has at hand: a load for each region.
 #[inline]
 #[must_use]
 pub fn free_in_bitmaps() -> u64 {
-    FRAMES.free.load(Ordering::Relaxed)
+    FRAMES.free_in_bitmaps()
 }
 
 /// Whether a frame may go to user space or to file data: below the reserve only the kernel's own needs are served, so that a
-/// full machine can still log, kill and page-fault its way out. Two loads.
+/// full machine can still log, kill and page-fault its way out. A few loads.
 #[inline]
 #[must_use]
 pub fn has_room_for_users() -> bool {
     let total = total_frames();
     // Zero before the first allocation starts the emulated memory.
     total == 0 || free_in_bitmaps() > user_reserve()
+}
+
+/// What one node has in all and free, what CPUs have at hand counting as taken: two loads for each region.
+#[must_use]
+pub fn node_totals(node: u8) -> FrameStatistics {
+    FRAMES.node_totals(node)
 }
 
 /// What one node has, without what is in caches: linear in rows.

@@ -1,6 +1,6 @@
 //! The region's own code, tried in every order that the memory model allows (`loom`).
 //!
-//! It is `region.rs` as it stands, compiled once more with loom's atomics in place of the machine's. Loom takes sequentially consistent accesses for
+//! It is `region.rs` (with `region_blocks.rs` and `region_counts.rs`) as it stands, compiled once more with loom's atomics in place of the machine's. Loom takes sequentially consistent accesses for
 //! acquire and release only, so what rests on more, the marks of trees, has a model with fences of its own.
 
 mod atomic {
@@ -11,6 +11,14 @@ use super::bits;
 #[expect(dead_code, reason = "the models use a part of it")]
 #[allow(clippy::duplicate_mod, reason = "compiled once more, on atomics of loom")]
 mod region;
+#[path = "region_blocks.rs"]
+#[expect(dead_code, reason = "likewise")]
+#[allow(clippy::duplicate_mod, reason = "likewise")]
+mod region_blocks;
+#[path = "region_counts.rs"]
+#[expect(dead_code, reason = "likewise")]
+#[allow(clippy::duplicate_mod, reason = "likewise")]
+mod region_counts;
 
 use atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 use loom::sync::atomic::fence;
@@ -43,6 +51,7 @@ fn region(free: [u64; GROUP_ROWS]) -> Arc<Region<Indexes>> {
         trees: Vec::leak(vec![AtomicU32::new(0)]),
         companion: Indexes,
         managed: AtomicU64::new(0),
+        free: AtomicU64::new(0),
     };
     region.write_group(0, free);
     Arc::new(region)

@@ -6,7 +6,8 @@
 //! words 16..  : POISON
 //! ```
 //!
-//! So a use after the free is seen when the frame is allocated again, and a second free can say who did the first. Release builds say
+//! So a use after the free is seen when the frame is allocated again, and a second free can say who did the first. Who allocated a frame or block is
+//! noted beside ([`note_allocated`]), so that a free with a wrong order can say that. Release builds say
 //! the first misuse there is and refuse the others silently: a program that found a way to cause them shall not fill the log.
 
 use super::{DeallocateError, FRAMES, POISON};
@@ -14,14 +15,39 @@ use crate::arch::{Cpu, Current};
 use crate::base::{FrameNumber, PAGE_SIZE};
 use crate::log::backtrace;
 use crate::memory::frame_descriptor::FrameDescriptor;
-use crate::memory::physmap;
-use core::sync::atomic::{AtomicBool, Ordering};
+use crate::memory::{physmap, traces};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Descriptor flag: the frame is full of poison.
 pub(super) const POISONED: u16 = 1 << 15;
 const SEAL: u64 = 0x5ea1_ed0f_f4ee_f4a3;
 const TRACE_WORDS: usize = 16;
 const WORDS: usize = PAGE_SIZE / 8;
+
+/// Places for who allocated what: by the frame's number, a later one in the place of an earlier one.
+const NOTES: usize = if cfg!(debug_assertions) { 16_384 } else { 1 };
+
+/// The frame's number and the way to its allocation, 32 bits each.
+static ALLOCATED: [AtomicU64; NOTES] = [const { AtomicU64::new(0) }; NOTES];
+
+fn note_of(number: FrameNumber) -> Option<&'static AtomicU64> {
+    #[expect(clippy::cast_possible_truncation, reason = "usize is 64 bits wide")]
+    ALLOCATED.get(number.value() as usize % NOTES)
+}
+
+/// Notes that the frame or block at `number` was allocated on the way that leads here.
+pub(super) fn note_allocated(number: FrameNumber) {
+    if let Some(note) = note_of(number) {
+        note.store(number.value() << 32 | u64::from(traces::take()), Ordering::Relaxed);
+    }
+}
+
+/// The way on which the frame or block at `number` was allocated, if that is still known.
+fn allocation_of(number: FrameNumber) -> Option<traces::TraceId> {
+    let note = note_of(number)?.load(Ordering::Relaxed);
+    #[expect(clippy::cast_possible_truncation, reason = "the lower half")]
+    (note >> 32 == number.value()).then_some(note as u32)
+}
 
 /// What was done with a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -89,9 +115,31 @@ pub(super) fn report(misuse: Misuse, number: FrameNumber, order: u8, error: Deal
     };
     log::error!("frame {:#x} (order {order}) {what}", number.value());
     backtrace::show_calls(Current::frame_pointer());
+    if error == DeallocateError::WrongOrder
+        && let Some(trace) = allocation_of(number)
+    {
+        traces::show("it was allocated", trace);
+    }
     let first = FRAMES.touched(number).filter(|frame| frame.flags() & POISONED != 0);
     if let Some(trace) = first.and_then(trace_of) {
         log::error!("it was freed before by:");
         trace.iter().skip(1).take_while(|call| **call != 0).for_each(|call| backtrace::show_call(*call));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_allocation_in_a_place_is_known() {
+        // Frames that the emulated machine does not have, in one place.
+        let (first, second) = (FrameNumber::new(0xf000_0000), FrameNumber::new(0xf000_0000 + NOTES as u64));
+        assert_eq!(allocation_of(first), None);
+        note_allocated(first);
+        // The emulated machine's stacks are not followed: no way, but the frame is known.
+        assert_eq!((allocation_of(first), allocation_of(second)), (Some(0), None));
+        note_allocated(second);
+        assert_eq!((allocation_of(first), allocation_of(second)), (None, Some(0)));
     }
 }

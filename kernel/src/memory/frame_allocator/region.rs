@@ -23,7 +23,7 @@
 //! written with each release.
 
 use super::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
-use super::bits::{ROW_FRAMES, ROW_ORDER, aligned_run, count_blocks, lowest_bits, run_mask};
+use super::bits::{ROW_FRAMES, ROW_ORDER, lowest_bits, run_mask};
 
 /// Frames in a group: 2 MiB.
 pub const GROUP_FRAMES: usize = 512;
@@ -33,20 +33,18 @@ pub const GROUP_ROWS: usize = GROUP_FRAMES / ROW_FRAMES;
 pub const GROUP_ORDER: u8 = 9;
 /// Groups in a tree: 64 MiB.
 pub const TREE_GROUPS: usize = 32;
-/// Free blocks are counted up to this order, as on Linux.
-pub const LARGEST_COUNTED_ORDER: u8 = 10;
 
-const USED: u16 = 0x3ff;
-const FULL: u16 = GROUP_FRAMES as u16;
-const WHOLE: u16 = 1 << 13;
+pub(super) const USED: u16 = 0x3ff;
+pub(super) const FULL: u16 = GROUP_FRAMES as u16;
+pub(super) const WHOLE: u16 = 1 << 13;
 const INITIALIZING: u16 = 1 << 14;
-const INITIALIZED: u16 = 1 << 15;
+pub(super) const INITIALIZED: u16 = 1 << 15;
 
 const OWNER: u32 = 0xffff;
 /// No group of the tree has a free frame.
-const WITHOUT_FREE: u32 = 1 << 16;
+pub(super) const WITHOUT_FREE: u32 = 1 << 16;
 /// No group of the tree is entirely free.
-const WITHOUT_WHOLE: u32 = 1 << 17;
+pub(super) const WITHOUT_WHOLE: u32 = 1 << 17;
 
 /// A tree with fewer free frames is reserved only when there is no better one.
 const WORTH_RESERVING: u32 = 256;
@@ -100,6 +98,8 @@ pub struct Region<C> {
     pub trees: &'static [AtomicU32],
     /// What else there is for each frame.
     pub companion: C,
+    /// Free frames in the bitmap. Its user counts, by [`Region::count_taken`] and [`Region::count_given`], so that many count at once.
+    pub free: AtomicU64,
     /// How many of its frames were ever free: holes, tables and what firmware keeps are not among them.
     pub managed: AtomicU64,
 }
@@ -113,12 +113,30 @@ impl<C: Companion> Region<C> {
         (index < self.groups.len() * GROUP_FRAMES).then_some(index)
     }
 
-    fn group_rows(&self, group: usize) -> &'static [AtomicU64] {
+    /// Free frames, as counted: none while more have been counted as taken than as given back, which others may see for a moment.
+    #[inline]
+    pub fn free(&self) -> u64 {
+        self.free.load(Ordering::Relaxed).cast_signed().max(0).cast_unsigned()
+    }
+
+    /// Frames were taken.
+    #[inline]
+    pub fn count_taken(&self, frames: u64) {
+        self.free.fetch_sub(frames, Ordering::Relaxed);
+    }
+
+    /// Frames came back.
+    #[inline]
+    pub fn count_given(&self, frames: u64) {
+        self.free.fetch_add(frames, Ordering::Relaxed);
+    }
+
+    pub(super) fn group_rows(&self, group: usize) -> &'static [AtomicU64] {
         self.rows.get(group * GROUP_ROWS..(group + 1) * GROUP_ROWS).unwrap_or_default()
     }
 
     /// The groups of `tree`: the number of the first, and their words.
-    fn tree_groups(&self, tree: usize) -> (usize, &'static [AtomicU16]) {
+    pub(super) fn tree_groups(&self, tree: usize) -> (usize, &'static [AtomicU16]) {
         let first = tree * TREE_GROUPS;
         let end = self.groups.len().min(first + TREE_GROUPS);
         (first, self.groups.get(first..end).unwrap_or_default())
@@ -141,7 +159,7 @@ impl<C: Companion> Region<C> {
 
     /// The group's word, initialised; `None` while another CPU writes its tables, or where there is no such group.
     #[inline]
-    fn initialized_group(&self, group: usize) -> Option<&'static AtomicU16> {
+    pub(super) fn initialized_group(&self, group: usize) -> Option<&'static AtomicU16> {
         let word = self.groups.get(group)?;
         if word.load(Ordering::Acquire) & INITIALIZED == 0 {
             self.initialize_group(group, word)?;
@@ -172,7 +190,7 @@ impl<C: Companion> Region<C> {
 
     /// Adds up to `most` (but at least `least`) to the group's used count; gives how many, 0 for none.
     #[inline]
-    fn reserve(&self, group: usize, least: u16, most: u16) -> u16 {
+    pub(super) fn reserve(&self, group: usize, least: u16, most: u16) -> u16 {
         let Some(word) = self.initialized_group(group) else { return 0 };
         let mut value = word.load(Ordering::Relaxed);
         loop {
@@ -190,7 +208,7 @@ impl<C: Companion> Region<C> {
 
     /// Takes `count` from the group's used count, whose bits are set again.
     #[inline]
-    fn unreserve(&self, group: usize, count: u16) {
+    pub(super) fn unreserve(&self, group: usize, count: u16) {
         let Some(word) = self.groups.get(group) else { return };
         let used = word.fetch_sub(count, Ordering::SeqCst) & USED;
         if used == FULL {
@@ -202,7 +220,7 @@ impl<C: Companion> Region<C> {
     }
 
     #[inline]
-    fn unmark(&self, tree: usize, mark: u32) {
+    pub(super) fn unmark(&self, tree: usize, mark: u32) {
         if let Some(word) = self.trees.get(tree)
             && word.load(Ordering::SeqCst) & mark != 0
         {
@@ -212,7 +230,7 @@ impl<C: Companion> Region<C> {
 
     /// Marks the tree as being without what no group of it had a moment ago, unless it is marked.
     #[cold]
-    fn mark(&self, tree: usize, mark: u32) {
+    pub(super) fn mark(&self, tree: usize, mark: u32) {
         let Some(word) = self.trees.get(tree).filter(|word| word.load(Ordering::Relaxed) & mark == 0) else { return };
         word.fetch_or(mark, Ordering::SeqCst);
         let most = if mark == WITHOUT_FREE { FULL - 1 } else { 0 };
@@ -279,7 +297,7 @@ impl<C: Companion> Region<C> {
             .sum()
     }
 
-    fn may_have(&self, tree: usize, without: u32, whose: Trees) -> bool {
+    pub(super) fn may_have(&self, tree: usize, without: u32, whose: Trees) -> bool {
         self.trees.get(tree).is_some_and(|word| {
             let word = word.load(Ordering::Relaxed);
             word & without == 0 && (word & OWNER == 0) == (whose == Trees::Unreserved)
@@ -287,7 +305,7 @@ impl<C: Companion> Region<C> {
     }
 
     /// The trees from `from` on and cyclically, each once.
-    fn trees_from(&self, from: usize) -> impl Iterator<Item = usize> + use<C> {
+    pub(super) fn trees_from(&self, from: usize) -> impl Iterator<Item = usize> + use<C> {
         let count = self.trees.len();
         let from = if from < count { from } else { 0 };
         (from..count).chain(0..from)
@@ -321,122 +339,6 @@ impl<C: Companion> Region<C> {
         if let Some(word) = self.trees.get(tree) {
             word.fetch_and(!OWNER, Ordering::Release);
         }
-    }
-
-    /// Takes a naturally aligned block of 2^`order` frames (order 0..=8) from `group`. Gives its index.
-    pub fn take_block(&self, group: usize, order: u8) -> Option<usize> {
-        let count = 1u16 << order;
-        if self.reserve(group, count, count) == 0 {
-            return None;
-        }
-        let rows = self.group_rows(group);
-        let found = if order <= ROW_ORDER {
-            rows.iter().enumerate().find_map(|(index, row)| {
-                let mut bits = row.load(Ordering::Relaxed);
-                while let Some(position) = aligned_run(bits, order) {
-                    let taken = run_mask(position, order);
-                    match row.compare_exchange_weak(bits, bits & !taken, Ordering::Acquire, Ordering::Relaxed) {
-                        Ok(_) => return Some(index * ROW_FRAMES + position as usize),
-                        Err(now) => bits = now,
-                    }
-                }
-                None
-            })
-        } else {
-            let length = 1usize << (order - ROW_ORDER);
-            rows.chunks(length)
-                .position(|chunk| {
-                    let take = |row: &&AtomicU64| {
-                        row.compare_exchange(u64::MAX, 0, Ordering::Acquire, Ordering::Relaxed).is_ok()
-                    };
-                    let taken = chunk.iter().take_while(take).count();
-                    if taken < length {
-                        chunk.iter().take(taken).for_each(|row| row.store(u64::MAX, Ordering::Release));
-                    }
-                    taken == length
-                })
-                .map(|position| position * length * ROW_FRAMES)
-        };
-        if found.is_none() {
-            self.unreserve(group, count);
-        }
-        Some(group * GROUP_FRAMES + found?)
-    }
-
-    /// Takes a block of 2^`order` frames (order 0..=8) from `tree`, out of the fullest group that has one. Gives its index.
-    pub fn take_block_from_tree(&self, tree: usize, order: u8) -> Option<usize> {
-        let (first, groups) = self.tree_groups(tree);
-        let most = FULL - (1 << order);
-        let mut tried = 0u32;
-        loop {
-            let used = groups.iter().map(|word| word.load(Ordering::Relaxed) & USED);
-            let untried = |(place, used): &(usize, u16)| *used <= most && tried & 1 << place == 0;
-            let (place, _) = used.enumerate().filter(untried).max_by_key(|(_, used)| *used)?;
-            if let Some(index) = self.take_block(first + place, order) {
-                return Some(index);
-            }
-            tried |= 1 << place;
-        }
-    }
-
-    /// Takes `group` as one block if it is entirely free.
-    #[inline]
-    pub fn take_whole(&self, group: usize) -> bool {
-        self.initialized_group(group).is_some_and(|word| {
-            let (free, taken) = (INITIALIZED, INITIALIZED | WHOLE | FULL);
-            // Acquire: the bits that releases set before they took the count to 0 belong to this block's past.
-            word.compare_exchange(free, taken, Ordering::AcqRel, Ordering::Relaxed).is_ok()
-        })
-    }
-
-    /// Takes an entirely free group of `tree`, the first from place `from` in it on.
-    #[inline]
-    pub fn take_whole_from_tree(&self, tree: usize, from: usize) -> Option<usize> {
-        let (first, groups) = self.tree_groups(tree);
-        let from = if from < groups.len() { from } else { 0 };
-        let is_free = |place: &usize| groups.get(*place).is_some_and(|word| word.load(Ordering::Relaxed) & USED == 0);
-        let mut places = (from..groups.len()).chain(0..from).filter(is_free).map(|place| first + place);
-        let found = places.find(|group| self.take_whole(*group));
-        if found.is_none() {
-            self.mark(tree, WITHOUT_WHOLE);
-        }
-        found
-    }
-
-    /// Trees that may have an entirely free group, from `from` on and cyclically.
-    pub fn trees_with_whole(&self, from: usize, whose: Trees) -> impl Iterator<Item = usize> + '_ {
-        self.trees_from(from).filter(move |tree| self.may_have(*tree, WITHOUT_WHOLE, whose))
-    }
-
-    /// Takes the groups `group..group + count` as whole blocks; all or none.
-    pub fn take_groups(&self, group: usize, count: usize) -> bool {
-        let taken = (group..group + count).take_while(|group| self.take_whole(*group)).count();
-        if taken < count {
-            (group..group + taken).for_each(|group| self.release_whole(group));
-        }
-        taken == count
-    }
-
-    fn release_whole(&self, group: usize) {
-        if let Some(word) = self.groups.get(group) {
-            word.fetch_and(!WHOLE, Ordering::Relaxed);
-        }
-        self.unreserve(group, FULL);
-    }
-
-    /// Makes the whole block at `index` single frames, all of them taken. The block is the caller's.
-    ///
-    /// # Errors
-    /// [`ReleaseError`]: there is none.
-    pub fn split(&self, index: usize) -> Result<(), ReleaseError> {
-        let group = index / GROUP_FRAMES;
-        let word = self.groups.get(group).ok_or(ReleaseError::NotManaged)?;
-        if !index.is_multiple_of(GROUP_FRAMES) || word.load(Ordering::Acquire) & WHOLE == 0 {
-            return Err(ReleaseError::WrongOrder);
-        }
-        self.group_rows(group).iter().for_each(|row| row.store(0, Ordering::Relaxed));
-        word.fetch_and(!WHOLE, Ordering::Release);
-        Ok(())
     }
 
     /// Gives back the block of 2^`order` frames (order 0..=9) at `index`.
@@ -483,114 +385,6 @@ impl<C: Companion> Region<C> {
         }
         #[expect(clippy::cast_possible_truncation, reason = "at most 64")]
         self.unreserve(group, mask.count_ones() as u16);
-        Ok(())
-    }
-
-    fn release_large(&self, index: usize, order: u8) -> Result<(), ReleaseError> {
-        let group = index / GROUP_FRAMES;
-        let word = self.groups.get(group).ok_or(ReleaseError::NotManaged)?;
-        let value = word.load(Ordering::Acquire);
-        if order > GROUP_ORDER || index & ((1 << order) - 1) != 0 {
-            return Err(ReleaseError::WrongOrder);
-        }
-        if value & INITIALIZED == 0 || value & USED == 0 {
-            return Err(ReleaseError::DoubleFree);
-        }
-        if (value & WHOLE != 0) != (order == GROUP_ORDER) {
-            return Err(ReleaseError::WrongOrder);
-        }
-        if order == GROUP_ORDER {
-            // One exchange: of two that free it, one fails.
-            word.compare_exchange(INITIALIZED | WHOLE | FULL, INITIALIZED, Ordering::SeqCst, Ordering::Relaxed)
-                .map_err(|_| ReleaseError::DoubleFree)?;
-            self.unmark(group / TREE_GROUPS, WITHOUT_FREE | WITHOUT_WHOLE);
-            return Ok(());
-        }
-        let first = index / ROW_FRAMES;
-        let rows = self.rows.get(first..first + (1usize << (order - ROW_ORDER))).unwrap_or_default();
-        if rows.iter().any(|row| row.load(Ordering::Relaxed) != 0) {
-            return Err(ReleaseError::DoubleFree);
-        }
-        rows.iter().for_each(|row| row.store(u64::MAX, Ordering::Release));
-        self.unreserve(group, 1 << order);
-        Ok(())
-    }
-
-    /// Frames that the bitmap holds, counted over the groups.
-    pub fn collect_free(&self) -> u64 {
-        self.groups.iter().map(|word| u64::from(FULL.saturating_sub(word.load(Ordering::Relaxed) & USED))).sum()
-    }
-
-    /// Groups that are entirely free.
-    pub fn collect_whole(&self) -> usize {
-        self.groups.iter().filter(|word| word.load(Ordering::Relaxed) & USED == 0).count()
-    }
-
-    /// How many free blocks of each order there are, as a buddy allocator would cut them. A look at a moment that never was, if
-    /// others allocate meanwhile. Linear in rows.
-    pub fn collect_blocks(&self, counts: &mut [u64; LARGEST_COUNTED_ORDER as usize + 1]) {
-        let is_whole =
-            |group: usize| self.groups.get(group).is_some_and(|word| word.load(Ordering::Relaxed) & USED == 0);
-        let mut group = 0;
-        while group < self.groups.len() {
-            let is_even = (self.first / GROUP_FRAMES as u64 + group as u64).is_multiple_of(2);
-            match (is_whole(group), is_even && is_whole(group + 1)) {
-                (true, true) => {
-                    counts[10] += 1;
-                    group += 1;
-                }
-                (true, false) => counts[9] += 1,
-                (false, _) => self.count_blocks_of(group, counts),
-            }
-            group += 1;
-        }
-    }
-
-    fn count_blocks_of(&self, group: usize, counts: &mut [u64; LARGEST_COUNTED_ORDER as usize + 1]) {
-        let word = self.groups.get(group).map_or(0, |word| word.load(Ordering::Acquire));
-        if word & INITIALIZED == 0 || word & WHOLE != 0 {
-            return;
-        }
-        let mut rows = [0; GROUP_ROWS];
-        for (copy, row) in rows.iter_mut().zip(self.group_rows(group)) {
-            *copy = row.load(Ordering::Relaxed);
-        }
-        for half in rows.chunks(4) {
-            if half.iter().all(|row| *row == u64::MAX) {
-                counts[8] += 1;
-                continue;
-            }
-            for quarter in half.chunks(2) {
-                if quarter.iter().all(|row| *row == u64::MAX) {
-                    counts[7] += 1;
-                } else {
-                    quarter.iter().for_each(|row| count_blocks(*row, counts));
-                }
-            }
-        }
-    }
-
-    /// Whether the tables agree with each other while nobody uses them; says what does not.
-    ///
-    /// # Errors
-    /// What is wrong, and where.
-    pub fn validate(&self) -> Result<(), (&'static str, usize)> {
-        for (group, word) in self.groups.iter().enumerate() {
-            let value = word.load(Ordering::Acquire);
-            let used = value & USED;
-            let mark = self.trees.get(group / TREE_GROUPS).map_or(0, |tree| tree.load(Ordering::Relaxed));
-            if used < FULL && mark & WITHOUT_FREE != 0 || used == 0 && mark & WITHOUT_WHOLE != 0 {
-                return Err(("a tree has more than its mark says", group));
-            }
-            if value & INITIALIZED == 0 {
-                continue;
-            }
-            let set: u32 = self.group_rows(group).iter().map(|row| row.load(Ordering::Relaxed).count_ones()).sum();
-            let expected = if value & WHOLE != 0 { u32::from(FULL) } else { u32::from(FULL - used) };
-            if set != expected {
-                return Err(("a group's bits are not as many as its count says", group));
-            }
-        }
         Ok(())
     }
 }

@@ -4,12 +4,11 @@
 
 use super::misuse::{Misuse, MisuseKind, TraceId};
 use super::platform::{Exclusion, Platform, SlabRecord};
-use super::traces;
 use crate::arch::{Cpu, Current};
 use crate::base::{FrameNumber, VirtualAddress};
 use crate::memory::frame_allocator as frames;
 use crate::memory::frame_descriptor::{FrameDescriptor, FrameKind};
-use crate::memory::physmap;
+use crate::memory::{physmap, traces};
 use crate::sync::{InterruptsDisabled, LockRank, SpinLock, SpinLockGuard, parking};
 
 /// The machine that the kernel runs on.

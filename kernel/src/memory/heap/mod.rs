@@ -11,7 +11,7 @@
 //! |---|---|---|
 //! | [`class`], [`magazine`], [`depot`], [`slab`], [`free_list`], [`guard`], [`misuse`] | plain structures | a [`platform`], which hands them frames |
 //! | [`allocator`], `small`, `backing` | [`Heap`]: all of it together, for any platform; its size classes; what is behind them | the same |
-//! | [`machine`], [`traces`], and this file | the kernel's own heap | the kernel |
+//! | [`machine`], and this file | the kernel's own heap | the kernel |
 //! | [`soak`] | a load for tests | any heap |
 //!
 //! * An address inside the heap's own bytes belongs to the list; any other address is told apart by its layout alone.
@@ -40,7 +40,6 @@ pub mod platform;
 pub mod slab;
 mod small;
 pub mod soak;
-mod traces;
 
 use crate::arch::inter_processor;
 use class::CLASSES;

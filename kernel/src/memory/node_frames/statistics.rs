@@ -4,7 +4,6 @@
 //! thread is moved between reading and writing one, which nothing depends on.
 
 use crate::arch::{Cpu, Current};
-use crate::base::FrameRange;
 use crate::memory::frame_allocator::{self, FrameStatistics};
 use crate::memory::numa::{MAXIMUM_NODES, NodeId, current_node};
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -19,9 +18,6 @@ struct Slot([[AtomicU64; COUNTERS]; MAXIMUM_NODES]);
 
 static SLOTS_OF_CPUS: [Slot; SLOTS] =
     [const { Slot([const { [const { AtomicU64::new(0) }; COUNTERS] }; MAXIMUM_NODES]) }; SLOTS];
-
-/// Frames of each node that the allocator was given, its own tables excluded.
-static PRESENT: [AtomicU64; MAXIMUM_NODES] = [const { AtomicU64::new(0) }; MAXIMUM_NODES];
 
 #[derive(Clone, Copy)]
 enum Counter {
@@ -120,35 +116,17 @@ pub fn collect_counters(node: NodeId) -> NodeCounters {
     }
 }
 
-/// Notes what the frame allocator has of each node: once, at boot, before anything was allocated.
-pub fn note_memory() {
-    for (number, present) in (0..).zip(&PRESENT) {
-        present.store(frame_allocator::collect_node_statistics(number).free, Relaxed);
-    }
-}
-
-/// Notes that a range that was kept at boot was given to the allocator.
-pub fn note_released(range: FrameRange) {
-    for offset in 0..range.count {
-        let frame = frame_allocator::descriptor(range.start.offset(offset));
-        if let Some(present) = frame.and_then(|frame| PRESENT.get(usize::from(frame.node()))) {
-            present.fetch_add(1, Relaxed);
-        }
-    }
-}
-
-/// The memory of `node`. Linear in 2 MiB groups; frames that CPUs keep at hand count as used.
+/// The memory of `node`. A few loads; frames that CPUs keep at hand count as used.
 #[must_use]
-pub fn collect_memory(node: NodeId) -> FrameStatistics {
-    let total = PRESENT.get(usize::from(node.0)).map_or(0, |present| present.load(Relaxed));
-    let free = frame_allocator::collect_node_statistics(node.0).free;
+pub fn memory(node: NodeId) -> FrameStatistics {
+    let FrameStatistics { total, free } = frame_allocator::node_totals(node.0);
     FrameStatistics { total, free: free.min(total) }
 }
 
 /// Whether `node` has memory.
 #[must_use]
 pub fn has_memory(node: NodeId) -> bool {
-    PRESENT.get(usize::from(node.0)).is_some_and(|present| present.load(Relaxed) != 0)
+    memory(node).total != 0
 }
 
 #[cfg(test)]

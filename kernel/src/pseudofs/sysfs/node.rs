@@ -1,6 +1,6 @@
 //! `/sys/devices/system/node`: which nodes there are, and a directory for each.
 //!
-//! A node's `meminfo` has the lines whose amounts are known by node; memory blocks (`memoryN`) and the pools of large pages are not there.
+//! A node's `meminfo` has the lines whose amounts are known by node, those of use counted over its frames; memory blocks (`memoryN`) and the pools of large pages are not there.
 
 use super::topology::mask_width;
 use super::{Path, append_mask};
@@ -8,6 +8,7 @@ use crate::arch::inter_processor;
 use crate::base::{CpuId, CpuMask, PAGE_SHIFT, Result};
 use crate::fs::inode::{Inode, LinkTarget};
 use crate::fs::pseudo::{FixedDirectory, PseudoLink};
+use crate::memory::frame_allocator;
 use crate::memory::node_frames::{self, statistics};
 use crate::memory::numa::{self, NodeId, NodeMask};
 use crate::pseudofs::append;
@@ -80,12 +81,22 @@ fn distances(text: &mut Vec<u8>, node: NodeId) {
 }
 
 fn memory(text: &mut Vec<u8>, node: NodeId) {
-    let frames = statistics::collect_memory(node);
+    let frames = statistics::memory(node);
+    let usage = frame_allocator::collect_usage(node.0);
     for (name, pages) in [
         ("MemTotal", frames.total),
         ("MemFree", frames.free),
         ("MemUsed", frames.total - frames.free),
         ("SwapCached", 0),
+        // No page waits to be written to where it is from.
+        ("Dirty", 0),
+        ("Writeback", 0),
+        ("FilePages", usage.file),
+        ("AnonPages", usage.anonymous),
+        ("PageTables", usage.page_tables),
+        // Tables that no processor of this machine walks: there are none.
+        ("SecPageTables", 0),
+        ("Slab", usage.heap),
     ] {
         let name = alloc::format!("{name}:");
         append!(text, "Node {} {name:<15} {:8} kB\n", node.0, pages << (PAGE_SHIFT - 10));
@@ -110,7 +121,7 @@ fn counters(text: &mut Vec<u8>, node: NodeId) {
 
 fn counted(text: &mut Vec<u8>, node: NodeId) {
     let counters = statistics::collect_counters(node);
-    append!(text, "nr_free_pages {}\n", statistics::collect_memory(node).free);
+    append!(text, "nr_free_pages {}\n", statistics::memory(node).free);
     append!(text, "numa_hit {}\nnuma_miss {}\nnuma_foreign {}\n", counters.hit, counters.miss, counters.foreign);
     append!(
         text,
@@ -138,7 +149,25 @@ mod tests {
         let lines: Vec<_> = memory.lines().collect();
         assert!(lines[0].starts_with("Node 0 MemTotal:       ") && lines[0].ends_with(" kB"), "{memory}");
         assert_eq!(lines[0].len(), "Node 0 MemTotal:         480284 kB".len());
-        assert_eq!(lines[4], "Node 0 HugePages_Total:     0");
+        let names: Vec<_> = lines.iter().filter_map(|line| line.split_whitespace().nth(2)).collect();
+        // Linux's order.
+        assert_eq!(
+            names[3..],
+            [
+                "SwapCached:",
+                "Dirty:",
+                "Writeback:",
+                "FilePages:",
+                "AnonPages:",
+                "PageTables:",
+                "SecPageTables:",
+                "Slab:",
+                "HugePages_Total:",
+                "HugePages_Free:",
+                "HugePages_Surp:"
+            ]
+        );
+        assert_eq!(lines[11], "Node 0 HugePages_Total:     0");
         let names =
             |text: &str| text.lines().map(|line| line.split(' ').next().unwrap().to_owned()).collect::<Vec<_>>();
         assert_eq!(

@@ -1,12 +1,14 @@
-//! Debug builds: who asked for an object, and who freed it. Equal ways are kept once, so an object needs a number only.
+//! Debug builds: who asked for an object of the heap or for a frame, and who freed it. Equal ways are kept once, so each needs a number only.
 //!
 //! The table is written by compare-and-exchange, in any context, and nothing leaves it. Once a probe finds no place the way is not kept.
 
-use super::misuse::TraceId;
 use crate::log::backtrace;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-/// Callers that are kept, the heap's own among them.
+/// A way that is kept; 0 is none.
+pub type TraceId = u32;
+
+/// Callers that are kept, the allocators' own among them.
 const DEPTH: usize = 10;
 const ENTRIES: usize = if cfg!(debug_assertions) { 4096 } else { 1 };
 /// Places that are looked at.
