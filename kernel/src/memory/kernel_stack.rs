@@ -8,11 +8,15 @@
 //! not a TLB shootdown. Invariant: a stack in the cache or in a [`KernelStack`] has all its pages mapped, one reference to each frame held by
 //! the mapping. Lock: one spinlock of rank `Frames` around the cache and the slot numbers, never held while pages are mapped.
 //!
+//! On a machine of several nodes a thread gets a stack on the node of the CPU that makes it, an older one of another node only when there is no memory
+//! for a new one.
+//!
 //! The emulated machine cannot run on addresses that only its own tables know: there a stack is a block of frames in the physmap.
 
 #![allow(unsafe_code, reason = "takes back the references that the mapping of a stack holds")]
 
 use super::frame::Frame;
+use super::numa::{NodeId, current_node, has_several_nodes};
 use super::paging::kernel::{self, AREA_LENGTH, STACK_AREA};
 use super::paging::{MapError, PageFlags};
 use crate::base::{PAGE_SIZE, VirtualAddress};
@@ -37,8 +41,8 @@ const UNMAPPED_TOGETHER: usize = 32;
 const FREE_SLOTS: usize = 256;
 
 struct State {
-    /// Lowest addresses of stacks that are ready.
-    ready: ArrayVec<VirtualAddress, CACHED>,
+    /// Stacks that are ready: their lowest addresses, and their nodes.
+    ready: ArrayVec<(VirtualAddress, NodeId), CACHED>,
     free_slots: ArrayVec<VirtualAddress, FREE_SLOTS>,
     next: u64,
 }
@@ -52,17 +56,39 @@ static STACKS: SpinLock<State, InterruptsDisabled> = SpinLock::new(
 #[derive(Debug)]
 pub struct KernelStack {
     bottom: VirtualAddress,
+    node: NodeId,
+}
+
+impl State {
+    /// Takes the stack that was used last, on `node` if one is said.
+    fn pop(&mut self, node: Option<NodeId>) -> Option<KernelStack> {
+        let (bottom, node) = match node {
+            None => self.ready.pop()?,
+            Some(node) => {
+                let place = self.ready.iter().rposition(|(_, other)| *other == node)?;
+                self.ready.remove(place)
+            }
+        };
+        Some(KernelStack { bottom, node })
+    }
 }
 
 impl KernelStack {
     /// A stack with undefined content; `None` when memory is out.
     #[must_use]
     pub fn allocate() -> Option<Self> {
-        if let Some(bottom) = STACKS.lock().ready.pop() {
-            return Some(Self { bottom });
+        let node = has_several_nodes().then(current_node);
+        if let Some(stack) = STACKS.lock().pop(node) {
+            return Some(stack);
         }
-        let bottom = if cfg!(target_os = "none") { map_new()? } else { block()? };
-        Some(Self { bottom })
+        let new = if cfg!(target_os = "none") { map_new() } else { block() };
+        new.or_else(|| STACKS.lock().pop(None))
+    }
+
+    /// The node of its memory, or of most of it.
+    #[must_use]
+    pub fn node(&self) -> NodeId {
+        self.node
     }
 
     /// Its upper end: the first address past it, page-aligned.
@@ -86,10 +112,10 @@ impl Drop for KernelStack {
             let mut state = STACKS.lock();
             if state.ready.is_full() {
                 // The longest unused, whose lines are in no cache any more.
-                superfluous.extend(state.ready.drain(..UNMAPPED_TOGETHER));
+                superfluous.extend(state.ready.drain(..UNMAPPED_TOGETHER).map(|(bottom, _)| bottom));
             }
             // There is room: it was just made.
-            let _ = state.ready.try_push(self.bottom);
+            let _ = state.ready.try_push((self.bottom, self.node));
         }
         if !superfluous.is_empty() {
             release(&superfluous);
@@ -103,13 +129,19 @@ pub fn shrink() {
         let superfluous: ArrayVec<VirtualAddress, UNMAPPED_TOGETHER> = {
             let mut state = STACKS.lock();
             let count = state.ready.len().min(UNMAPPED_TOGETHER);
-            state.ready.drain(..count).collect()
+            state.ready.drain(..count).map(|(bottom, _)| bottom).collect()
         };
         if superfluous.is_empty() {
             return;
         }
         release(&superfluous);
     }
+}
+
+/// Frames of the stacks that are kept for the next threads.
+#[must_use]
+pub fn kept_frames() -> u64 {
+    STACKS.lock().ready.len() as u64 * PAGES
 }
 
 /// Whether `address` lies in the guard page of a kernel stack: a fault there is an overflow.
@@ -120,15 +152,15 @@ pub fn is_guard(address: VirtualAddress) -> bool {
 }
 
 /// A stack in the physmap: the emulated machine's.
-fn block() -> Option<VirtualAddress> {
+fn block() -> Option<KernelStack> {
     let block = Frame::allocate_block(STACK_ORDER)?;
-    let bottom = block.physmap_address();
+    let stack = KernelStack { bottom: block.physmap_address(), node: block.node() };
     // The stack holds the reference.
     let _ = block.into_raw();
-    Some(bottom)
+    Some(stack)
 }
 
-fn map_new() -> Option<VirtualAddress> {
+fn map_new() -> Option<KernelStack> {
     let slot = {
         let mut state = STACKS.lock();
         match state.free_slots.pop() {
@@ -144,21 +176,27 @@ fn map_new() -> Option<VirtualAddress> {
         }
     };
     let bottom = slot.offset(PAGE_SIZE as u64);
+    let mut node = NodeId::default();
     for index in 0..PAGES {
-        if map_page(bottom.offset(index * PAGE_SIZE as u64)).is_err() {
-            unmap(&[bottom]);
-            return None;
+        match map_page(bottom.offset(index * PAGE_SIZE as u64)) {
+            Ok(found) => node = found,
+            Err(_) => {
+                unmap(&[bottom]);
+                return None;
+            }
         }
     }
-    Some(bottom)
+    Some(KernelStack { bottom, node })
 }
 
-fn map_page(page: VirtualAddress) -> Result<(), MapError> {
+/// Maps a frame of this CPU's node, or the nearest that has one. Gives the node.
+fn map_page(page: VirtualAddress) -> Result<NodeId, MapError> {
     let frame = Frame::allocate().ok_or(MapError::OutOfMemory)?;
+    let node = frame.node();
     kernel::map(page, frame.number(), PageFlags::WRITABLE)?;
     // The mapping holds the reference.
     let _ = frame.into_raw();
-    Ok(())
+    Ok(node)
 }
 
 fn release(bottoms: &[VirtualAddress]) {
@@ -190,6 +228,14 @@ fn unmap(bottoms: &[VirtualAddress]) {
 mod tests {
     use super::*;
 
+    /// A stack in the area, which the test unmaps itself.
+    fn mapped() -> VirtualAddress {
+        let stack = map_new().unwrap();
+        let bottom = stack.bottom();
+        core::mem::forget(stack);
+        bottom
+    }
+
     #[test]
     fn stacks_are_apart_and_writable() {
         let stacks: Vec<_> = (0..CACHED + 8).map(|_| KernelStack::allocate().unwrap()).collect();
@@ -208,8 +254,34 @@ mod tests {
     }
 
     #[test]
+    fn a_stack_of_a_node_is_the_one_used_last_there() {
+        let stack = |number: u64| VirtualAddress::new(STACK_AREA.value() + number * SLOT);
+        let mut state =
+            State { ready: ArrayVec::new_const(), free_slots: ArrayVec::new_const(), next: STACK_AREA.value() };
+        state.ready.extend([
+            (stack(0), NodeId(1)),
+            (stack(1), NodeId(0)),
+            (stack(2), NodeId(1)),
+            (stack(3), NodeId(0)),
+        ]);
+        let mut pop = |node: Option<u8>| {
+            state.pop(node.map(NodeId)).map(|stack| {
+                let found = (stack.bottom(), stack.node().0);
+                // It has no memory to give back.
+                core::mem::forget(stack);
+                found
+            })
+        };
+        assert_eq!(pop(Some(1)), Some((stack(2), 1)));
+        assert_eq!(pop(Some(2)), None);
+        assert_eq!(pop(None), Some((stack(3), 0)));
+        assert_eq!((pop(Some(1)), pop(Some(1))), (Some((stack(0), 1)), None));
+        assert_eq!((pop(None), pop(None)), (Some((stack(1), 0)), None));
+    }
+
+    #[test]
     fn a_mapped_stack_has_a_guard_page_and_comes_back_whole() {
-        let bottom = map_new().unwrap();
+        let bottom = mapped();
         assert!(kernel::translate(bottom).is_some());
         assert!(kernel::translate(bottom.offset(STACK_SIZE as u64 - 1)).is_some());
         let below = VirtualAddress::new(bottom.value() - 1);
@@ -221,7 +293,7 @@ mod tests {
 
     #[test]
     fn stacks_are_unmapped_together_and_their_places_used_again() {
-        let bottoms: Vec<_> = (0..UNMAPPED_TOGETHER).map(|_| map_new().unwrap()).collect();
+        let bottoms: Vec<_> = (0..UNMAPPED_TOGETHER).map(|_| mapped()).collect();
         let free = STACKS.lock().free_slots.len();
         unmap(&bottoms);
         for bottom in &bottoms {
