@@ -54,6 +54,8 @@ pub struct HeapStatistics {
     pub list_bytes: u64,
     /// Bytes in objects of whole frames.
     pub large_bytes: u64,
+    /// Bytes that shrinking would give back at most: free objects in depots, and empty slabs. What magazines hold is not looked at.
+    pub reclaimable_bytes: u64,
 }
 
 /// A heap. `SIZE` bytes of its own carry it until there are frames.
@@ -209,7 +211,19 @@ impl<P: Platform, const SIZE: usize> Heap<P, SIZE> {
             small_bytes: small,
             list_bytes: list as u64,
             large_bytes: self.large_frames.load(Ordering::Relaxed) * PAGE_SIZE as u64,
+            reclaimable_bytes: self.reclaimable(),
         }
+    }
+
+    fn reclaimable(&self) -> u64 {
+        let of = |(stock, size): (&Locked<Stock, P::Lock>, &usize)| {
+            stock.with(|stock| {
+                let objects = (stock.depot.count() * size) as u64;
+                let frames = stock.depot.frames() + u64::from(stock.slabs.empty());
+                objects + frames * PAGE_SIZE as u64
+            })
+        };
+        self.stocks.iter().zip(&CLASS_SIZES).map(of).sum()
     }
 
     /// Checks every invariant. For tests: nobody else uses the heap.

@@ -316,6 +316,12 @@ impl Slabs {
         released
     }
 
+    /// Slabs without objects out.
+    #[must_use]
+    pub const fn empty(&self) -> u32 {
+        self.empty_count
+    }
+
     /// What it uses.
     #[must_use]
     pub fn usage(&self, class: usize) -> ClassUsage {

@@ -3,8 +3,8 @@
 use crate::arch::{Cpu, CpuLocal, Current, InterruptReport, SerialConsole, inter_processor, interrupt_report};
 use crate::base::{Nanoseconds, PAGE_SHIFT};
 use crate::fs::mount::{Location, Mount, MountFlags};
-use crate::memory::frame_allocator;
 use crate::memory::heap::{self, ClassUsage};
+use crate::memory::{frame_allocator, kernel_stack};
 use crate::process::dispatch;
 use crate::process::{ThreadState, table};
 use crate::pseudofs::append;
@@ -32,8 +32,13 @@ pub fn meminfo(text: &mut Vec<u8>) {
     let mut line = |name: &str, value: u64| append!(text, "{:<16}{value:8} kB\n", alloc::format!("{name}:"));
     line("MemTotal", kibibytes(frames.total));
     line("MemFree", kibibytes(frames.free));
-    // What tmpfs holds cannot be given back without swap, so only free memory is available.
-    line("MemAvailable", kibibytes(frames.free));
+    // What tmpfs holds cannot be given back without swap, so what is available is free memory and, as Linux reckons, most of what the kernel keeps.
+    let heap = heap::statistics();
+    let slab = kibibytes(heap.frames);
+    let of_slab = (heap.reclaimable_bytes >> 10).min(slab);
+    let reclaimable = of_slab + kibibytes(kernel_stack::kept_frames());
+    let kept = (reclaimable / 2).min(kibibytes(frame_allocator::user_reserve()));
+    line("MemAvailable", kibibytes(frames.free) + reclaimable - kept);
     line("Buffers", 0);
     line("Cached", kibibytes(shared));
     for name in [
@@ -54,13 +59,11 @@ pub fn meminfo(text: &mut Vec<u8>) {
         line(name, 0);
     }
     line("Shmem", kibibytes(shared));
-    // None of the heap can be given back on demand. Programs take the two lines together with MemAvailable as the sign of a
-    // kernel that knows what is available.
-    let slab = kibibytes(heap::statistics().frames);
-    line("KReclaimable", 0);
+    // What heap::shrink gives back: free objects that are kept for crowds, and empty slabs; and stacks for the next threads.
+    line("KReclaimable", reclaimable);
     line("Slab", slab);
-    line("SReclaimable", 0);
-    line("SUnreclaim", slab);
+    line("SReclaimable", of_slab);
+    line("SUnreclaim", slab - of_slab);
     line("CommitLimit", kibibytes(frames.total / 2));
     line("Committed_AS", kibibytes(crate::memory::address_space::committed_pages()));
     line("VmallocTotal", 1 << 29);
