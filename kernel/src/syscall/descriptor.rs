@@ -244,6 +244,10 @@ fn set_flags(call: &Call<'_>, descriptor: FileDescriptor, file: &Arc<OpenFile>, 
     {
         return Err(Errno::EPERM);
     }
+    // A kind that cannot tell leaves the flag as it was.
+    let telling = if asynchronous::can_tell(file) { flags } else { old };
+    let mut flags = flags;
+    flags.set(OpenFlags::ASYNCHRONOUS, telling.contains(OpenFlags::ASYNCHRONOUS));
     file.set_flags(flags)?;
     tell_of_changes(file, descriptor, old)
 }

@@ -8,6 +8,7 @@ pub(super) const CASES: &[Case] = &[
     ("scheduling/attributes", attributes),
     ("scheduling/sizes-of-attributes", sizes),
     ("scheduling/reservations", reservations),
+    ("scheduling/reservations-of-several", several),
     ("scheduling/permission", permission),
 ];
 
@@ -161,6 +162,33 @@ fn reservations() {
     nobody[14] = 1;
     println!("{:?}", set(policy(libc::SCHED_OTHER, 0, 0, 0)));
     println!("{:?}", raw!(libc::SYS_sched_setaffinity, 0, 128, &nobody[..]));
+}
+
+/// As many as fit into 95 % of all processors together get six tenths of one each.
+fn several() {
+    let mut mask = [0_u64; 16];
+    let _ = raw!(libc::SYS_sched_getaffinity, 0, 128, &mut mask[..]);
+    let processors = mask.iter().map(|word| word.count_ones()).sum::<u32>() as usize;
+    let (told, wait) = (system::pipe(), system::pipe());
+    let children: Vec<_> = (0..2 * processors)
+        .map(|_| {
+            let child = system::fork(|| {
+                let result = set(reservation(6 * MILLISECOND, 10 * MILLISECOND, 0));
+                let _ = system::write(told[1], if result.is_ok() { b"y" } else { b"n" });
+                let _ = system::read(wait[0], &mut [0]);
+                0
+            });
+            let mut answer = [0];
+            let _ = system::read(told[0], &mut answer);
+            (child, answer[0])
+        })
+        .collect();
+    let admitted = children.iter().filter(|(_, answer)| *answer == b'y').count();
+    println!("{}", admitted == processors * 95 / 60);
+    let _ = system::write(wait[1], &vec![0; children.len()]);
+    for (child, _) in children {
+        let _ = system::waitpid(child, &mut 0, 0);
+    }
 }
 
 fn fork_and(work: impl FnOnce()) -> Result<(), Errno> {

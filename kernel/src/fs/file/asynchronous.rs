@@ -1,8 +1,8 @@
 //! Telling by signal that a file is ready: `O_ASYNC` (fcntl(2)).
 //!
 //! A kind of file that can tell has [`Listeners`] for each direction. An open file joins them when its `O_ASYNC` is set ([`set`]); each change
-//! of that direction then sends the signal of its owner ([`FileOwner`](super::FileOwner)), whatever anybody has read in between. As on Linux, kinds that cannot tell keep
-//! the flag and say nothing, and the descriptor named is the one by which the flag was set.
+//! of that direction then sends the signal of its owner ([`FileOwner`](super::FileOwner)), whatever anybody has read in between. As on Linux, kinds that cannot tell leave
+//! the flag as it is, and the descriptor named is the one by which the flag was set.
 //!
 //! Lock: the list's, of rank `FileObject`, held while it is looked at and never while a signal is sent. Whoever tells holds no lock.
 

@@ -49,6 +49,8 @@ fn code_name(signal: Option<Signal>, code: i32) -> Option<&'static str> {
         (code::BUS_ADRALN, Signal::SIGBUS) => "BUS_ADRALN",
         (code::BUS_ADRERR, Signal::SIGBUS) => "BUS_ADRERR",
         (code::TRAP_BRKPT, Signal::SIGTRAP) => "TRAP_BRKPT",
+        (code::POLL_IN, Signal::SIGIO) => "POLL_IN",
+        (code::POLL_OUT, Signal::SIGIO) => "POLL_OUT",
         _ => return None,
     })
 }

@@ -74,11 +74,12 @@ impl From<&SignalInformation> for Record {
             (Some(Signal::SIGCHLD), code) if code > 0 => {
                 Self { status: (second as u32).cast_signed(), user_time: third, system_time: fourth, ..from_process }
             }
-            (Some(Signal::SIGIO), code) if code > 0 => {
-                Self { band: first as u32, descriptor: (second as u32).cast_signed(), ..base }
-            }
             (Some(signal), code) if code > 0 && SignalSet::SYNCHRONOUS.contains(signal) => {
                 Self { address: first, ..base }
+            }
+            // Whichever signal tells of a file (`F_SETSIG`).
+            (_, code::POLL_IN..=code::POLL_HUP) => {
+                Self { band: first as u32, descriptor: (second as u32).cast_signed(), ..base }
             }
             _ => Self { integer: (second as u32).cast_signed(), pointer: second, ..from_process },
         }

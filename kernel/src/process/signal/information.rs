@@ -61,6 +61,8 @@ pub mod code {
     pub const POLL_IN: i32 = 1;
     /// SIGIO: there is room to write.
     pub const POLL_OUT: i32 = 2;
+    /// SIGIO: the other side has gone; the last of these codes.
+    pub const POLL_HUP: i32 = 6;
     /// SIGSYS: a filter refused the call.
     pub const SYS_SECCOMP: i32 = 1;
 }

@@ -3,6 +3,7 @@
 mod calls;
 pub mod children;
 pub(super) mod faults;
+mod files;
 mod registers;
 
 use crate::runner::{Case, in_child};
@@ -32,6 +33,8 @@ pub(super) const CASES: &[Case] = &[
     ("signals/signalfd", calls::signalfd),
     ("signals/blocked-fault-kills", faults::blocked_fault),
     ("signals/pipe", calls::sigpipe),
+    ("signals/files-that-tell", files::tell),
+    ("signals/owners-of-files", files::owners),
     ("signals/exec-resets-handlers", children::exec_resets),
     ("signals/divide-and-trap", faults::divide_and_trap),
 ];
