@@ -1,4 +1,4 @@
-# Programs with musl's C library and its threads: compiled on the machine itself, by tcc, once static and once with musl as the dynamic linker.
+# Programs with musl's C library and its threads: compiled on the machine itself, by tcc, once static and once with musl as the dynamic linker. On 64-bit Arm tcc cannot link a static one.
 #packages: tcc,musl,dash
 #alone: musl-dev
 #shell: /usr/bin/dash
