@@ -4,13 +4,9 @@ use super::FRAMES;
 use super::region::{Companion, GROUP_FRAMES};
 use crate::memory::frame_descriptor::FrameKind;
 
-/// What the taken frames of a node are used for, in frames. Those that nobody says anything of are not among them.
+/// What the taken frames of a node are used for, in frames. Those that nobody says anything of, programs' memory too, are not among them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct NodeUsage {
-    /// Private memory of programs.
-    pub anonymous: u64,
-    /// Pages of files and of shared memory.
-    pub file: u64,
     /// Page tables.
     pub page_tables: u64,
     /// The kernel's heap.
@@ -29,11 +25,9 @@ pub fn collect_usage(node: u8) -> NodeUsage {
                 continue;
             }
             let count = match frame.kind() {
-                FrameKind::Anonymous => &mut usage.anonymous,
-                FrameKind::File => &mut usage.file,
                 FrameKind::PageTable => &mut usage.page_tables,
                 FrameKind::Heap => &mut usage.heap,
-                FrameKind::Free | FrameKind::Kernel => continue,
+                FrameKind::Free | FrameKind::Kernel | FrameKind::Anonymous | FrameKind::File => continue,
             };
             *count += 1 << frame.order();
         }

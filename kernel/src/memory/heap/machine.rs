@@ -95,9 +95,8 @@ unsafe impl Platform for Machine {
     }
     fn allocate_contiguous(&self, count: usize) -> Option<u32> {
         let first = frames::allocate_contiguous(count as u64)?;
-        if let Some(frame) = frames::descriptor(first) {
-            frame.set_kind(FrameKind::Heap);
-        }
+        let row = (0..count as u64).filter_map(|index| frames::descriptor(first.offset(index)));
+        row.for_each(|frame| frame.set_kind(FrameKind::Heap));
         Some(number_of(first))
     }
     fn free_contiguous(&self, first: u32, count: usize) {

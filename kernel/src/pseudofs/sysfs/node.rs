@@ -91,8 +91,6 @@ fn memory(text: &mut Vec<u8>, node: NodeId) {
         // No page waits to be written to where it is from.
         ("Dirty", 0),
         ("Writeback", 0),
-        ("FilePages", usage.file),
-        ("AnonPages", usage.anonymous),
         ("PageTables", usage.page_tables),
         // Tables that no processor of this machine walks: there are none.
         ("SecPageTables", 0),
@@ -157,8 +155,6 @@ mod tests {
                 "SwapCached:",
                 "Dirty:",
                 "Writeback:",
-                "FilePages:",
-                "AnonPages:",
                 "PageTables:",
                 "SecPageTables:",
                 "Slab:",
@@ -167,7 +163,7 @@ mod tests {
                 "HugePages_Surp:"
             ]
         );
-        assert_eq!(lines[11], "Node 0 HugePages_Total:     0");
+        assert_eq!(lines[9], "Node 0 HugePages_Total:     0");
         let names =
             |text: &str| text.lines().map(|line| line.split(' ').next().unwrap().to_owned()).collect::<Vec<_>>();
         assert_eq!(
