@@ -45,6 +45,10 @@ pub fn start() -> ! {
     }
     let memory = frame_allocator::statistics();
     log::info!("Memory: {} KiB of {} KiB free", memory.free * 4, memory.total * 4);
+    if numa::has_several_nodes() {
+        // Found before the command line has said how much the console is to show.
+        log::info!("NUMA: {} nodes", numa::topology().node_count());
+    }
     let image = information.kernel_image;
     log::info!("Kernel image at {:#x}, {} KiB", image.start.value(), image.length() / 1024);
     let choice = if command_line().legacy_interrupts { ControllerChoice::Legacy } else { ControllerChoice::Best };

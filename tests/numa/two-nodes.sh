@@ -14,7 +14,7 @@ for node in node0 node1; do echo "$(cat $node/cpulist) $(cat $node/cpumap) $(cat
 readlink node1/cpu2 ../cpu/cpu2/node1
 awk '{ print $1, $2, $3 }' node1/meminfo | head -3; awk '{ print $1 }' node1/numastat
 #: what-a-node-is-used-for
-awk '/ (PageTables|SecPageTables|Slab):/ { print $1, $2, $3, ($4 > 0) }' /sys/devices/system/node/node[01]/meminfo
+awk '/ (PageTables|SecPageTables|Slab):/ { print $1, $2, $3 }' /sys/devices/system/node/node[01]/meminfo
 #: allowed
 grep Mems_allowed /proc/self/status
 #: show

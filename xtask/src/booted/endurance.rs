@@ -105,7 +105,7 @@ pub fn boots(count: u32) -> Job {
             }
             Ok(())
         })();
-        vec![Verdict::of(format!("endurance/{count}-boots"), result)]
+        vec![Verdict::of(format!("endurance/boots-{count}"), result)]
     })
 }
 

@@ -219,7 +219,7 @@ impl<P: Platform, const SIZE: usize> Heap<P, SIZE> {
         let of = |(stock, size): (&Locked<Stock, P::Lock>, &usize)| {
             stock.with(|stock| {
                 let objects = (stock.depot.count() * size) as u64;
-                let frames = stock.depot.frames() + u64::from(stock.slabs.empty());
+                let frames = stock.depot.frames() + u64::from(stock.slabs.empty_slabs());
                 objects + frames * PAGE_SIZE as u64
             })
         };

@@ -318,7 +318,7 @@ impl Slabs {
 
     /// Slabs without objects out.
     #[must_use]
-    pub const fn empty(&self) -> u32 {
+    pub const fn empty_slabs(&self) -> u32 {
         self.empty_count
     }
 

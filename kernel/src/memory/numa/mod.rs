@@ -56,23 +56,22 @@ static SEVERAL: AtomicBool = AtomicBool::new(false);
 /// one node.
 pub fn initialize(usable: &[FrameRange]) {
     let Some(said) = Current::affinity() else { return };
-    match said.map_err(NumaError::from).and_then(|affinity| register(affinity, usable)) {
-        Ok(nodes) => log::info!("NUMA: {nodes} nodes"),
-        Err(error) => log::warn!("NUMA: firmware's tables are of no use: {error:?}; one node"),
+    if let Err(error) = said.map_err(NumaError::from).and_then(|affinity| register(affinity, usable)) {
+        log::warn!("NUMA: firmware's tables are of no use: {error:?}; one node");
     }
 }
 
-/// Registers what firmware says; gives how many nodes there are.
+/// Registers what firmware says.
 // Apart from the rest, for boot's stack has no room for many topologies at a time.
 #[inline(never)]
-fn register(affinity: &Affinity, usable: &[FrameRange]) -> Result<usize, NumaError> {
+fn register(affinity: &Affinity, usable: &[FrameRange]) -> Result<(), NumaError> {
     let mut topology = NumaTopology::from_affinity(affinity, usable)?;
     if !topology.take_distances(affinity) {
         log::warn!("NUMA: firmware's distances are of no use; {REMOTE_DISTANCE} between nodes");
     }
     let registered = TOPOLOGY.call_once(|| topology);
     SEVERAL.store(registered.node_count() > 1, Relaxed);
-    Ok(registered.node_count())
+    Ok(())
 }
 
 /// The machine's topology; one node where none was registered.
