@@ -23,6 +23,22 @@ fn charge(process: &Process, table: &TableGuard) -> Result<Charge> {
     UserCharge::take(UserAccount::of(user), process.limit(Resource::PendingSignals)).ok_or(Errno::EAGAIN)
 }
 
+/// Sends what has been charged for, if it had to be, and tells the parent of a process that goes on.
+#[inline]
+fn send_charged(
+    process: &Arc<Process>,
+    target: Target<'_>,
+    signal: Signal,
+    information: SignalInformation,
+    charge: Option<Charge>,
+    table: &TableGuard,
+) -> Result<()> {
+    if process.signals.send(target, signal, information, charge)? == Sent::Continued {
+        job_control::report_locked(process, JobChange::Continued, table);
+    }
+    Ok(())
+}
+
 fn send_locked(
     process: &Arc<Process>,
     target: Target<'_>,
@@ -41,10 +57,7 @@ fn send_locked(
     } else {
         None
     };
-    if process.signals.send(target, signal, information, charge)? == Sent::Continued {
-        job_control::report_locked(process, JobChange::Continued, table);
-    }
-    Ok(())
+    send_charged(process, target, signal, information, charge, table)
 }
 
 /// Sends what tells of a file; a real-time signal counts against the target's `RLIMIT_SIGPENDING`, as one that a program queues.
@@ -59,10 +72,7 @@ pub(super) fn send_about_file(
     table: &TableGuard,
 ) -> Result<()> {
     let charge = if signal.is_real_time() { Some(charge(process, table)?) } else { None };
-    if process.signals.send(target, signal, information, charge)? == Sent::Continued {
-        job_control::report_locked(process, JobChange::Continued, table);
-    }
-    Ok(())
+    send_charged(process, target, signal, information, charge, table)
 }
 
 /// Sends to a process; any of its threads that does not block the signal takes it.
