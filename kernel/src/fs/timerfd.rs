@@ -76,7 +76,7 @@ pub struct Timer {
 }
 
 impl TimerCallback for Timer {
-    fn expired(&self, _now: Nanoseconds) {
+    fn expired(&self, _handle: TimerHandle) {
         self.readers.wake_all();
         self.poll.wake();
     }

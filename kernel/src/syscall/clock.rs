@@ -7,11 +7,11 @@ use crate::memory::user::UserPointer;
 use crate::process::Thread;
 use crate::process::clock::{ABSOLUTE, Clock};
 use crate::process::signal::Restart;
-use crate::process::timers::cpu_time::CpuClock;
+use crate::process::timers::cpu_time::{CpuClock, CpuHandle, CpuTimeCallback};
 use crate::security::Capability;
 use crate::sync::parking::Unpark;
 use crate::sync::{Interruptible, WakeReason, parking};
-use crate::time::{self, TimerCallback};
+use crate::time;
 use alloc::sync::Arc;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -138,7 +138,8 @@ fn sleep_on_cpu_time(
     interrupted: Interrupted,
 ) -> Result<()> {
     let waker: Arc<Waker> = Arc::new(Waker(call.thread.clone()));
-    let handle = clock.arm(deadline, waker)?;
+    let handle = CpuHandle::unused();
+    clock.arm(handle, deadline, waker)?;
     let outcome = loop {
         match clock.read() {
             Some(now) if now >= deadline => break None,
@@ -168,8 +169,8 @@ fn sleep_on_cpu_time(
 /// Wakes a thread that sleeps on CPU time.
 struct Waker(Arc<Thread>);
 
-impl TimerCallback for Waker {
-    fn expired(&self, _now: Nanoseconds) {
+impl CpuTimeCallback for Waker {
+    fn reached(&self, _handle: CpuHandle) {
         self.0.unpark();
     }
 }

@@ -245,8 +245,8 @@ fn fire_kept(kept: CpuMask, now: Nanoseconds) -> Nanoseconds {
     let mut next = Nanoseconds::MAX;
     for cpu in kept {
         loop {
-            let Some(callback) = state_of(cpu).lock().queue.take_expired(now) else { break };
-            callback.expired(now);
+            let Some((handle, callback)) = state_of(cpu).lock().queue.take_expired(now) else { break };
+            callback.expired(handle);
         }
         next = next.min(state_of(cpu).lock().queue.next_deadline().unwrap_or(Nanoseconds::MAX));
     }
@@ -282,8 +282,8 @@ pub fn handle_interrupt() -> Ticks {
         (state.take_ticks(now), kept)
     };
     loop {
-        let Some(callback) = state.lock().queue.take_expired(now) else { break };
-        callback.expired(now);
+        let Some((handle, callback)) = state.lock().queue.take_expired(now) else { break };
+        callback.expired(handle);
     }
     if let Some(kept) = kept {
         let next = fire_kept(kept, now);
@@ -318,7 +318,7 @@ mod tests {
     fn the_timers_of_a_cpu_that_has_gone_are_kept() {
         struct Count(AtomicU64);
         impl TimerCallback for Count {
-            fn expired(&self, _now: Nanoseconds) {
+            fn expired(&self, _handle: TimerHandle) {
                 self.0.fetch_add(1, Relaxed);
             }
         }

@@ -8,8 +8,9 @@ use alloc::sync::Arc;
 
 /// What a timer calls.
 pub trait TimerCallback: Send + Sync {
-    /// The deadline has passed. Interrupt context, interrupts disabled: it wakes somebody or notes something, and is quick.
-    fn expired(&self, now: Nanoseconds);
+    /// The deadline of the timer `handle` has passed: it is on no queue any more, and [`super::cancel`] says so from now on. Interrupt context, interrupts
+    /// disabled: it wakes somebody or notes something, and is quick.
+    fn expired(&self, handle: TimerHandle);
 }
 
 /// Names an armed timer, once: no later timer is equal to it.
@@ -62,9 +63,9 @@ impl TimerQueue {
     }
 
     /// Takes off the first timer whose deadline is not after `now`.
-    pub fn take_expired(&mut self, now: Nanoseconds) -> Option<Arc<dyn TimerCallback>> {
+    pub fn take_expired(&mut self, now: Nanoseconds) -> Option<(TimerHandle, Arc<dyn TimerCallback>)> {
         let first = self.timers.first_entry()?;
-        (first.key().deadline <= now).then(|| first.remove())
+        (first.key().deadline <= now).then(|| first.remove_entry())
     }
 
     /// How many timers are armed.
@@ -100,14 +101,14 @@ mod tests {
 
     struct Note(u64, Arc<Mutex<Vec<u64>>>);
     impl TimerCallback for Note {
-        fn expired(&self, _now: Nanoseconds) {
+        fn expired(&self, _handle: TimerHandle) {
             self.1.lock().unwrap().push(self.0);
         }
     }
 
     fn fire(queue: &mut TimerQueue, now: u64) {
-        while let Some(callback) = queue.take_expired(Nanoseconds(now)) {
-            callback.expired(Nanoseconds(now));
+        while let Some((handle, callback)) = queue.take_expired(Nanoseconds(now)) {
+            callback.expired(handle);
         }
     }
 

@@ -1,8 +1,9 @@
 //! Clocks, sleeping, timers.
 
 use crate::runner::{Case, in_child};
+use crate::system::Errno;
 use crate::{raw, system};
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::SeqCst};
 
 pub(super) const CASES: &[Case] = &[
     ("time/clocks-advance", clocks),
@@ -12,6 +13,8 @@ pub(super) const CASES: &[Case] = &[
     ("time/interval-timer", interval_timer),
     ("time/alarm", alarm),
     ("time/posix-timer", posix_timer),
+    ("time/timers-that-expire-at-once", at_once),
+    ("time/deadlines-that-pass-too-late", too_late),
     ("time/cpu-clocks", cpu_clocks),
     ("time/cpu-timers", cpu_timers),
     ("time/sleep-on-cpu-time", sleep_on_cpu_time),
@@ -126,6 +129,88 @@ fn posix_timer() {
     event.sigev_notify = 77;
     println!("{:?}", raw!(libc::SYS_timer_create, libc::CLOCK_MONOTONIC, &mut event, &mut timer));
     println!("{:?}", raw!(libc::SYS_timer_create, 99, 0, &mut timer));
+}
+
+/// Timers that expire while they are being set go on all the same.
+fn at_once() {
+    system::catch(libc::SIGALRM, count);
+    system::catch(libc::SIGUSR1, count);
+    let mut event: libc::sigevent = system::zeroed();
+    event.sigev_notify = libc::SIGEV_SIGNAL;
+    event.sigev_signo = libc::SIGUSR1;
+    let set = |timer: i32, first: i64| {
+        let at = |tv_nsec| libc::timespec { tv_sec: 0, tv_nsec };
+        let setting = libc::itimerspec { it_interval: at(200_000), it_value: at(first) };
+        let _ = raw!(libc::SYS_timer_settime, timer, 0, &setting, 0);
+    };
+    for clock in [libc::CLOCK_MONOTONIC, libc::CLOCK_REALTIME] {
+        let mut timer = 0i32;
+        println!("{:?}", raw!(libc::SYS_timer_create, clock, &mut event, &mut timer));
+        let expired = (0..100).all(|round| {
+            COUNT.store(0, SeqCst);
+            set(timer, 1 + round * 200);
+            comes_within_two_seconds(|| COUNT.load(SeqCst) >= 3)
+        });
+        println!("{expired} {:?}", raw!(libc::SYS_timer_delete, timer));
+    }
+    let expired = (0..100).all(|_| {
+        COUNT.store(0, SeqCst);
+        let _ = system::setitimer(libc::ITIMER_REAL, &system::every(100), None);
+        comes_within_two_seconds(|| COUNT.load(SeqCst) >= 3)
+    });
+    println!("{expired}");
+    let stop: libc::itimerval = system::zeroed();
+    let _ = system::setitimer(libc::ITIMER_REAL, &stop, None);
+}
+
+fn comes_within_two_seconds(done: impl Fn() -> bool) -> bool {
+    let end = now(libc::CLOCK_MONOTONIC) + 2_000_000_000;
+    while !done() {
+        if now(libc::CLOCK_MONOTONIC) > end {
+            return false;
+        }
+        let _ = system::usleep(50);
+    }
+    true
+}
+
+/// A sleep that somebody ends just when its deadline passes; that deadline does not end the next one, which has none.
+fn too_late() {
+    static WORDS: [AtomicU32; 2] = [const { AtomicU32::new(0) }; 2];
+    static WAITS: AtomicU32 = AtomicU32::new(0);
+    const ROUNDS: u32 = 2000;
+    let futex = |operation: i32, word: usize, value: u32, limit: Option<&libc::timespec>| {
+        let limit = limit.map_or(0, |limit| std::ptr::from_ref(limit).addr());
+        raw!(libc::SYS_futex, &WORDS[word], operation | libc::FUTEX_PRIVATE_FLAG, value, limit)
+    };
+    let waker = std::thread::spawn(move || {
+        for round in 0..ROUNDS {
+            for word in [0, 1] {
+                while WAITS.load(SeqCst) < 2 * round + word as u32 + 1 {
+                    std::thread::yield_now();
+                }
+                let begin = now(libc::CLOCK_MONOTONIC);
+                while now(libc::CLOCK_MONOTONIC) - begin < 60_000 {
+                    std::hint::spin_loop();
+                }
+                WORDS[word].store(round + 1, SeqCst);
+                let _ = futex(libc::FUTEX_WAKE, word, 1, None);
+            }
+        }
+    });
+    let mut too_late = 0;
+    for round in 0..ROUNDS {
+        let limit = libc::timespec { tv_sec: 0, tv_nsec: 50_000 + i64::from(round % 40) * 500 };
+        WAITS.fetch_add(1, SeqCst);
+        while WORDS[0].load(SeqCst) == round {
+            let _ = futex(libc::FUTEX_WAIT, 0, round, Some(&limit));
+        }
+        WAITS.fetch_add(1, SeqCst);
+        while WORDS[1].load(SeqCst) == round {
+            too_late += u32::from(futex(libc::FUTEX_WAIT, 1, round, None) == Err(Errno(libc::ETIMEDOUT)));
+        }
+    }
+    println!("{too_late} {}", waker.join().is_ok());
 }
 
 fn cpu_clocks() {

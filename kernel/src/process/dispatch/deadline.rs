@@ -13,7 +13,7 @@ use alloc::sync::Arc;
 use core::sync::atomic::Ordering::Relaxed;
 
 impl TimerCallback for Thread {
-    fn expired(&self, _now: Nanoseconds) {
+    fn expired(&self, _handle: TimerHandle) {
         super::deadline_passed(self);
     }
 }
@@ -28,10 +28,15 @@ pub fn arm(thread: &Arc<Thread>, deadline: Nanoseconds) -> Option<TimerHandle> {
     Some(time::arm(deadline, callback))
 }
 
-/// Disarms it, if it has not fired.
+/// Disarms it. If it has fired, this waits until that has been noted: it must not count for the thread's next sleep.
 #[inline]
-pub fn cancel(timer: TimerHandle) {
-    time::cancel(timer);
+pub fn cancel(thread: &Thread, timer: TimerHandle) {
+    if !time::cancel(timer) {
+        // Another CPU's interrupt handler is about to, or has long ago.
+        while !thread.timed_out.load(Relaxed) {
+            Current::relax();
+        }
+    }
 }
 
 /// The timer interrupt: fires timers and accounts the ticks that have passed.

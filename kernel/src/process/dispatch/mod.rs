@@ -257,7 +257,7 @@ pub fn park(deadline: Option<Nanoseconds>, interruptible: Interruptible) -> Wake
         }
     };
     if let Some(timer) = timer {
-        deadline::cancel(timer);
+        deadline::cancel(&thread, timer);
     }
     reason
 }

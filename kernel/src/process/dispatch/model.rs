@@ -121,6 +121,34 @@ fn a_deadline_that_passes_while_its_thread_parks_is_seen() {
     });
 }
 
+/// A thread is woken on one CPU just as its deadline passes on another: that deadline does not end the thread's next sleep, which has none.
+#[test]
+fn a_deadline_of_one_sleep_does_not_end_the_next() {
+    loom::model(|| {
+        let is_armed = Arc::new(Mutex::new(true));
+        let passed = Arc::new(AtomicBool::new(false));
+        let (queue, theirs) = (is_armed.clone(), passed.clone());
+        let timer = thread::spawn(move || {
+            // `handle_interrupt`, then `deadline_passed`.
+            let was_armed = core::mem::take(&mut *queue.lock().unwrap());
+            if was_armed {
+                theirs.store(true, Relaxed);
+            }
+        });
+        // `deadline::cancel`.
+        let cancelled = core::mem::take(&mut *is_armed.lock().unwrap());
+        if !cancelled {
+            while !passed.load(Relaxed) {
+                thread::yield_now();
+            }
+        }
+        // The next `park`.
+        passed.store(false, Relaxed);
+        timer.join().unwrap();
+        assert!(!passed.load(Relaxed), "ended by a deadline that it has not");
+    });
+}
+
 /// Two CPUs' queues and a thread that is on one of them.
 struct Pair {
     /// Whether the thread is on the queue of CPU 0, 1.

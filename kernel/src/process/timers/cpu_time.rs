@@ -11,7 +11,6 @@ use crate::base::{Errno, Nanoseconds, Result};
 use crate::process::clock::{Clock, CpuTime, part_of};
 use crate::process::{Process, Thread, current_process, current_thread, table};
 use crate::sync::Mutex;
-use crate::time::TimerCallback;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -58,14 +57,12 @@ impl CpuClock {
         }
     }
 
-    /// Calls `callback`, in a thread's context, soon after the clock has come to `deadline`. Never, if it does not come so far.
+    /// Calls `callback` soon after the clock has come to `deadline`. Never, if it does not come so far. `handle` names this arming alone.
     ///
     /// # Errors
     /// `ESRCH`: the process is gone. `ENOMEM`.
-    pub fn arm(&self, deadline: Nanoseconds, callback: Arc<dyn TimerCallback>) -> Result<CpuHandle> {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
+    pub fn arm(&self, handle: CpuHandle, deadline: Nanoseconds, callback: Arc<dyn CpuTimeCallback>) -> Result<()> {
         let process = self.process.upgrade().ok_or(Errno::ESRCH)?;
-        let handle = CpuHandle(NEXT.fetch_add(1, Relaxed));
         let deadlines = &process.timers.cpu_time;
         let mut list = deadlines.list.lock();
         list.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
@@ -77,7 +74,7 @@ impl CpuClock {
         if Arc::ptr_eq(current.process(), &process) {
             current.signals.request_timer_check();
         }
-        Ok(handle)
+        Ok(())
     }
 
     /// Forgets a deadline that has not been met.
@@ -92,11 +89,26 @@ impl CpuClock {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CpuHandle(u64);
 
+impl CpuHandle {
+    /// A name for a deadline that is about to be armed. It is given before, for what keeps it is locked then, and arming may sleep.
+    #[must_use]
+    pub fn unused() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Self(NEXT.fetch_add(1, Relaxed))
+    }
+}
+
+/// What a deadline on CPU time calls.
+pub trait CpuTimeCallback: Send + Sync {
+    /// The clock has come to the deadline `handle`, which is armed no more. A thread's context, no lock held.
+    fn reached(&self, handle: CpuHandle);
+}
+
 struct Deadline {
     handle: CpuHandle,
     clock: CpuClock,
     point: Nanoseconds,
-    callback: Arc<dyn TimerCallback>,
+    callback: Arc<dyn CpuTimeCallback>,
 }
 
 /// The deadlines on the CPU time of one process and its threads.
@@ -163,6 +175,6 @@ pub fn check(process: &Process) {
         now.is_some_and(|now| now >= deadline.point)
     });
     for deadline in due {
-        deadline.callback.expired(deadline.point);
+        deadline.callback.reached(deadline.handle);
     }
 }

@@ -66,9 +66,10 @@ impl Default for IntervalTimers {
 struct Alarm(Weak<Process>);
 
 impl TimerCallback for Alarm {
-    fn expired(&self, _now: Nanoseconds) {
-        if let Some(process) = self.0.upgrade() {
-            process.timers.interval.real.lock().handle = None;
+    fn expired(&self, handle: TimerHandle) {
+        if let Some(process) = self.0.upgrade()
+            && process.timers.interval.expire(handle)
+        {
             send::send_from_kernel(&process, Signal::SIGALRM);
         }
     }
@@ -134,6 +135,16 @@ impl IntervalTimers {
             time::cancel(handle);
         }
         old
+    }
+
+    /// The real timer has expired. False when it was set anew before that was told.
+    fn expire(&self, handle: TimerHandle) -> bool {
+        let mut real = self.real.lock();
+        let counts = real.handle == Some(handle);
+        if counts {
+            real.handle = None;
+        }
+        counts
     }
 
     /// SIGALRM was taken: a periodic real timer that has expired is armed again.

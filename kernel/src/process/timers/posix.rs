@@ -1,6 +1,6 @@
 //! POSIX timers: `timer_create` and its kin.
 
-use super::cpu_time::{CpuClock, CpuHandle};
+use super::cpu_time::{CpuClock, CpuHandle, CpuTimeCallback};
 use super::{Setting, forward};
 use crate::base::{Errno, Nanoseconds, Result};
 use crate::process::Process;
@@ -8,6 +8,7 @@ use crate::process::clock::Clock;
 use crate::process::resource_limits::{Resource, UserAccount, UserCharge};
 use crate::process::signal::queue::Charge;
 use crate::process::signal::{Sent, Signal, SignalInformation, Target, ThreadSignals};
+use crate::sync::spinlock::SpinLockGuard;
 use crate::sync::{InterruptsDisabled, LockRank, SpinLock};
 use crate::time::{self, TimerCallback, TimerHandle};
 use alloc::sync::{Arc, Weak};
@@ -36,7 +37,7 @@ enum Base {
 }
 
 /// A deadline that is armed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Handle {
     Queue(TimerHandle),
     CpuTime(CpuHandle),
@@ -67,13 +68,6 @@ impl Base {
         }
     }
 
-    fn arm(&self, deadline: Nanoseconds, callback: Arc<dyn TimerCallback>) -> Result<Handle> {
-        match self {
-            Self::Queue(_) => Ok(Handle::Queue(time::arm(deadline, callback))),
-            Self::CpuTime(clock) => clock.arm(deadline, callback).map(Handle::CpuTime),
-        }
-    }
-
     fn cancel(&self, handle: Handle) {
         match (self, handle) {
             (Self::CpuTime(clock), Handle::CpuTime(handle)) => clock.cancel(handle),
@@ -88,6 +82,7 @@ struct State {
     /// The next (or, while its signal waits, the last) expiry, as [`Base`] keeps it; zero when disarmed.
     deadline: Nanoseconds,
     interval: Nanoseconds,
+    /// What is armed for the deadline, from then until that expires: an expiry that comes with another handle is of an earlier setting.
     handle: Option<Handle>,
     /// Its signal has been sent and not been taken.
     is_pending: bool,
@@ -95,22 +90,38 @@ struct State {
     overrun: u64,
 }
 
+type StateGuard<'a> = SpinLockGuard<'a, State, InterruptsDisabled>;
+
 struct Timer {
     identifier: i32,
     base: Base,
     notification: Notification,
     process: Weak<Process>,
+    myself: Weak<Self>,
     state: SpinLock<State, InterruptsDisabled>,
     _charge: Charge,
 }
 
 impl TimerCallback for Timer {
-    fn expired(&self, _now: Nanoseconds) {
+    fn expired(&self, handle: TimerHandle) {
+        self.expire(Handle::Queue(handle));
+    }
+}
+
+impl CpuTimeCallback for Timer {
+    fn reached(&self, handle: CpuHandle) {
+        self.expire(Handle::CpuTime(handle));
+    }
+}
+
+impl Timer {
+    fn expire(&self, handle: Handle) {
         let mut state = self.state.lock();
-        state.handle = None;
-        if state.deadline == Nanoseconds::ZERO {
+        // Set anew, or disarmed, after it had come off its queue.
+        if state.handle != Some(handle) {
             return;
         }
+        state.handle = None;
         state.is_pending = !matches!(self.notification, Notification::None);
         drop(state);
         if self.send() {
@@ -120,17 +131,14 @@ impl TimerCallback for Timer {
         let Some(now) = self.base.now() else { return };
         let mut state = self.state.lock();
         state.is_pending = false;
-        if state.interval != Nanoseconds::ZERO && state.deadline != Nanoseconds::ZERO {
+        // Set anew in between, it is armed.
+        if state.handle.is_none() && state.interval != Nanoseconds::ZERO && state.deadline != Nanoseconds::ZERO {
             let earliest = now.saturating_add(Nanoseconds::TICK);
             (state.deadline, _) = forward(state.deadline, state.interval, earliest);
-            let deadline = state.deadline;
-            drop(state);
-            self.arm(deadline);
+            self.arm(state);
         }
     }
-}
 
-impl Timer {
     /// Sends the signal. False when it was not kept.
     fn send(&self) -> bool {
         let Some(process) = self.process.upgrade() else { return false };
@@ -147,19 +155,28 @@ impl Timer {
         process.signals.send(target, signal, information, None) == Ok(Sent::Queued)
     }
 
-    /// Arms the queue's timer. The callback holds the timer; what was armed before is gone already.
-    fn arm(&self, deadline: Nanoseconds) {
-        let Some(process) = self.process.upgrade() else { return };
-        let Some(this) = process.timers.posix.find(self.identifier) else { return };
-        // What counts CPU time may be gone: then it comes to no deadline any more.
-        let Ok(handle) = self.base.arm(deadline, this) else { return };
-        let mut state = self.state.lock();
-        // Set anew in between: that setting's own handle counts.
-        if state.deadline == deadline && state.handle.is_none() {
-            state.handle = Some(handle);
-        } else {
-            drop(state);
-            self.base.cancel(handle);
+    /// Arms for the deadline that `state` has; nothing is armed. What is armed holds the timer. The handle is in the state before it can expire.
+    fn arm(&self, mut state: StateGuard<'_>) {
+        let Some(this) = self.myself.upgrade() else { return };
+        match &self.base {
+            Base::Queue(_) => state.handle = Some(Handle::Queue(time::arm(state.deadline, this))),
+            Base::CpuTime(clock) => {
+                let (handle, deadline) = (CpuHandle::unused(), state.deadline);
+                state.handle = Some(Handle::CpuTime(handle));
+                drop(state);
+                // What counts CPU time may be gone: then it comes to no deadline any more.
+                let is_armed = clock.arm(handle, deadline, this).is_ok();
+                let mut state = self.state.lock();
+                let is_wanted = state.handle == Some(Handle::CpuTime(handle));
+                if is_wanted && !is_armed {
+                    state.handle = None;
+                }
+                drop(state);
+                // Set anew before it was there to be cancelled.
+                if !is_wanted {
+                    clock.cancel(handle);
+                }
+            }
         }
     }
 
@@ -232,11 +249,12 @@ impl PosixTimers {
             notification.unwrap_or(Notification::Process(Signal::SIGALRM, identifier.cast_unsigned().into()));
         timers.insert(
             position,
-            Arc::new(Timer {
+            Arc::new_cyclic(|myself| Timer {
                 identifier,
                 base,
                 notification,
                 process: Arc::downgrade(process),
+                myself: myself.clone(),
                 state: SpinLock::new(LockRank::PosixTimer, State::default()),
                 _charge: charge,
             }),
@@ -260,12 +278,13 @@ impl PosixTimers {
         let mut state = timer.state.lock();
         let cancelled = state.handle.take();
         *state = State { deadline, interval: new.interval, is_pending: false, overrun: 0, handle: None };
-        drop(state);
+        if deadline != Nanoseconds::ZERO {
+            timer.arm(state);
+        } else {
+            drop(state);
+        }
         if let Some(handle) = cancelled {
             timer.base.cancel(handle);
-        }
-        if deadline != Nanoseconds::ZERO {
-            timer.arm(deadline);
         }
         Ok(old)
     }
@@ -323,13 +342,12 @@ impl PosixTimers {
         }
         let (next, skipped) = forward(state.deadline, state.interval, now);
         (state.deadline, state.overrun) = (next, skipped);
-        drop(state);
+        timer.arm(state);
         let shown = i32::try_from(skipped.min(OVERRUN_MAX)).unwrap_or(i32::MAX);
         if let Some(signal) = information.signal() {
             let [_, value, ..] = information.fields;
             *information = SignalInformation::timer(signal, identifier, shown, value);
         }
-        timer.arm(next);
     }
 }
 
