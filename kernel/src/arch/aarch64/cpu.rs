@@ -87,6 +87,10 @@ impl Cpu for Aarch64 {
     }
     #[inline]
     fn relax() {
+        // For emulators: QEMU with `-icount` runs one CPU at a time, and would let one that spins use up the others' turns, too. Processors do nothing.
+        // SAFETY: a hint.
+        unsafe { asm!("yield", options(nomem, nostack, preserves_flags)) };
+        // For processors: the `isb` in it holds back the loop's next loads.
         core::hint::spin_loop();
     }
     fn synchronize_instructions() {
