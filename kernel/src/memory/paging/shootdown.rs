@@ -22,8 +22,9 @@
 //! the new version, and its walks the new tables. A CPU that leaves a space counts as having it active until the other is loaded.
 //!
 //! # Idle CPUs
-//! With one CPU the last space stays active while a kernel thread or the idle thread runs; with several a CPU that leaves its last user thread goes over to the kernel's own
-//! table, so that it is not interrupted for a space that it does not use. Before a space's tables are freed, whatever CPU
+//! The last space stays active while a kernel thread or the idle thread runs: mostly it is the next one, too, and loading a table twice in between is dear
+//! where it forgets everything. The CPU *rests* in it ([`rest`]): when it is asked to forget something of the space, it leaves the space, so that it is
+//! interrupted once at most for a space that it does not use. Before a space's tables are freed, whatever CPU
 //! still has it active leaves it ([`leave_everywhere`]); no thread of the space is left by then. Whoever wants to know what is active asks [`is_active`]:
 //! a copy would not learn of that.
 //!
@@ -35,7 +36,7 @@ use super::super::frame_allocator::descriptor;
 use super::tags;
 use crate::arch::{Cpu, Current, Mmu, inter_processor};
 use crate::base::{CpuId, CpuMask, MAXIMUM_CPUS, PhysicalAddress, VirtualAddress};
-use core::sync::atomic::{AtomicU64, Ordering, Ordering::Relaxed, Ordering::SeqCst};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering, Ordering::Relaxed, Ordering::SeqCst};
 
 /// Tags that a CPU uses at a time: more make it forget less, but hardware keeps few translations per tag anyway (Linux has 6).
 const TAGS_PER_CPU: usize = 8;
@@ -47,12 +48,20 @@ struct CpuSpace {
     active: AtomicU64,
     /// The space that is loaded, until another is.
     loaded: AtomicU64,
+    /// No thread of the active space runs. The CPU's own affair.
+    resting: AtomicBool,
     /// Written by the CPU alone, interrupts masked.
     tags: TagTable<TAGS_PER_CPU>,
 }
 
-static CPUS: [CpuSpace; MAXIMUM_CPUS] =
-    [const { CpuSpace { active: AtomicU64::new(0), loaded: AtomicU64::new(0), tags: TagTable::new() } }; MAXIMUM_CPUS];
+static CPUS: [CpuSpace; MAXIMUM_CPUS] = [const {
+    CpuSpace {
+        active: AtomicU64::new(0),
+        loaded: AtomicU64::new(0),
+        resting: AtomicBool::new(false),
+        tags: TagTable::new(),
+    }
+}; MAXIMUM_CPUS];
 
 /// The kernel's own top table, which every CPU can have active.
 static KERNEL_ROOT: AtomicU64 = AtomicU64::new(0);
@@ -83,6 +92,7 @@ pub unsafe fn activate(root: PhysicalAddress) {
         // SAFETY: the caller's promise.
         return unsafe { Current::activate(root, 0) };
     };
+    cpu.resting.store(false, Relaxed);
     cpu.active.swap(root.value(), SeqCst);
     if Current::BROADCASTS_INVALIDATIONS {
         // SAFETY: the caller's promise.
@@ -106,6 +116,25 @@ pub unsafe fn activate(root: PhysicalAddress) {
         unsafe { Current::activate(root, 0) };
     }
     cpu.loaded.store(root.value(), Ordering::Release);
+}
+
+/// No thread of the active space runs from now on, until [`resume`] or [`activate`]: whoever changes the space need not have this CPU follow. Interrupts are
+/// disabled.
+#[inline]
+pub fn rest() {
+    if let Some(cpu) = this_cpu() {
+        cpu.resting.store(true, Relaxed);
+    }
+}
+
+/// A thread of the space with top table `root` is about to run here. Says whether the space is active; if not, [`activate`] must follow. Interrupts are disabled.
+#[inline]
+#[must_use]
+pub fn resume(root: PhysicalAddress) -> bool {
+    this_cpu().is_some_and(|cpu| {
+        cpu.resting.store(false, Relaxed);
+        cpu.active.load(Relaxed) == root.value()
+    })
 }
 
 /// Leaves user space: makes the kernel's own table this CPU's, if it is not. Interrupts are disabled.
@@ -164,6 +193,10 @@ impl Request<'_> {
         Current::local().count_shootdown();
         if !may_have(Current::id(), self.root) {
             return;
+        }
+        if cpu.resting.load(Relaxed) && cpu.active.load(Relaxed) == self.root.value() {
+            // What it has cached is forgotten with the load of the other table, or when the space, which has a new version, is activated again.
+            return activate_kernel();
         }
         match self.pages {
             Some(pages) => pages.iter().for_each(|page| Current::invalidate_page(*page)),

@@ -24,9 +24,8 @@
 //!
 //! # Whose registers are in the CPU
 //! A user thread's vector registers and thread pointers are saved when it is left, so that it may go on anywhere. They are loaded again
-//! unless the CPU still has them: it came back to where it ran last, and no other user thread ran there since. With one CPU the address
-//! space stays until another is needed; with several, a CPU that runs no user thread has the kernel's own table, so that a space is
-//! active only where one of its threads runs, and can be freed after the last.
+//! unless the CPU still has them: it came back to where it ran last, and no other user thread ran there since. The address
+//! space stays until another is needed, or until it changes while no thread of it runs on the CPU (`memory::paging::shootdown`).
 //!
 //! # Invariants
 //! - A thread's `context` is valid whenever it is not Running.
@@ -367,7 +366,7 @@ fn switch_to(cpu: &'static CpuState, scheduler: Guard, next: *const Thread) {
     if new.is_user() {
         user_state::prepare_user(cpu, new);
     } else {
-        user_state::leave_user_space();
+        user_state::rest_in_user_space();
     }
     // SAFETY: interrupts are disabled, and each way onto another stack leads to `after_switch`. The old context is the running thread's
     // own; the new one was filled when its thread was left or created, and nobody else runs that thread: it was taken off this CPU's

@@ -12,7 +12,7 @@
 //! other CPU may use all then (`migrate`). Coming back is coming up: [`come_back`] is called by the CPU before it is online, [`enter`] after.
 
 use super::machine::{self, CpuState, cpu_state, set_several, this_cpu};
-use super::{give_way_if_due, migrate, reservations};
+use super::{give_way_if_due, migrate, reservations, user_state};
 use crate::arch::{Cpu, Current, InterProcessor, TimerHardware, inter_processor};
 use crate::base::{AtomicCpuMask, CpuId, CpuMask, Nanoseconds, Result};
 use crate::memory::{frame_allocator, heap};
@@ -99,6 +99,7 @@ pub(super) fn leave() {
     time::stop();
     heap::drain();
     frame_allocator::leave_cpu();
+    user_state::leave_user_space();
     // Its vector registers are lost.
     cpu.extended_owner.store(null_mut(), Relaxed);
     if let Some(idle) = cpu.idle_thread() {

@@ -32,7 +32,7 @@ pub(super) fn save_user(old: &Thread) {
 pub(super) fn prepare_user(cpu: &CpuState, new: &Thread) {
     let here = Current::id();
     let root = PhysicalAddress::new(new.space_root.load(Relaxed));
-    if root.value() != 0 && !shootdown::is_active(root) {
+    if root.value() != 0 && !shootdown::resume(root) {
         // SAFETY: the thread's process holds its address space, and gives it up only after `release_address_space`.
         unsafe { shootdown::activate(root) };
     }
@@ -59,12 +59,18 @@ pub(super) fn prepare_user(cpu: &CpuState, new: &Thread) {
     }
 }
 
-/// A thread without user mode is about to run: with several CPUs no user space stays active, for its last thread may end elsewhere.
+/// A thread without user mode is about to run: the user space stays active, for mostly the next user thread is of it, too.
 #[inline]
-pub(super) fn leave_user_space() {
+pub(super) fn rest_in_user_space() {
     if !is_alone() {
-        shootdown::activate_kernel();
+        shootdown::rest();
     }
+}
+
+/// This CPU is about to go off line: it leaves the last user space.
+pub(super) fn leave_user_space() {
+    let _interrupts = Uninterrupted::new();
+    shootdown::activate_kernel();
 }
 
 /// Writes the vector registers of the running thread to its area, so that they can be copied (`fork`).
