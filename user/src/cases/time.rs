@@ -178,7 +178,7 @@ fn comes_within_two_seconds(done: impl Fn() -> bool) -> bool {
 fn too_late() {
     static WORDS: [AtomicU32; 2] = [const { AtomicU32::new(0) }; 2];
     static WAITS: AtomicU32 = AtomicU32::new(0);
-    const ROUNDS: u32 = 2000;
+    const ROUNDS: u32 = 500;
     let futex = |operation: i32, word: usize, value: u32, limit: Option<&libc::timespec>| {
         let limit = limit.map_or(0, |limit| std::ptr::from_ref(limit).addr());
         raw!(libc::SYS_futex, &WORDS[word], operation | libc::FUTEX_PRIVATE_FLAG, value, limit)
