@@ -7,7 +7,7 @@ cat >/tmp/one <<'END'
 stress-ng --verify --metrics-brief "$@" >out 2>&1; echo "$*: $? $(grep -c 'fail:' out) $(grep -c 'successful run' out)"; grep -e fail: -e error: out
 END
 for words in "cpu 1 --cpu-ops 8" "cpu 3 --cpu-ops 12" "switch 2 --switch-ops 2000" "futex 2 --futex-ops 2000" "pthread 1 --pthread-ops 200" "pthread 3 --pthread-ops 300" "clone 1 --clone-ops 40" "fork 2 --fork-ops 100" \
-	"affinity 2 --affinity-ops 500" "vfork 2 --vfork-ops 100" "nanosleep 1 --nanosleep-ops 50" "timer 1 --timer-ops 300" "yield 3 --yield-ops 5000" "sem 2 --sem-ops 3000" "mutex 2 --mutex-ops 2000" \
+	"affinity 2 --affinity-ops 500" "vfork 2 --vfork-ops 100" "nanosleep 1 --nanosleep-ops 50" "timer 1 --timer-ops 300" "yield 3 --yield-ops 5000" "resched 1 --resched-ops 200" "sem 2 --sem-ops 3000" "mutex 2 --mutex-ops 2000" \
 	"sigq 2 --sigq-ops 1000" "signal 2 --signal-ops 3000" "schedpolicy 2 --schedpolicy-ops 300" "mmap 1 --mmap-bytes 4M --mmap-ops 10"; do
 	dash /tmp/one --$words -t 5
 done
