@@ -56,3 +56,11 @@ kill $!
 #: numastat
 numastat | awk '{ print $1, NF }'
 numastat -p 1 | awk 'NR < 5 { print NF }'
+#: out-of-memory-on-a-node
+# Who wants more than the node has ends, not the larger one that is bound to the other node, nor the smaller ones beside.
+hold() { numactl --membind=$1 dd if=/dev/zero of=/dev/null bs=$(($(awk '/MemTotal/ { print $4 }' /sys/devices/system/node/node$1/meminfo) * $2 / 100))K count=1000000 2>/dev/null & }
+hold 0 45; others=$!
+for share in 15 15 15 15; do hold 1 $share; others="$others $!"; done
+sleep 2
+hold 1 110; wait $!; echo $?
+for other in $others; do kill $other; wait $other; echo $?; done

@@ -1,6 +1,7 @@
 //! Out of memory: one victim is chosen, logged and killed, and who asked tries again.
 //!
-//! The victim is the process whose end frees most, PID 1 spared. Linux's badness is the same: resident pages and page tables.
+//! The victim is the process whose end frees most, PID 1 spared. Linux's badness is the same: resident pages and page tables. Where memory is out on some nodes
+//! only ([`Scope`]), processes that a policy keeps off them are spared, too.
 //! A victim that is already leaving is waited for before another one is chosen.
 //!
 //! Locks: [`TURN`] is taken without any other; the process table and address spaces are asked one after the other below it.
@@ -9,6 +10,7 @@ use super::{Process, exit, table};
 use crate::arch::{Current, TimerHardware};
 use crate::base::Nanoseconds;
 use crate::memory::address_space::{AddressSpace, OutOfMemoryKiller, Statistics, Victim, set_out_of_memory_killer};
+use crate::memory::node_frames::Scope;
 use crate::memory::{frame_allocator, heap, kernel_stack};
 use crate::sync::{Interruptible, Mutex, parking};
 use alloc::sync::Arc;
@@ -40,10 +42,10 @@ fn is_dying(process: &Process) -> bool {
 }
 
 /// The process that is to go: the one with the most memory, PID 1 and those that are dying already excepted. It allocates nothing.
-fn choose() -> Option<(Arc<Process>, Statistics)> {
+fn choose(scope: Scope) -> Option<(Arc<Process>, Statistics)> {
     let mut best: Option<(Arc<Process>, Statistics)> = None;
     for_each_process(|process| {
-        if is_dying(&process) {
+        if is_dying(&process) || !may_have_memory_in(&process, scope) {
             return;
         }
         let Some(statistics) = process.address_space().map(|space| space.statistics()) else { return };
@@ -52,6 +54,14 @@ fn choose() -> Option<(Arc<Process>, Statistics)> {
         }
     });
     best
+}
+
+/// Whether a thread of the process may have taken memory there.
+fn may_have_memory_in(process: &Process, scope: Scope) -> bool {
+    let Scope::Nodes(nodes) = scope else { return true };
+    let table = table::lock();
+    let mut threads = process.family(&table).threads.iter();
+    threads.any(|thread| !thread.memory_policy.get().is_some_and(|policy| policy.keeps_off(nodes)))
 }
 
 /// Ends the other processes that have the same address space (`vfork`, `CLONE_VM`): it is not freed before they all have left it.
@@ -76,9 +86,9 @@ fn for_each_process(mut each: impl FnMut(Arc<Process>)) {
 }
 
 /// Waits until there is memory again or the victim has had its time.
-fn wait_for_memory() {
+fn wait_for_memory(scope: Scope) {
     let end = Current::now().saturating_add(PATIENCE);
-    while !frame_allocator::has_room_for_users() && Current::now() < end {
+    while !scope.has_room() && Current::now() < end {
         let _ = parking::park(Some(Current::now().saturating_add(STEP)), Interruptible::ByKill);
     }
 }
@@ -86,7 +96,7 @@ fn wait_for_memory() {
 /// The system calls of this thread or another have driven the kernel's own heap into the reserve: one victim goes, as for a page of a
 /// program's. So what a single call takes is all that the reserve is used for. Thread context, on the way to user mode.
 pub fn relieve() {
-    let _ = Killer.choose_and_kill();
+    let _ = Killer.choose_and_kill(Scope::Everywhere);
 }
 
 /// Gives back what the kernel keeps at hand: stacks for the next threads, free objects of the heap, free frames of each CPU. Thread context.
@@ -97,21 +107,21 @@ pub fn give_back_caches() {
 }
 
 impl OutOfMemoryKiller for Killer {
-    fn choose_and_kill(&self) -> Victim {
+    fn choose_and_kill(&self, scope: Scope) -> Victim {
         let Some(caller) = super::thread::try_current_thread() else { return Victim::Caller };
         let _turn = TURN.lock();
         if is_dying(caller.process()) {
             return Victim::Caller;
         }
-        if frame_allocator::has_room_for_users() {
+        if scope.has_room() {
             return Victim::Other;
         }
         // What is free but kept somewhere comes first: of the heap, and then of the frames.
         give_back_caches();
-        if frame_allocator::has_room_for_users() {
+        if scope.has_room() {
             return Victim::Other;
         }
-        let Some((victim, statistics)) = choose() else {
+        let Some((victim, statistics)) = choose(scope) else {
             log::error!("Out of memory and no killable processes");
             return Victim::Caller;
         };
@@ -135,7 +145,7 @@ impl OutOfMemoryKiller for Killer {
         if is_dying(caller.process()) {
             return Victim::Caller;
         }
-        wait_for_memory();
+        wait_for_memory(scope);
         Victim::Other
     }
 }

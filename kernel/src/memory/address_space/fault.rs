@@ -5,7 +5,7 @@ use crate::arch::{AccessKind, Current, Mmu, PageFault};
 use crate::base::{PAGE_SHIFT, PAGE_SIZE, VirtualAddress, VirtualRange};
 use crate::memory::area::{AreaFlags, Backing, STACK_GUARD_GAP};
 use crate::memory::frame::Frame;
-use crate::memory::node_frames::{self, Content};
+use crate::memory::node_frames::{self, Content, Scope};
 use crate::memory::object::{MemoryObject, PageAccounting, PageError, PageIntent};
 use crate::memory::paging::run::LONGEST;
 use crate::memory::paging::{Claim, Entry, MapError, PageFlags, PageTables};
@@ -59,8 +59,8 @@ pub enum Victim {
 
 /// Chooses a victim when memory is out, kills and logs it. `process` registers one.
 pub trait OutOfMemoryKiller: Sync {
-    /// Called without locks, in thread context; may sleep until the victim's memory is free.
-    fn choose_and_kill(&self) -> Victim;
+    /// There is no frame of `scope`. Called without locks, in thread context; may sleep until the victim's memory is free.
+    fn choose_and_kill(&self, scope: Scope) -> Victim;
 }
 
 static KILLER: Once<&'static dyn OutOfMemoryKiller> = Once::new();
@@ -110,13 +110,20 @@ impl AddressSpace {
                 Trouble::NotMapped => (SIGSEGV, SEGV_MAPERR),
                 Trouble::NotAllowed => (SIGSEGV, SEGV_ACCERR),
                 Trouble::Bus => (SIGBUS, BUS_ADRERR),
-                Trouble::OutOfMemory => match KILLER.get().map(|killer| killer.choose_and_kill()) {
+                Trouble::OutOfMemory => match KILLER.get().map(|killer| killer.choose_and_kill(self.scope_at(address)))
+                {
                     Some(Victim::Other) => continue,
                     _ => return Err(FaultError::OutOfMemory),
                 },
             };
             return Err(FaultError::Signal { signal, code, address });
         }
+    }
+
+    /// Where a page at `address` may be taken from.
+    #[cold]
+    fn scope_at(&self, address: VirtualAddress) -> Scope {
+        self.lock().areas.find(address).map_or(Scope::Everywhere, |area| Scope::of(area.placement(address)))
     }
 }
 

@@ -18,6 +18,35 @@ pub enum Content {
     Undefined,
 }
 
+/// Where memory is out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Scope {
+    /// There is no other place.
+    Everywhere,
+    /// On these nodes, and a page may be on no others (Linux: `CONSTRAINT_MEMORY_POLICY`).
+    Nodes(NodeMask),
+}
+
+impl Scope {
+    /// That of a page which is to be placed so.
+    #[must_use]
+    pub fn of(placement: Placement) -> Self {
+        let allowed = placement.allowed();
+        let is_strict = placement.beyond() == Beyond::Never && has_several_nodes();
+        if is_strict && !nodes_with_memory().is_subset_of(allowed) { Self::Nodes(allowed) } else { Self::Everywhere }
+    }
+
+    /// Whether a page of user memory may be taken there, what CPUs have at hand apart.
+    #[must_use]
+    pub fn has_room(self) -> bool {
+        frame_allocator::has_room_for_users()
+            && match self {
+                Self::Everywhere => true,
+                Self::Nodes(nodes) => nodes.iter().any(|node| frame_allocator::node_totals(node.0).free > 0),
+            }
+    }
+}
+
 /// Takes a frame for user space. `None` when there is none where it may be, or only the kernel's reserve is left.
 #[inline]
 #[must_use]

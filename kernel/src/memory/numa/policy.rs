@@ -143,6 +143,11 @@ impl MemoryPolicy {
     pub fn told_nodes(&self) -> NodeMask {
         if self.flags.intersects(ModeFlags::STATIC | ModeFlags::RELATIVE) { self.named } else { self.nodes }
     }
+    /// Whether it has pages on none of `nodes`, whatever happens.
+    #[must_use]
+    pub const fn keeps_off(&self, nodes: NodeMask) -> bool {
+        matches!(self.mode, Mode::Bind) && self.nodes.intersection(nodes).is_empty()
+    }
     /// The node from which interleaving goes on.
     #[must_use]
     pub fn next_node(&self) -> Option<NodeId> {
@@ -287,6 +292,8 @@ mod tests {
         assert_eq!(interleaved.next_node(), Some(NodeId(0)));
         let bind = policy(2, 0b1100);
         assert_eq!(bind.next_node(), None);
+        let off = |policy: MemoryPolicy, nodes| policy.keeps_off(NodeMask::from_bits(nodes));
+        assert!(off(bind, 0b0011) && !off(bind, 0b0110) && !off(interleaved, 0b0010));
         assert_eq!(bind.with_home(NodeId(3)).unwrap().placement(0).first(), NodeId(3));
         assert_eq!(policy(1, 0b100).with_home(NodeId(0)), Err(Errno::EOPNOTSUPP));
     }
