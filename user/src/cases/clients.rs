@@ -18,7 +18,9 @@ fn procfs_of_all() {
     let Ok(mut child) = Command::new("/proc/self/exe").arg("no/such/case").stdout(Stdio::null()).spawn() else {
         return;
     };
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    // It stays one.
+    let mut ended: libc::siginfo_t = system::zeroed();
+    let _ = raw!(libc::SYS_waitid, libc::P_PID, child.id(), &mut ended, libc::WEXITED | libc::WNOWAIT, 0);
     let zombie = format!("/proc/{}", child.id());
     let read = |name: &str| std::fs::read_to_string(format!("{zombie}/{name}")).map_err(|error| error.raw_os_error());
     let status = read("status").unwrap_or_default();

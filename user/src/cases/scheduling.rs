@@ -140,6 +140,8 @@ fn sizes() {
 }
 
 fn reservations() {
+    // One of them asks to be told of its overruns: on a machine that is kept from running there are some.
+    system::ignore(libc::SIGXCPU);
     for wanted in [
         reservation(10 * MILLISECOND, 30 * MILLISECOND, 0),
         reservation(1023, 30 * MILLISECOND, 0),
