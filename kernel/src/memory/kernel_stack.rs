@@ -5,8 +5,8 @@
 //! ```
 //!
 //! Stacks that are given back stay mapped in a cache for the next threads: making a thread costs a pop, not page-table work and
-//! not a TLB shootdown. Invariant: a stack in the cache or in a [`KernelStack`] has all its pages mapped, one reference to each frame held by
-//! the mapping. Lock: one spinlock of rank `Frames` around the cache and the slot numbers, never held while pages are mapped.
+//! not a TLB shootdown. [`places`] says where stacks may lie. Invariant: a stack in the cache or in a [`KernelStack`] has all its pages mapped, one
+//! reference to each frame held by the mapping. Lock: one spinlock of rank `Frames` around the cache and the places, never held while pages are mapped.
 //!
 //! On a machine of several nodes a thread gets a stack on the node of the CPU that makes it, an older one of another node only when there is no memory
 //! for a new one.
@@ -15,6 +15,8 @@
 
 #![allow(unsafe_code, reason = "takes back the references that the mapping of a stack holds")]
 
+mod places;
+
 use super::frame::Frame;
 use super::numa::{NodeId, current_node, has_several_nodes};
 use super::paging::kernel::{self, AREA_LENGTH, STACK_AREA};
@@ -22,6 +24,7 @@ use super::paging::{MapError, PageFlags};
 use crate::base::{PAGE_SIZE, VirtualAddress};
 use crate::sync::{InterruptsDisabled, LockRank, SpinLock};
 use arrayvec::ArrayVec;
+use places::{HELD_TOGETHER, Places, WINDOW};
 
 /// Frames of a stack as a power of two: 16 KiB, and twice that for unoptimised code.
 const STACK_ORDER: u8 = if cfg!(debug_assertions) { 3 } else { 2 };
@@ -37,20 +40,17 @@ const CACHED: usize = if cfg!(target_os = "none") { 128 } else { 32 };
 /// How many stacks are unmapped together when there are more than that: each time all other CPUs are interrupted and waited for, which costs as much
 /// as many stacks, or many threads that end would keep every CPU busy with that alone.
 const UNMAPPED_TOGETHER: usize = 32;
-/// Slots of stacks that were unmapped; more are forgotten (there are millions).
-const FREE_SLOTS: usize = 256;
 
 struct State {
     /// Stacks that are ready: their lowest addresses, and their nodes.
     ready: ArrayVec<(VirtualAddress, NodeId), CACHED>,
-    free_slots: ArrayVec<VirtualAddress, FREE_SLOTS>,
-    next: u64,
+    places: Places,
 }
 
-static STACKS: SpinLock<State, InterruptsDisabled> = SpinLock::new(
-    LockRank::Frames,
-    State { ready: ArrayVec::new_const(), free_slots: ArrayVec::new_const(), next: STACK_AREA.value() },
-);
+const _: () = assert!(places::COUNT as u64 * SLOT <= AREA_LENGTH);
+
+static STACKS: SpinLock<State, InterruptsDisabled> =
+    SpinLock::new(LockRank::Frames, State { ready: ArrayVec::new_const(), places: Places::new() });
 
 /// A kernel stack. It must not be dropped while it is in use: the thread that runs next drops it.
 #[derive(Debug)]
@@ -123,7 +123,8 @@ impl Drop for KernelStack {
     }
 }
 
-/// Gives up the stacks that are kept for the next threads: memory is short, or somebody wants to know what is in use. Thread context.
+/// Gives up the stacks that are kept for the next threads, and the tables that no stack needs: memory is short, or somebody wants to know what is
+/// in use. Thread context.
 pub fn shrink() {
     loop {
         let superfluous: ArrayVec<VirtualAddress, UNMAPPED_TOGETHER> = {
@@ -132,9 +133,23 @@ pub fn shrink() {
             state.ready.drain(..count).map(|(bottom, _)| bottom).collect()
         };
         if superfluous.is_empty() {
-            return;
+            break;
         }
         release(&superfluous);
+    }
+    release_tables();
+}
+
+/// Gives the page tables back that map no stack. Nobody maps a stack there meanwhile, because the places are held; hence a CPU that still has the
+/// way to such a table cached does not go it.
+fn release_tables() {
+    let mut from = 0;
+    loop {
+        let Some(windows) = STACKS.lock().places.hold_unused(from) else { return };
+        from = windows.end;
+        let starts = windows.clone().map(|window| STACK_AREA.offset(window as u64 * WINDOW));
+        kernel::release_tables::<HELD_TOGETHER>(starts);
+        STACKS.lock().places.release(windows);
     }
 }
 
@@ -161,20 +176,8 @@ fn block() -> Option<KernelStack> {
 }
 
 fn map_new() -> Option<KernelStack> {
-    let slot = {
-        let mut state = STACKS.lock();
-        match state.free_slots.pop() {
-            Some(slot) => slot,
-            None => {
-                let slot = state.next;
-                if slot + SLOT > STACK_AREA.value() + AREA_LENGTH {
-                    return None;
-                }
-                state.next += SLOT;
-                VirtualAddress::new(slot)
-            }
-        }
-    };
+    let place = STACKS.lock().places.take()?;
+    let slot = STACK_AREA.offset(u64::from(place) * SLOT);
     let bottom = slot.offset(PAGE_SIZE as u64);
     let mut node = NodeId::default();
     for index in 0..PAGES {
@@ -211,6 +214,14 @@ fn release(bottoms: &[VirtualAddress]) {
     }
 }
 
+/// The place of the stack whose lowest address is `bottom`.
+fn place_of(bottom: VirtualAddress) -> places::Place {
+    #[expect(clippy::cast_possible_truncation, reason = "the area has no more places")]
+    {
+        ((bottom.value() - STACK_AREA.value()) / SLOT) as places::Place
+    }
+}
+
 /// Unmaps what is mapped of the stacks, at most [`UNMAPPED_TOGETHER`], and frees it; their slots may be used again.
 fn unmap(bottoms: &[VirtualAddress]) {
     let pages = bottoms.iter().flat_map(|bottom| (0..PAGES).map(|index| bottom.offset(index * PAGE_SIZE as u64)));
@@ -220,13 +231,16 @@ fn unmap(bottoms: &[VirtualAddress]) {
     }
     let mut state = STACKS.lock();
     for bottom in bottoms {
-        let _ = state.free_slots.try_push(VirtualAddress::new(bottom.value() - PAGE_SIZE as u64));
+        state.places.give(place_of(*bottom));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// One test at a time maps stacks: what lies beside them matters.
+    static MAPPING: std::sync::Mutex<()> = std::sync::Mutex::new(());
 
     /// A stack in the area, which the test unmaps itself.
     fn mapped() -> VirtualAddress {
@@ -256,8 +270,7 @@ mod tests {
     #[test]
     fn a_stack_of_a_node_is_the_one_used_last_there() {
         let stack = |number: u64| VirtualAddress::new(STACK_AREA.value() + number * SLOT);
-        let mut state =
-            State { ready: ArrayVec::new_const(), free_slots: ArrayVec::new_const(), next: STACK_AREA.value() };
+        let mut state = State { ready: ArrayVec::new_const(), places: Places::new() };
         state.ready.extend([
             (stack(0), NodeId(1)),
             (stack(1), NodeId(0)),
@@ -281,6 +294,7 @@ mod tests {
 
     #[test]
     fn a_mapped_stack_has_a_guard_page_and_comes_back_whole() {
+        let _turn = MAPPING.lock().unwrap();
         let bottom = mapped();
         assert!(kernel::translate(bottom).is_some());
         assert!(kernel::translate(bottom.offset(STACK_SIZE as u64 - 1)).is_some());
@@ -292,14 +306,22 @@ mod tests {
     }
 
     #[test]
-    fn stacks_are_unmapped_together_and_their_places_used_again() {
-        let bottoms: Vec<_> = (0..UNMAPPED_TOGETHER).map(|_| mapped()).collect();
-        let free = STACKS.lock().free_slots.len();
-        unmap(&bottoms);
+    fn stacks_are_unmapped_together_and_tables_that_map_none_go() {
+        let _turn = MAPPING.lock().unwrap();
+        let bottoms: Vec<_> = (0..4 * UNMAPPED_TOGETHER).map(|_| mapped()).collect();
+        let tables = |bottoms: &[VirtualAddress]| bottoms.iter().filter(|bottom| kernel::has_table(**bottom)).count();
+        assert_eq!(tables(&bottoms), bottoms.len());
+        for some in bottoms.chunks(UNMAPPED_TOGETHER) {
+            unmap(some);
+        }
         for bottom in &bottoms {
             assert_eq!(kernel::translate(*bottom), None);
             assert_eq!(kernel::translate(bottom.offset(STACK_SIZE as u64 - 1)), None);
         }
-        assert!(STACKS.lock().free_slots.len() > free, "other tests take some");
+        release_tables();
+        assert_eq!(tables(&bottoms), 0);
+        let again = mapped();
+        assert!(kernel::translate(again).is_some());
+        unmap(&[again]);
     }
 }

@@ -11,6 +11,7 @@ use crate::arch::{Current, TimerHardware};
 use crate::base::Nanoseconds;
 use crate::memory::address_space::{AddressSpace, OutOfMemoryKiller, Statistics, Victim, set_out_of_memory_killer};
 use crate::memory::node_frames::Scope;
+use crate::memory::paging::kernel;
 use crate::memory::{frame_allocator, heap, kernel_stack};
 use crate::sync::{Interruptible, Mutex, parking};
 use alloc::sync::Arc;
@@ -99,9 +100,11 @@ pub fn relieve() {
     let _ = Killer.choose_and_kill(Scope::Everywhere);
 }
 
-/// Gives back what the kernel keeps at hand: stacks for the next threads, free objects of the heap, free frames of each CPU. Thread context.
+/// Gives back what the kernel keeps at hand: stacks for the next threads, top tables for the next address spaces, free objects of the heap, free frames
+/// of each CPU; in this order, for the former are made of the latter. Thread context.
 pub fn give_back_caches() {
     kernel_stack::shrink();
+    kernel::shrink();
     heap::shrink();
     frame_allocator::drain_caches();
 }

@@ -2,14 +2,14 @@
 //!
 //! [`initialize`] is called once with the table that boot code made; it gives each growing area its second-level table and
 //! remembers the top entries, which every new root gets a copy of. Roots of spaces that ended are kept for the next ones, their
-//! user half empty. Lock: one spinlock of rank `Frames` around changes and the root cache's index.
+//! user half empty. Last-level tables that map nothing any more go back when their area says so ([`release_tables`]). Lock: one spinlock of rank `Frames` around changes and the root cache's index.
 
 use super::super::frame::Frame;
 use super::access::{Physmap, TableAccess};
 use super::entries::new_table;
 use super::format::{ENTRIES, Format, Half, TOP_LEVEL, level_index, level_shift};
 use super::mapper::{Absent, Mapper};
-use super::tlb::KernelTlb;
+use super::tlb::{KernelTlb, Tlb};
 use super::{Leaf, MapError, Native, PageFlags, PageSize};
 use crate::arch::{Current, Mmu};
 use crate::base::{FrameNumber, PAGE_SIZE, PhysicalAddress, VirtualAddress};
@@ -137,6 +137,41 @@ pub fn unmap_all<const N: usize>(pages: impl IntoIterator<Item = VirtualAddress>
     drop(state);
     drop(batch);
     frames
+}
+
+/// Takes the last-level tables out that map the 2 MiB at each of `starts` (at most `N`), in which nothing is mapped, and gives them back. The caller sees
+/// to it that nobody maps or uses anything there until this returns: only then is the way to them forgotten everywhere.
+pub fn release_tables<const N: usize>(starts: impl IntoIterator<Item = VirtualAddress>) {
+    let mut tables: ArrayVec<Frame, N> = ArrayVec::new();
+    {
+        let mut state = KERNEL.lock();
+        let Ok(mapper) = state.mapper() else { return };
+        tables.extend(starts.into_iter().take(N).filter_map(|start| mapper.take_empty_table(start)));
+    }
+    if tables.is_empty() {
+        return;
+    }
+    // Not page by page: cached table pointers belong to every tag that was in use when they were read.
+    KernelTlb.invalidate_all(PhysicalAddress::new(0));
+    tables.into_iter().for_each(Frame::drop_zeroed);
+}
+
+/// Gives back the top tables that are kept for the next spaces.
+pub fn shrink() {
+    loop {
+        let spare = KERNEL.lock().spare_roots.pop();
+        let Some(root) = spare else { return };
+        #[cfg(test)]
+        super::super::frame_ledger::took(root.descriptor());
+        drop(root);
+    }
+}
+
+/// Whether there is a last-level table for `address`.
+#[cfg(test)]
+pub(in crate::memory) fn has_table(address: VirtualAddress) -> bool {
+    let table = KERNEL.lock().mapper().map(|mapper| mapper.reach(address, 0, Absent::Stop));
+    table.is_ok_and(|table| table.is_ok_and(|table| table.is_some()))
 }
 
 /// What stands behind a kernel address.

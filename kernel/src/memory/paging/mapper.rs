@@ -2,7 +2,8 @@
 //!
 //! A [`Mapper`] is generic over the format, the way to reach tables and the TLB, and owns nothing: [`super::Tables`] owns a user
 //! half and walks it with one, [`super::kernel`] walks the kernel half with another. In the user half each table's descriptor
-//! counts its entries in use (`index`), so an empty table is freed at once; the kernel half's tables are never freed.
+//! counts its entries in use (`index`), so an empty table is freed at once; the kernel half's last-level tables are looked through when one is to go
+//! ([`Mapper::take_empty_table`]), the others stay.
 //!
 //! # Shared tables
 //!
@@ -12,6 +13,7 @@
 //! writable private leaves become copy-on-write in both. The sharer that finds itself alone just takes the table over.
 //! Two spaces may copy one table at the same time: each step is idempotent, and the last one to leave releases the original.
 
+use super::super::frame::Frame;
 use super::super::frame_allocator::descriptor;
 use super::super::frame_descriptor::FrameDescriptor;
 use super::access::{EntryPointer, Physmap, TableAccess};
@@ -352,6 +354,24 @@ impl<F: Format, A: TableAccess, T: Tlb> Mapper<F, A, T> {
             }
             self.remove_table(pointer, entry, parent, at + 1, address, batch);
         }
+    }
+
+    /// Takes the last-level table of the kernel half that maps the 2 MiB at `start` out of its parent, if it is there and all its entries are empty. It may be
+    /// cached until the caller has had it forgotten.
+    pub(super) fn take_empty_table(&self, start: VirtualAddress) -> Option<Frame> {
+        let parent = self.reach(start, 1, Absent::Stop).ok().flatten()?;
+        let pointer = self.access.entry(parent, 1, start);
+        let entry = pointer.load();
+        if self.half != Half::Kernel || !F::is_table(entry, 1) {
+            return None;
+        }
+        let table = F::frame(entry);
+        let pages = (0..ENTRIES as u64).map(|index| start.offset(index * level_span(0)));
+        if pages.into_iter().any(|page| self.access.entry(table, 0, page).load() != 0) {
+            return None;
+        }
+        pointer.store(0);
+        table_frame(table)
     }
 
     /// Takes the empty table behind `entry` (of `level`) out of `parent`.
