@@ -6,7 +6,7 @@
 //!
 //! Locks: [`TURN`] is taken without any other; the process table and address spaces are asked one after the other below it.
 
-use super::{Process, exit, table};
+use super::{Process, exit, futex, table};
 use crate::arch::{Current, TimerHardware};
 use crate::base::Nanoseconds;
 use crate::memory::address_space::{AddressSpace, OutOfMemoryKiller, Statistics, Victim, set_out_of_memory_killer};
@@ -100,11 +100,12 @@ pub fn relieve() {
     let _ = Killer.choose_and_kill(Scope::Everywhere);
 }
 
-/// Gives back what the kernel keeps at hand: stacks for the next threads, top tables for the next address spaces, free objects of the heap, free frames
-/// of each CPU; in this order, for the former are made of the latter. Thread context.
+/// Gives back what the kernel keeps at hand: stacks for the next threads, top tables for the next address spaces, room for waiters, free objects of the
+/// heap, free frames of each CPU; in this order, for the former are made of the latter. Thread context.
 pub fn give_back_caches() {
     kernel_stack::shrink();
     kernel::shrink();
+    futex::give_back();
     heap::shrink();
     frame_allocator::drain_caches();
 }

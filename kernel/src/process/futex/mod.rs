@@ -40,6 +40,11 @@ pub const MATCH_ANY: u32 = u32::MAX;
 
 static TABLE: FutexTable = FutexTable::new();
 
+/// Gives back the room that is kept for waiters. Thread context.
+pub fn give_back() {
+    TABLE.give_back();
+}
+
 /// Whether other processes may use the word.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Sharing {

@@ -8,6 +8,9 @@
 //! Invariants: a waiter whose state is [`State::Waiting`] is in the bucket that its `bucket` names and nowhere else; one in another state is in
 //! none. State and bucket change under the bucket's lock only. Two buckets are locked in order of their index (the second
 //! order that `lock_nested` asks for).
+//!
+//! Any bucket may once have to hold every thread. So one that gets empty gives up its room, unless that is for a few only, and [`FutexTable::give_back`]
+//! has the others do so, too.
 
 use super::FutexKey;
 use super::waiter::{State, Waiter};
@@ -26,6 +29,15 @@ struct Entry {
 }
 
 type Bucket = VecDeque<Entry>;
+
+/// Entries that an empty bucket keeps room for: the first that comes makes room for so many.
+const KEPT: usize = 4;
+
+/// The room of a bucket that got empty, for the caller to free when it has unlocked it.
+#[inline]
+fn take_room(bucket: &mut Bucket) -> Bucket {
+    if bucket.is_empty() && bucket.capacity() > KEPT { core::mem::take(bucket) } else { Bucket::new() }
+}
 
 /// The buckets.
 pub struct FutexTable {
@@ -87,8 +99,9 @@ impl FutexTable {
             waiter.set_state(State::Left);
             let position = bucket.iter().position(|entry| Arc::ptr_eq(&entry.waiter, waiter));
             let entry = position.and_then(|position| take(&mut bucket, position));
+            let room = take_room(&mut bucket);
             drop(bucket);
-            drop(entry);
+            drop((entry, room));
             return true;
         }
     }
@@ -99,7 +112,11 @@ impl FutexTable {
     /// `EINVAL`: one waits to get a lock, which waking does not give it.
     pub fn wake(&self, key: FutexKey, count: u32, bitset: u32) -> Result<u32> {
         let mut bucket = self.bucket(index_of(&key)).lock();
-        wake_in(&mut bucket, key, count, bitset)
+        let woken = wake_in(&mut bucket, key, count, bitset);
+        let room = take_room(&mut bucket);
+        drop(bucket);
+        drop(room);
+        woken
     }
 
     /// Wakes up to `wake` waiters on `from` and moves up to `requeue` others to `to`, if `check`, called with both locked, agrees. Gives how many
@@ -140,6 +157,8 @@ impl FutexTable {
             }
             return Ok((woken, moved));
         }
+        // Freed after both are unlocked.
+        let _room;
         // The lower index first; the other is of the same rank.
         let (mut first, mut second);
         let (source_bucket, target_bucket) = if source < target {
@@ -169,12 +188,24 @@ impl FutexTable {
                 moved += 1;
             }
         }
+        _room = take_room(source_bucket);
         Ok((woken, moved))
     }
 
     /// The waiters on `key`, locked.
     pub fn lock(&self, key: FutexKey) -> Waiters<'_> {
-        Waiters { bucket: self.bucket(index_of(&key)).lock(), key }
+        Waiters { bucket: self.bucket(index_of(&key)).lock(), room: Bucket::new(), key }
+    }
+
+    /// Gives back the room that empty buckets keep.
+    pub fn give_back(&self) {
+        for bucket in &self.buckets {
+            let room = {
+                let mut bucket = bucket.lock();
+                if bucket.is_empty() { core::mem::take(&mut *bucket) } else { Bucket::new() }
+            };
+            drop(room);
+        }
     }
 
     /// Whether somebody waits on `key`.
@@ -187,6 +218,8 @@ impl FutexTable {
 /// The waiters on one word, while nobody else changes them.
 pub struct Waiters<'a> {
     bucket: SpinLockGuard<'a, Bucket>,
+    /// What the bucket had room for; behind the guard, so that it is freed when the bucket is unlocked.
+    room: Bucket,
     key: FutexKey,
 }
 
@@ -219,6 +252,7 @@ impl Waiters<'_> {
         let position = self.bucket.iter().position(|entry| entry.key == self.key)?;
         let waiter = self.bucket.remove(position)?.waiter;
         waiter.set_state(state);
+        self.room = take_room(&mut self.bucket);
         Some(waiter)
     }
 }
@@ -341,6 +375,38 @@ mod tests {
                 assert_eq!(table.wake(key(4), 9, u32::MAX), Ok(1));
             }
         }
+    }
+
+    #[test]
+    fn a_bucket_that_got_empty_keeps_no_room_for_a_crowd() {
+        let room = |table: &FutexTable| table.buckets.iter().map(|bucket| bucket.lock().capacity()).sum::<usize>();
+        let table = FutexTable::new();
+        let all = waiters(&table, key(4), 30);
+        assert!(room(&table) >= 30);
+        assert!(all.iter().skip(1).all(|waiter| table.leave(waiter)));
+        assert!(room(&table) >= 30, "one waits");
+        assert!(table.leave(&all[0]));
+        assert_eq!(room(&table), 0);
+        let all = waiters(&table, key(4), 30);
+        assert_eq!(table.wake(key(4), 30, u32::MAX), Ok(30));
+        assert_eq!((room(&table), states(&all)), (0, vec![Woken; 30]));
+        let all = waiters(&table, key(4), 30);
+        assert_eq!(table.requeue(key(4), key(4096), 10, 20, || Ok(())), Ok((10, 20)));
+        assert_eq!(table.buckets[index_of(&key(4))].lock().capacity(), 0);
+        let mut waiting = table.lock(key(4096));
+        (0..20).for_each(|_| waiting.move_first());
+        drop(waiting);
+        assert_eq!((room(&table), all.len()), (0, 30));
+        // Room for a few stays until it is asked for.
+        let few = waiters(&table, key(4), 3);
+        assert_eq!(table.wake(key(4), 3, u32::MAX), Ok(3));
+        assert_eq!((room(&table), few.len()), (KEPT, 3));
+        let one = waiters(&table, key(8), 1);
+        table.give_back();
+        assert_eq!(room(&table), KEPT, "one waits");
+        assert!(table.leave(&one[0]));
+        table.give_back();
+        assert_eq!(room(&table), 0);
     }
 
     #[test]
