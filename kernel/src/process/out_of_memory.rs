@@ -6,7 +6,7 @@
 //!
 //! Locks: [`TURN`] is taken without any other; the process table and address spaces are asked one after the other below it.
 
-use super::{Process, exit, futex, table};
+use super::{Process, exit, futex, inheritance, table};
 use crate::arch::{Current, TimerHardware};
 use crate::base::Nanoseconds;
 use crate::memory::address_space::{AddressSpace, OutOfMemoryKiller, Statistics, Victim, set_out_of_memory_killer};
@@ -106,6 +106,7 @@ pub fn give_back_caches() {
     kernel_stack::shrink();
     kernel::shrink();
     futex::give_back();
+    inheritance::give_back();
     heap::shrink();
     frame_allocator::drain_caches();
 }

@@ -100,6 +100,16 @@ struct Node<L, T> {
     holds: SmallVec<[L; 2]>,
 }
 
+/// Puts what is in `map` into a smaller one, if there can be one and there is memory for it. Gives the old one, empty.
+fn take_room<K: Eq + Hash, V>(map: &mut HashMap<K, V>) -> HashMap<K, V> {
+    let mut smaller = HashMap::new();
+    if smaller.try_reserve(map.len()).is_ok() && smaller.allocation_size() < map.allocation_size() {
+        smaller.extend(map.drain());
+        core::mem::swap(map, &mut smaller);
+    }
+    smaller
+}
+
 /// Locks that are waited for, and the threads that hold them or wait.
 #[derive(Debug)]
 pub struct Graph<L, T> {
@@ -118,6 +128,12 @@ impl<L: Copy + Eq + Hash, T: Clone> Graph<L, T> {
     #[must_use]
     pub fn new() -> Self {
         Self { locks: HashMap::new(), threads: HashMap::new() }
+    }
+
+    /// Takes the room away that a crowd has left behind, if there is memory for what is there now: for the caller to drop.
+    #[must_use]
+    pub fn take_room(&mut self) -> Self {
+        Self { locks: take_room(&mut self.locks), threads: take_room(&mut self.threads) }
     }
 
     /// How many locks stand here.

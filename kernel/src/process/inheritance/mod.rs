@@ -75,6 +75,12 @@ pub fn lock() -> Inheritance {
     Inheritance(GRAPH.call_once(|| SpinLock::new(LockRank::Inheritance, Locks::new())).lock())
 }
 
+/// Gives back the room that a crowd of waiters has left behind. Thread context.
+pub fn give_back() {
+    let room = lock().0.take_room();
+    drop(room);
+}
+
 fn party(thread: &Arc<Thread>) -> Party<Arc<Thread>> {
     Party { identity: thread.identity(), handle: thread.clone(), own: dispatch::own_standing(thread) }
 }

@@ -186,6 +186,25 @@ fn circles_and_endless_chains_are_refused() {
 }
 
 #[test]
+fn room_that_a_crowd_has_left_goes_and_who_is_there_stays() {
+    let mut subject = Subject::with_own([fair(0); 200]);
+    (1..200).for_each(|thread| subject.wait(7, 0, thread).unwrap());
+    (3..200).for_each(|thread| assert!(subject.leave(thread)));
+    let before = subject.graph.threads.allocation_size();
+    drop(subject.graph.take_room());
+    let after = subject.graph.threads.allocation_size();
+    assert!(before > 16 * after, "{before} {after}");
+    drop(subject.graph.take_room());
+    assert_eq!(subject.graph.threads.allocation_size(), after);
+    subject.graph.validate();
+    assert_eq!(subject.hand_over(7, Handing::Settled), Some(1));
+    assert_eq!(subject.hand_over(7, Handing::Settled), Some(2));
+    assert_eq!(subject.hand_over(7, Handing::Settled), None);
+    drop(subject.graph.take_room());
+    assert_eq!((subject.graph.threads.allocation_size(), subject.graph.locks.allocation_size()), (0, 0));
+}
+
+#[test]
 fn an_unsettled_lock_stands_until_it_is_settled() {
     let mut subject = Subject::with_own([fair(0), fair(0), realtime(5)]);
     subject.wait(1, 0, 1).unwrap();
