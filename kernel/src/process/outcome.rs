@@ -20,6 +20,10 @@ pub struct Usage {
     pub voluntary_switches: u64,
     /// Times it was preempted.
     pub involuntary_switches: u64,
+    /// Time that it was ready and waited for a CPU, the present wait not counted.
+    pub waited: Nanoseconds,
+    /// Times that it was given a CPU.
+    pub turns: u64,
     /// The most memory resident, in KiB: a maximum, not a sum.
     pub maximum_resident: u64,
 }
@@ -33,6 +37,8 @@ impl Usage {
         self.major_faults += other.major_faults;
         self.voluntary_switches += other.voluntary_switches;
         self.involuntary_switches += other.involuntary_switches;
+        self.waited = self.waited.saturating_add(other.waited);
+        self.turns += other.turns;
         self.maximum_resident = self.maximum_resident.max(other.maximum_resident);
     }
 }

@@ -105,7 +105,11 @@ pub struct Thread {
     pub(super) parameters: SpinLock<SchedulingParameters, InterruptsDisabled>,
     /// What [`super::inheritance`] lends it, as bits of a [`Standing`].
     pub(super) lent: AtomicU64,
+    /// How long it has run, and how long it was ready and waited, in nanoseconds; the present turn and the present wait not counted.
     pub(super) runtime: AtomicU64,
+    pub(super) wait_time: AtomicU64,
+    /// When it was last left, or became ready if that was later: since when it waits if it is ready.
+    pub(super) waiting_since: AtomicU64,
     pub(super) user_ticks: AtomicU64,
     pub(super) system_ticks: AtomicU64,
     pub(super) voluntary_switches: AtomicU64,

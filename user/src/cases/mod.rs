@@ -10,6 +10,7 @@ mod memory;
 mod numa;
 mod process_files;
 pub mod processes;
+mod scheduler_statistics;
 mod scheduling;
 mod sequences;
 pub mod signals;
@@ -42,6 +43,7 @@ pub fn all() -> Vec<Case> {
         clients::CASES,
         buffers::CASES,
         process_files::CASES,
+        scheduler_statistics::CASES,
         #[cfg(target_arch = "x86_64")]
         x86_64::CASES,
     ]

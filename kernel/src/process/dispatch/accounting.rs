@@ -2,8 +2,8 @@
 //!
 //! The clock says how much a thread has run, read at each switch; the tick says how that divides into user mode and the kernel.
 
-use super::machine::{cpu_state, is_alone, request, this_cpu};
-use super::{migrate, reservations};
+use super::machine::{cpu_state, is_alone, lock_queue_of, request, this_cpu};
+use super::{Uninterrupted, migrate, reservations};
 use crate::arch::{Cpu, Current, TimerHardware, inter_processor};
 use crate::base::{CpuId, Nanoseconds};
 use crate::process::Usage;
@@ -79,9 +79,55 @@ impl Thread {
             major_faults: self.major_faults.load(Relaxed),
             voluntary_switches: self.voluntary_switches.load(Relaxed),
             involuntary_switches: self.involuntary_switches.load(Relaxed),
+            waited: Nanoseconds(self.wait_time.load(Relaxed)),
+            turns: self.turns(),
             maximum_resident: 0,
         }
     }
+
+    /// How often it was given a CPU: each turn ends with a switch that is counted, but the present one and the last.
+    fn turns(&self) -> u64 {
+        let interrupts = Uninterrupted::new();
+        let (_, scheduler) = lock_queue_of(self);
+        let is_uncounted = matches!(self.state(), ThreadState::Running | ThreadState::Terminated);
+        let ended = self.voluntary_switches.load(Relaxed) + self.involuntary_switches.load(Relaxed);
+        drop(scheduler);
+        drop(interrupts);
+        ended + u64::from(is_uncounted)
+    }
+}
+
+/// What a CPU's threads had of it since boot (`/proc/schedstat`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct CpuTurns {
+    /// How long threads ran here.
+    pub run: Nanoseconds,
+    /// How long threads waited here, those that wait now not counted.
+    pub waited: Nanoseconds,
+    /// How often a thread was switched to.
+    pub turns: u64,
+}
+
+/// What the threads of CPU `cpu` had of it. Its idle thread counts as waiting while others run, and as nobody's turn.
+#[must_use]
+pub fn cpu_turns(cpu: CpuId) -> CpuTurns {
+    let interrupts = Uninterrupted::new();
+    let cpu = cpu_state(cpu);
+    let scheduler = cpu.lock();
+    let Some(idle) = cpu.idle_thread() else { return CpuTurns::default() };
+    let is_busy = scheduler.current().is_some();
+    let past = idle.wait_time.load(Relaxed);
+    let present = if is_busy { Current::now().0.saturating_sub(idle.waiting_since.load(Relaxed)) } else { 0 };
+    // Each switch that leaves the idle thread but the present one was followed by one that led to it.
+    let to_idle = cpu.idle_ends.load(Relaxed) - u64::from(is_busy);
+    let turns = CpuTurns {
+        run: Nanoseconds(past + present),
+        waited: Nanoseconds(cpu.waited.load(Relaxed).saturating_sub(past)),
+        turns: cpu.switches.load(Relaxed).saturating_sub(to_idle),
+    };
+    drop(scheduler);
+    drop(interrupts);
+    turns
 }
 
 /// What a CPU's time went into since boot (`/proc/stat`).

@@ -58,6 +58,10 @@ pub(super) struct CpuState {
     /// When the running thread was switched to, in nanoseconds.
     pub switched_at: AtomicU64,
     pub switches: AtomicU64,
+    /// Switches that left the idle thread.
+    pub idle_ends: AtomicU64,
+    /// How long threads had waited, in nanoseconds, that were switched to here or taken away; the idle thread, which waits while others run, among them.
+    pub waited: AtomicU64,
     pub user_ticks: AtomicU64,
     pub nice_ticks: AtomicU64,
     pub system_ticks: AtomicU64,
@@ -84,6 +88,8 @@ pub(super) static CPUS: [CpuState; MAXIMUM_CPUS] = [const {
         sleep_alarm: AtomicU64::new(u64::MAX),
         switched_at: AtomicU64::new(0),
         switches: AtomicU64::new(0),
+        idle_ends: AtomicU64::new(0),
+        waited: AtomicU64::new(0),
         user_ticks: AtomicU64::new(0),
         nice_ticks: AtomicU64::new(0),
         system_ticks: AtomicU64::new(0),
@@ -195,6 +201,14 @@ impl CpuState {
     pub unsafe fn take_held(&self) -> Option<Guard> {
         // SAFETY: only this CPU touches the cell.
         unsafe { (*self.held.get()).take() }
+    }
+
+    /// `thread`, which has waited on this CPU's queue, does so no more. The queue's lock is held.
+    #[inline]
+    pub fn end_wait(&self, thread: &Thread, now: u64) {
+        let waited = now.saturating_sub(thread.waiting_since.load(Relaxed));
+        thread.wait_time.store(thread.wait_time.load(Relaxed) + waited, Relaxed);
+        self.waited.store(self.waited.load(Relaxed) + waited, Relaxed);
     }
 
     /// Tells the others what `scheduler`, this CPU's, has now.

@@ -14,7 +14,7 @@ use crate::base::{CpuId, CpuMask, Nanoseconds};
 use crate::process::Pid;
 use crate::process::scheduler::deadline::Promise;
 use crate::process::scheduler::placement::{self, BALANCE_PERIOD, View, Waker};
-use crate::process::scheduler::{Member, Place, Policy, Preempt, SCHED_DEADLINE, Standing};
+use crate::process::scheduler::{Member, Place, Policy, Preempt, SCHED_DEADLINE, Standing, Waited};
 use crate::process::thread::{NAME_LENGTH, Thread, ThreadPointer, ThreadState, try_current_thread};
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -30,10 +30,28 @@ pub(super) fn launch(thread: &Thread, member: ThreadPointer) {
         }
         let stranded = Stranded::release(thread);
         thread.entity.set_cpu(target);
-        let preempt = scheduler.wake(member, Current::now);
+        let preempt = make_ready(&mut scheduler, member);
         arrived(target, scheduler, thread, preempt, Waker::GoesOn);
         return Stranded::tell(stranded);
     }
+}
+
+/// Puts a thread on a queue that slept, or has just been created.
+#[inline]
+fn make_ready(scheduler: &mut Guard, member: ThreadPointer) -> Preempt {
+    let now = Current::now();
+    member.get().waiting_since.store(now.0, Relaxed);
+    scheduler.wake(member, || now)
+}
+
+/// Takes a waiting thread off the queue of CPU `from`, for another one: what it has waited so far, it has waited here.
+fn take_off(from: CpuId, source: &mut Guard, member: ThreadPointer) -> Waited {
+    let (cpu, now) = (cpu_state(from), Current::now().0);
+    let waited = source.detach(member);
+    cpu.end_wait(member.get(), now);
+    member.get().waiting_since.store(now, Relaxed);
+    cpu.publish(source);
+    waited
 }
 
 /// A thread that could run on no CPU any more, for those that it may use are off line: it may use all from now on, as on Linux.
@@ -70,7 +88,7 @@ pub(super) fn rouse(thread: &Thread, waker: Waker) {
         let (target, mut scheduler) = lock_queue_of(thread);
         if thread.state().is_asleep() {
             thread.set_state(ThreadState::Ready);
-            let preempt = scheduler.wake(thread.member(), Current::now);
+            let preempt = make_ready(&mut scheduler, thread.member());
             // Before the lock is let go: its release is where a better thread gets the CPU.
             request(target, preempt);
         }
@@ -123,7 +141,7 @@ fn put_somewhere(thread: &Thread, waker: Waker) {
         thread.set_state(ThreadState::Ready);
         entity.set_cpu(target);
         drop(last);
-        let preempt = scheduler.wake(thread.member(), Current::now);
+        let preempt = make_ready(&mut scheduler, thread.member());
         arrived(target, scheduler, thread, preempt, waker);
         return Stranded::tell(stranded);
     }
@@ -229,8 +247,7 @@ pub(super) fn help() -> bool {
 fn take_from(from: CpuId, to: CpuId) -> bool {
     let (mut source, mut target) = lock_pair(from, to);
     let Some(member) = source.candidate_for(to) else { return false };
-    let waited = source.detach(member);
-    cpu_state(from).publish(&source);
+    let waited = take_off(from, &mut source, member);
     member.entity().set_cpu(to);
     let preempt = target.attach(member, waited, Current::now());
     cpu_state(to).publish(&target);
@@ -312,8 +329,7 @@ pub(super) fn evict_one(from: CpuId) -> bool {
     let suits = |member: &ThreadPointer| placement::permitted(member.entity().allowed(), active()).contains(target);
     let Some(member) = all(&source).find(suits) else { return true };
     let thread = member.get();
-    let waited = source.detach(member);
-    cpu_state(from).publish(&source);
+    let waited = take_off(from, &mut source, member);
     let stranded = Stranded::release(thread);
     thread.entity.set_cpu(target);
     drop(source);
@@ -433,8 +449,7 @@ pub(super) fn relocate(thread: &Thread) -> Option<CpuId> {
         if !is_unchanged || !active().contains(target) {
             continue;
         }
-        let waited = source.detach(member);
-        cpu_state(cpu).publish(&source);
+        let waited = take_off(cpu, &mut source, member);
         thread.entity.set_cpu(target);
         drop(source);
         let preempt = scheduler.attach(member, waited, Current::now());

@@ -44,7 +44,7 @@ pub mod offline;
 mod reservations;
 mod user_state;
 
-pub use accounting::{CpuTimes, TickMode, cpu_times, runnable_count, runtime, switch_count, tick};
+pub use accounting::{CpuTimes, CpuTurns, TickMode, cpu_times, cpu_turns, runnable_count, runtime, switch_count, tick};
 pub use machine::{active, set_topology};
 pub use migrate::{lend, own_standing, set_affinity};
 pub use reservations::{realtime_period, realtime_runtime, set_parameters, set_realtime_bandwidth};
@@ -347,6 +347,7 @@ fn switch_to(cpu: &'static CpuState, scheduler: Guard, next: *const Thread) {
         return release(cpu, scheduler);
     }
     if previous == cpu.idle.load(Relaxed).cast_const() {
+        cpu.idle_ends.store(cpu.idle_ends.load(Relaxed) + 1, Relaxed);
         migrate::leave_idle(cpu, &scheduler);
     }
     // SAFETY: the scheduler holds a reference to each thread that it names, the idle thread's is kept for good, and the running
@@ -355,6 +356,8 @@ fn switch_to(cpu: &'static CpuState, scheduler: Guard, next: *const Thread) {
     let now = Current::now().0;
     let ran = now.saturating_sub(cpu.switched_at.load(Relaxed));
     old.runtime.store(old.runtime.load(Relaxed) + ran, Relaxed);
+    old.waiting_since.store(now, Relaxed);
+    cpu.end_wait(new, now);
     cpu.switched_at.store(now, Relaxed);
     cpu.switches.store(cpu.switches.load(Relaxed) + 1, Relaxed);
     if old.is_user() {

@@ -82,6 +82,8 @@ impl Thread {
             parameters: SpinLock::new(LockRank::Thread, parts.parameters),
             lent: AtomicU64::new(0),
             runtime: AtomicU64::new(0),
+            wait_time: AtomicU64::new(0),
+            waiting_since: AtomicU64::new(0),
             user_ticks: AtomicU64::new(0),
             system_ticks: AtomicU64::new(0),
             voluntary_switches: AtomicU64::new(0),

@@ -104,7 +104,7 @@ fn fixed_entries(device: DeviceNumber) -> FixedDirectory {
         .with("thread-self", link("thread-self", SelfLink::Thread))
         .with("mounts", link("mounts", SelfLink::Mounts))
         .with("sys", settings::directory(device, attributes("sys", 0o555)));
-    let reports: [(&str, u32, Report); 15] = [
+    let reports: [(&str, u32, Report); 16] = [
         ("buddyinfo", 0o444, memory_report::buddyinfo),
         ("pagetypeinfo", 0o400, memory_report::pagetypeinfo),
         ("zoneinfo", 0o444, memory_report::zoneinfo),
@@ -120,6 +120,7 @@ fn fixed_entries(device: DeviceNumber) -> FixedDirectory {
         ("vmstat", 0o444, system_report::vmstat),
         ("cmdline", 0o444, system_report::command_line),
         ("interrupts", 0o444, system_report::interrupts),
+        ("schedstat", 0o444, system_report::schedstat),
     ];
     for (name, permissions, report) in reports {
         let text = Text(move |text: &mut Vec<u8>| {

@@ -81,6 +81,7 @@ enum Report {
     Statm,
     Status,
     WaitChannel,
+    SchedulerStatistics,
 }
 
 /// Magic links.
@@ -92,7 +93,7 @@ enum Link {
 }
 
 /// Name, permissions and kind, in the order of the listing.
-const ENTRIES: [(&str, u32, Entry); 28] = [
+const ENTRIES: [(&str, u32, Entry); 29] = [
     ("task", 0o555, Entry::Tasks),
     ("fd", 0o500, Entry::Descriptors),
     ("fdinfo", 0o555, Entry::DescriptorInformation),
@@ -116,6 +117,7 @@ const ENTRIES: [(&str, u32, Entry); 28] = [
     ("smaps", 0o444, Entry::Report(Report::Smaps)),
     ("smaps_rollup", 0o444, Entry::Report(Report::SmapsRollup)),
     ("wchan", 0o444, Entry::Report(Report::WaitChannel)),
+    ("schedstat", 0o444, Entry::Report(Report::SchedulerStatistics)),
     ("cgroup", 0o444, Entry::Report(Report::Cgroup)),
     ("oom_score", 0o444, Entry::Report(Report::OutOfMemoryScore)),
     ("oom_score_adj", 0o444, Entry::Report(Report::OutOfMemoryAdjustment)),
@@ -272,6 +274,7 @@ impl PseudoFile for ReportFile {
                     text.extend_from_slice(&area_report::smaps_rollup(&space));
                 }
             }
+            Report::SchedulerStatistics => text.extend_from_slice(report::schedstat(&subject).as_bytes()),
             Report::Stat => text.extend_from_slice(&report::stat(&subject)),
             Report::Statm => text.extend_from_slice(report::statm(&subject).as_bytes()),
             Report::Status => text.extend_from_slice(&report::status(&subject)),

@@ -263,6 +263,18 @@ fn write_nodes(text: &mut String, nodes: NodeMask, most: u64) {
     let _ = writeln!(text, "Mems_allowed_list:\t{nodes}");
 }
 
+/// `/proc/PID/schedstat`: nanoseconds that the thread ran and was ready without a CPU, and its turns. For a process it is the main thread, as on Linux; of a
+/// zombie, whose threads are gone, all of them.
+#[must_use]
+pub fn schedstat(subject: &Subject) -> String {
+    let usage = match &subject.thread {
+        Some(thread) => thread.usage(),
+        None => subject.usage(),
+    };
+    let run = usage.user_time.saturating_add(usage.system_time);
+    alloc::format!("{} {} {}\n", run.0, usage.waited.0, usage.turns)
+}
+
 /// `/proc/PID/limits`.
 #[must_use]
 pub fn limits(process: &Process) -> String {

@@ -122,6 +122,16 @@ pub fn stat(text: &mut Vec<u8>) {
     text.extend_from_slice(b"softirq 0 0 0 0 0 0 0 0 0 0 0\n");
 }
 
+/// `/proc/schedstat`, version 15: what threads had of each CPU. Before that, Linux has six counts that are zeros unless `kernel.sched_schedstats`
+/// is on, which it is not by default; Ashlar has no such counts, and no scheduling domains.
+pub fn schedstat(text: &mut Vec<u8>) {
+    append!(text, "version 15\ntimestamp {}\n", time::boottime().to_ticks().0);
+    for cpu in inter_processor::online() {
+        let turns = dispatch::cpu_turns(cpu);
+        append!(text, "cpu{} 0 0 0 0 0 0 {} {} {}\n", cpu.0, turns.run.0, turns.waited.0, turns.turns);
+    }
+}
+
 /// Threads that run or want to, and threads that wait for storage.
 fn count_running() -> (u64, u64) {
     let processes: Vec<_> = table::lock().processes().cloned().collect();
