@@ -13,6 +13,7 @@ use crate::fs::device_registry::{
     DeviceOpen, DeviceOpenRequest, register_character_device, register_character_devices,
 };
 use crate::fs::file::FileTraits;
+use crate::fs::file::asynchronous::{Listeners, NaturalOwner};
 use crate::fs::pipe::Waiting;
 use crate::fs::{DeviceNumber, FileOperations, IoDestination, IoSource, OpenFile, OpenFlags, PollEvents, PollTable};
 use crate::sync::{LockRank, SpinLock};
@@ -130,6 +131,12 @@ impl FileOperations for Master {
             return super::descriptors::install(self.open_peer(flags)?, flags);
         }
         control::ioctl(&self.terminal, Side::Master, number, argument)
+    }
+    fn listeners(&self) -> Result<[Option<&Listeners>; 2]> {
+        Ok([Some(self.terminal.master_listeners()), None])
+    }
+    fn natural_owner(&self) -> NaturalOwner {
+        NaturalOwner::Caller
     }
     fn describe(&self) -> String {
         String::from("/dev/ptmx")

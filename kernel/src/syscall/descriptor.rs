@@ -4,7 +4,7 @@ use super::Call;
 use super::argument::{Descriptor, Flags, low_half};
 use super::lock;
 use crate::base::{Errno, Result, VirtualAddress};
-use crate::fs::file::asynchronous::{self, Telling};
+use crate::fs::file::asynchronous::{self, NaturalOwner, Telling};
 use crate::fs::file::{FileMode, FileOwner};
 use crate::fs::file_table::{CloseOnExec, close_file};
 use crate::fs::{FileDescriptor, FileType, OpenFile, OpenFlags, permission};
@@ -71,16 +71,21 @@ pub fn dup2(call: &mut Call<'_>, descriptor: Descriptor, new: Descriptor) -> Res
 }
 
 /// `FIOASYNC`: sets or clears `O_ASYNC`, of a file that can tell.
-fn toggle_telling(file: &Arc<OpenFile>, descriptor: FileDescriptor, pointer: VirtualAddress) -> Result<u64> {
+fn toggle_telling(
+    call: &Call<'_>,
+    file: &Arc<OpenFile>,
+    descriptor: FileDescriptor,
+    pointer: VirtualAddress,
+) -> Result<u64> {
     let on: i32 = UserPointer::new(pointer).read()?;
     let old = file.flags();
     let mut flags = old;
     flags.set(OpenFlags::ASYNCHRONOUS, on != 0);
-    if flags != old && !asynchronous::can_tell(file) {
+    if flags != old && !asynchronous::can_tell(file)? {
         return Err(Errno::ENOTTY);
     }
     file.set_flags(flags)?;
-    tell_of_changes(file, descriptor, old).map(|()| 0)
+    tell_of_changes(call, file, descriptor, old).map(|()| 0)
 }
 
 /// `dup3(2)`.
@@ -229,10 +234,15 @@ fn set_owner(call: &Call<'_>, file: &OpenFile, id: i32, kind: OwnerKind) -> Resu
     if !is_known {
         return Err(Errno::ESRCH);
     }
+    make_owner(call, file, id, kind);
+    Ok(())
+}
+
+/// Makes `id` the owner, whom the caller may signal by `file` as far as it may now.
+fn make_owner(call: &Call<'_>, file: &OpenFile, id: i32, kind: OwnerKind) {
     let credentials = call.thread.credentials();
     let (uid, euid) = (credentials.uid, credentials.euid);
     file.set_owner(FileOwner { id, is_thread: kind == OwnerKind::Thread, uid, euid, ..file.owner() });
-    Ok(())
 }
 
 fn set_flags(call: &Call<'_>, descriptor: FileDescriptor, file: &Arc<OpenFile>, flags: OpenFlags) -> Result<()> {
@@ -245,18 +255,26 @@ fn set_flags(call: &Call<'_>, descriptor: FileDescriptor, file: &Arc<OpenFile>, 
         return Err(Errno::EPERM);
     }
     // A kind that cannot tell leaves the flag as it was.
-    let telling = if asynchronous::can_tell(file) { flags } else { old };
+    let changes = (flags ^ old).contains(OpenFlags::ASYNCHRONOUS);
+    let telling = if changes && asynchronous::can_tell(file)? { flags } else { old };
     let mut flags = flags;
     flags.set(OpenFlags::ASYNCHRONOUS, telling.contains(OpenFlags::ASYNCHRONOUS));
     file.set_flags(flags)?;
-    tell_of_changes(file, descriptor, old)
+    tell_of_changes(call, file, descriptor, old)
 }
 
 /// Where `O_ASYNC` is not what it was in `old`, the file is to be told by signal from now on, or not any more.
-fn tell_of_changes(file: &Arc<OpenFile>, descriptor: FileDescriptor, old: OpenFlags) -> Result<()> {
+fn tell_of_changes(call: &Call<'_>, file: &Arc<OpenFile>, descriptor: FileDescriptor, old: OpenFlags) -> Result<()> {
     let (before, now) = (old.contains(OpenFlags::ASYNCHRONOUS), file.flags().contains(OpenFlags::ASYNCHRONOUS));
     if before == now {
         return Ok(());
+    }
+    if now && file.owner().id == 0 {
+        match file.operations().natural_owner() {
+            NaturalOwner::Nobody => {}
+            NaturalOwner::Caller => make_owner(call, file, call.process.pid(), OwnerKind::Process),
+            NaturalOwner::Group(group) => make_owner(call, file, group.saturating_neg(), OwnerKind::Process),
+        }
     }
     asynchronous::set(file, descriptor.0, if now { Telling::On } else { Telling::Off })
 }
@@ -270,7 +288,7 @@ pub fn ioctl(call: &mut Call<'_>, descriptor: Descriptor, request: Flags, argume
         ioctl::FIOCLEX => call.thread.files().set_close_on_exec(number, CloseOnExec::Yes).map(|()| 0),
         ioctl::FIONCLEX => call.thread.files().set_close_on_exec(number, CloseOnExec::No).map(|()| 0),
         ioctl::FIONBIO => toggle(&file, OpenFlags::NON_BLOCKING, pointer),
-        ioctl::FIOASYNC => toggle_telling(&file, number, pointer),
+        ioctl::FIOASYNC => toggle_telling(call, &file, number, pointer),
         ioctl::FIOQSIZE
             if matches!(file.file_type(), FileType::Regular | FileType::Directory | FileType::SymbolicLink) =>
         {

@@ -3,6 +3,7 @@
 use super::transfer::Generation;
 use super::{Side, Terminal, TerminalReference, control, job_control};
 use crate::base::{Errno, Result};
+use crate::fs::file::asynchronous::{Listeners, NaturalOwner};
 use crate::fs::file::{FileTraits, anonymous_metadata};
 use crate::fs::pipe::Waiting;
 use crate::fs::{
@@ -96,6 +97,18 @@ impl FileOperations for TerminalFile {
             return Err(if request == control::request::TIOCSPGRP { Errno::ENOTTY } else { Errno::EIO });
         }
         control::ioctl(&self.terminal, Side::Slave, request, argument)
+    }
+    fn listeners(&self) -> Result<[Option<&Listeners>; 2]> {
+        if self.terminal.is_hung_up(self.generation) {
+            return Err(Errno::ENOTTY);
+        }
+        Ok([Some(self.terminal.listeners()), None])
+    }
+    fn natural_owner(&self) -> NaturalOwner {
+        match self.terminal.job().1 {
+            0 => NaturalOwner::Caller,
+            group => NaturalOwner::Group(group),
+        }
     }
     fn metadata(&self, _file: &OpenFile) -> Metadata {
         let permissions = FileType::CharacterDevice.mode_bits() | 0o620;

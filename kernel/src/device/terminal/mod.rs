@@ -18,7 +18,9 @@ mod transfer;
 mod turn;
 
 use crate::fs::DeviceNumber;
+use crate::fs::file::asynchronous::Listeners;
 use crate::fs::poll::PollQueue;
+use crate::fs::signal_hook::Readiness;
 use crate::sync::{LockRank, SpinLock, WaitQueue};
 use alloc::collections::VecDeque;
 use alloc::string::String;
@@ -106,6 +108,9 @@ pub struct State {
     pub exclusive: bool,
     /// `TIOCSPTLCK`.
     pub locked: bool,
+    /// A slave's writer found no room, and the master's: who listens by signal is told when there is some.
+    wants_room: bool,
+    master_wants_room: bool,
 }
 
 /// Which end of a terminal a file is.
@@ -137,6 +142,9 @@ pub struct Terminal {
     master_writers: WaitQueue,
     master_read_poll: PollQueue,
     master_write_poll: PollQueue,
+    /// Who hears by signal on either side, of input and of room.
+    listeners: Listeners,
+    master_listeners: Listeners,
 }
 
 impl Terminal {
@@ -165,6 +173,8 @@ impl Terminal {
                     locks: UserTermios::new_zeroed(),
                     exclusive: false,
                     locked: false,
+                    wants_room: false,
+                    master_wants_room: false,
                 },
             ),
             generation: AtomicU32::new(0),
@@ -178,6 +188,8 @@ impl Terminal {
             master_writers: WaitQueue::new(),
             master_read_poll: PollQueue::new(),
             master_write_poll: PollQueue::new(),
+            listeners: Listeners::new(),
+            master_listeners: Listeners::new(),
         })
     }
 
@@ -190,6 +202,14 @@ impl Terminal {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+    /// Who hears by signal of what programs can read and write.
+    pub(super) const fn listeners(&self) -> &Listeners {
+        &self.listeners
+    }
+    /// Who hears so at the master's end.
+    pub(super) const fn master_listeners(&self) -> &Listeners {
+        &self.master_listeners
     }
     /// Whether a pseudo terminal's master is at the other end.
     #[must_use]
@@ -257,6 +277,7 @@ impl Terminal {
 
     fn receive_byte(&self, state: &mut State, byte: u8, wakes: &mut Wakes) {
         let was_stopped = state.discipline.is_stopped();
+        let waiting = state.output.len();
         let State { discipline, output, held_echo, .. } = state;
         let received = discipline.receive(byte, if was_stopped { held_echo } else { output });
         if received.flush {
@@ -269,6 +290,9 @@ impl Terminal {
             self.flow_changed(state);
         }
         wakes.readable |= received.readable;
+        // Each line is told of, and without lines what comes together once.
+        wakes.lines += u32::from(received.readable && state.discipline.is_canonical());
+        wakes.echo |= state.output.len() > waiting;
         wakes.output = true;
         if let Some(signal) = received.signal {
             wakes.signals |= 1 << signal as u32;
@@ -315,6 +339,10 @@ impl Terminal {
         }
         if wakes.readable {
             self.wake_readers();
+            (0..wakes.lines.max(1)).for_each(|_| self.listeners.tell(Readiness::Input));
+        }
+        if wakes.echo {
+            self.master_listeners.tell(Readiness::Input);
         }
         if wakes.output {
             self.wake_output();
@@ -322,6 +350,11 @@ impl Terminal {
         if wakes.master_room {
             self.master_writers.wake_all();
             self.master_write_poll.wake();
+            if self.master_listeners.are_used()
+                && self.with_state(|state| core::mem::take(&mut state.master_wants_room))
+            {
+                self.master_listeners.tell(Readiness::Output);
+            }
         }
     }
 
@@ -334,8 +367,20 @@ impl Terminal {
     pub(in crate::device) fn wake_output(&self) {
         self.master_readers.wake_all();
         self.master_read_poll.wake();
+        self.wake_writers();
+    }
+
+    /// There is, or may be, room for what programs write.
+    fn wake_writers(&self) {
         self.writers.wake_all();
         self.write_poll.wake();
+        let limit = self.output_limit();
+        let has_room = |state: &State| state.output.len() < limit && !state.discipline.is_stopped();
+        if self.listeners.are_used()
+            && self.with_state(|state| has_room(state) && core::mem::take(&mut state.wants_room))
+        {
+            self.listeners.tell(Readiness::Output);
+        }
     }
 
     /// Everybody who waits looks again: settings changed, or a side is gone.
@@ -366,6 +411,7 @@ impl Terminal {
             job_control::hung_up(session, foreground);
         }
         self.wake_everybody();
+        self.listeners.dismiss_dead();
     }
 }
 
@@ -373,6 +419,10 @@ impl Terminal {
 #[derive(Clone, Copy, Debug, Default)]
 struct Wakes {
     readable: bool,
+    /// Of what is readable, how many lines.
+    lines: u32,
+    /// There is more for the master to read.
+    echo: bool,
     output: bool,
     master_room: bool,
     /// A bit for each [`KeySignal`].

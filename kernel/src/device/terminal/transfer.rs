@@ -11,6 +11,7 @@ use super::{Terminal, Wakes, packet};
 use crate::arch::{Current, TimerHardware};
 use crate::base::{Errno, Nanoseconds, Result};
 use crate::fs::pipe::Waiting;
+use crate::fs::signal_hook::Readiness;
 use crate::fs::{IoDestination, IoSource, PollEvents, PollTable};
 use crate::sync::{Interruptible, WaitError};
 use alloc::sync::Arc;
@@ -188,6 +189,7 @@ impl Terminal {
                     Ok(passed) => rest = rest.get(passed..).unwrap_or(&[]),
                     Err(error) => {
                         source.discount(rest.len());
+                        self.with_state(|state| state.wants_room = self.listeners.are_used());
                         return Err(error);
                     }
                 }
@@ -230,6 +232,9 @@ impl Terminal {
         if self.is_pty() {
             self.master_readers.wake_all();
             self.master_read_poll.wake();
+            if !bytes.is_empty() {
+                self.master_listeners.tell(Readiness::Input);
+            }
         }
         Ok(bytes.len())
     }
@@ -303,8 +308,7 @@ impl Terminal {
                 _ => break,
             }
         }
-        self.writers.wake_all();
-        self.write_poll.wake();
+        self.wake_writers();
         Ok(destination.transferred())
     }
 
@@ -322,6 +326,7 @@ impl Terminal {
                     Ok(passed) => rest = rest.get(passed..).unwrap_or(&[]),
                     Err(error) => {
                         source.discount(rest.len());
+                        self.with_state(|state| state.master_wants_room = self.master_listeners.are_used());
                         return Err(error);
                     }
                 }

@@ -1,14 +1,16 @@
 //! Telling by signal that a file is ready: `O_ASYNC` (fcntl(2)).
 //!
 //! A kind of file that can tell has [`Listeners`] for each direction. An open file joins them when its `O_ASYNC` is set ([`set`]); each change
-//! of that direction then sends the signal of its owner ([`FileOwner`](super::FileOwner)), whatever anybody has read in between. As on Linux, kinds that cannot tell leave
-//! the flag as it is, and the descriptor named is the one by which the flag was set.
+//! of that direction then sends the signal of its owner ([`FileOwner`](super::FileOwner)), whatever anybody has read in between. A kind may have one list for both
+//! directions. As on Linux, kinds that cannot tell leave the flag as it is, the descriptor named is the one by which the flag was set, and a terminal has an owner as soon as
+//! it is set ([`NaturalOwner`]).
 //!
 //! Lock: the list's, of rank `FileObject`, held while it is looked at and never while a signal is sent. Whoever tells holds no lock.
 
 use super::OpenFile;
 use crate::base::{Errno, Result};
 use crate::fs::signal_hook::{self, Readiness};
+use crate::fs::types::OpenFlags;
 use crate::sync::{LockRank, SpinLock};
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
@@ -29,6 +31,17 @@ pub enum Telling {
     Off,
 }
 
+/// Who is told where nobody was named before the flag is set.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NaturalOwner {
+    /// Nobody.
+    Nobody,
+    /// Who sets the flag.
+    Caller,
+    /// A process group.
+    Group(i32),
+}
+
 /// Who hears of one direction of one file.
 pub struct Listeners {
     /// Whether there ever was one: nothing else is looked at before.
@@ -46,8 +59,28 @@ impl Listeners {
     /// Tells those who listen. Thread context, no lock held.
     #[inline]
     pub fn tell(&self, readiness: Readiness) {
-        if self.used.load(Relaxed) {
+        if self.are_used() {
             self.tell_all(readiness);
+        }
+    }
+
+    /// Whether there is, or was, anybody who listens.
+    #[inline]
+    #[must_use]
+    pub fn are_used(&self) -> bool {
+        self.used.load(Relaxed)
+    }
+
+    /// Those that cannot tell any more, because their end of the file is dead, hear no more and lose the flag. Thread context, no lock held.
+    pub fn dismiss_dead(&self) {
+        if !self.are_used() {
+            return;
+        }
+        let files: Vec<_> = self.list.lock().iter().filter_map(|listener| listener.file.upgrade()).collect();
+        for file in files.iter().filter(|file| file.operations().listeners().is_err()) {
+            // Neither leaving a list nor giving up a flag can fail.
+            let _ = self.change(file, 0, Telling::Off);
+            let _ = file.set_flags(file.flags().difference(OpenFlags::ASYNCHRONOUS));
         }
     }
 
@@ -92,18 +125,20 @@ impl core::fmt::Debug for Listeners {
 }
 
 /// Whether `file` can tell at all.
-#[must_use]
-pub fn can_tell(file: &OpenFile) -> bool {
-    file.operations().listeners().iter().any(Option::is_some)
+///
+/// # Errors
+/// `ENOTTY` for a terminal's that was hung up.
+pub fn can_tell(file: &OpenFile) -> Result<bool> {
+    Ok(file.operations().listeners()?.iter().any(Option::is_some))
 }
 
 /// `file` is to be told, or not any more, by `descriptor`.
 ///
 /// # Errors
-/// `ENOMEM`.
+/// `ENOMEM`; as [`can_tell`].
 pub fn set(file: &Arc<OpenFile>, descriptor: i32, telling: Telling) -> Result<()> {
     file.operations()
-        .listeners()
+        .listeners()?
         .into_iter()
         .flatten()
         .try_for_each(|listeners| listeners.change(file, descriptor, telling))

@@ -3,7 +3,7 @@
 //! [`FileOperations`] is implemented once per kind of file; [`OpenFile`] checks its mode, keeps the position and hands it down.
 
 use super::OpenFile;
-use super::asynchronous::Listeners;
+use super::asynchronous::{Listeners, NaturalOwner};
 use crate::base::{Errno, Result};
 use crate::fs::inode::DirectorySink;
 use crate::fs::io::{IoDestination, IoSource};
@@ -145,8 +145,15 @@ pub trait FileOperations: Any + Send + Sync {
         Ok(())
     }
     /// Those who hear by signal of what can be read and what can be written; none of a kind that does not tell.
-    fn listeners(&self) -> [Option<&Listeners>; 2] {
-        [None, None]
+    ///
+    /// # Errors
+    /// `ENOTTY` for a terminal's that was hung up.
+    fn listeners(&self) -> Result<[Option<&Listeners>; 2]> {
+        Ok([None, None])
+    }
+    /// Who is told by signal where nobody was named.
+    fn natural_owner(&self) -> NaturalOwner {
+        NaturalOwner::Nobody
     }
     /// The capacity of a pipe (`F_GETPIPE_SZ`).
     ///

@@ -456,9 +456,9 @@ impl FileOperations for PipeEnd {
     fn reopen(&self, flags: OpenFlags) -> Result<Arc<dyn FileOperations>> {
         Ok(Arc::new(PipeEnd::new(&self.pipe, fifo::sides_of(flags))))
     }
-    fn listeners(&self) -> [Option<&Listeners>; 2] {
+    fn listeners(&self) -> Result<[Option<&Listeners>; 2]> {
         let of = |side, listeners| self.sides.contains(side).then_some(listeners);
-        [of(Sides::READ, &self.pipe.read_listeners), of(Sides::WRITE, &self.pipe.write_listeners)]
+        Ok([of(Sides::READ, &self.pipe.read_listeners), of(Sides::WRITE, &self.pipe.write_listeners)])
     }
     fn pipe_size(&self) -> Result<usize> {
         Ok(self.pipe.state.lock().ring.capacity() * PAGE_SIZE)

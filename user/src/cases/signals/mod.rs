@@ -35,6 +35,9 @@ pub(super) const CASES: &[Case] = &[
     ("signals/pipe", calls::sigpipe),
     ("signals/files-that-tell", files::tell),
     ("signals/owners-of-files", files::owners),
+    ("signals/terminals-that-tell", files::terminals_tell),
+    ("signals/terminals-that-tell-of-room", files::terminals_tell_of_room),
+    ("signals/owners-of-terminals", files::terminals_and_their_owners),
     ("signals/exec-resets-handlers", children::exec_resets),
     ("signals/divide-and-trap", faults::divide_and_trap),
 ];
