@@ -15,7 +15,7 @@ use super::poll::{PollEvents, PollQueue, PollTable};
 use super::select::poll_file;
 use super::types::{FileType, OpenFlags};
 use crate::base::{Errno, Nanoseconds, Result};
-use crate::sync::parking::Unpark;
+use crate::sync::parking::{Claim, Unpark};
 use crate::sync::{Interruptible, InterruptsDisabled, LockRank, Mutex, SpinLock, WaitError, WaitQueue};
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
@@ -24,7 +24,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 use smallvec::SmallVec;
 
-/// How deep sets may watch sets.
+/// How many sets may stand in a chain in which each watches the next.
 pub const MAXIMUM_DEPTH: usize = 5;
 /// The most events that one collection gives.
 const MOST_EVENTS: usize = 1024;
@@ -33,7 +33,7 @@ bitflags::bitflags! {
     /// The bits of an interest beside the events.
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
     pub struct Mode: u32 {
-        /// Only one of several sets needs to be woken; here all are.
+        /// Of several sets that somebody waits on, one is enough.
         const EXCLUSIVE = 1 << 28;
         /// Keep the machine awake: without effect.
         const WAKE_UP = 1 << 29;
@@ -73,14 +73,20 @@ struct Entry {
     /// Differs from every thread's number and every other entry's.
     identity: u64,
     interest: SpinLock<Interest>,
+    /// It has [`Mode::EXCLUSIVE`], for good.
+    is_exclusive: bool,
     queues: Mutex<SmallVec<[Arc<WaitQueue>; 4]>>,
 }
 
 impl Unpark for Entry {
     fn unpark(&self) {
-        if let Some(epoll) = self.epoll.upgrade() {
-            epoll.became_ready(self.identity);
-        }
+        self.unpark_exclusive();
+    }
+    fn is_exclusive(&self) -> bool {
+        self.is_exclusive
+    }
+    fn unpark_exclusive(&self) -> Claim {
+        self.epoll.upgrade().map_or(Claim::Left, |epoll| epoll.became_ready(self.identity))
     }
     fn identity(&self) -> u64 {
         self.identity
@@ -146,8 +152,13 @@ pub struct Epoll {
     ready: SpinLock<VecDeque<u64>, InterruptsDisabled>,
     waiters: WaitQueue,
     poll: PollQueue,
+    /// The sets that watch this one, once for each descriptor; of those that are gone, some.
+    watchers: Mutex<Vec<Weak<Self>>>,
     myself: Weak<Self>,
 }
+
+/// Held while a set is made to watch a set: taken before the sets' locks.
+static NESTING: Mutex<()> = Mutex::new(());
 
 /// An event as it is reported.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -159,15 +170,17 @@ pub struct Event {
 }
 
 impl Epoll {
-    fn became_ready(&self, identity: u64) {
+    /// Something is ready. Says whether somebody who waited for that goes on.
+    fn became_ready(&self, identity: u64) -> Claim {
         // The queue holds numbers, not entries, so that nothing is freed in interrupt context. An entry is there once at most.
         let mut ready = self.ready.lock();
         if !ready.contains(&identity) {
             ready.push_back(identity);
         }
         drop(ready);
-        self.waiters.wake_one();
+        let claim = if self.waiters.wake_one() { Claim::Taken } else { Claim::Left };
         self.poll.wake();
+        claim
     }
 
     /// `EPOLL_CTL_ADD`.
@@ -187,7 +200,11 @@ impl Epoll {
             if core::ptr::eq(inner, self) {
                 return Err(Errno::EINVAL);
             }
-            inner.check_reach(self, MAXIMUM_DEPTH - 1)?;
+        }
+        // Until the entry is in, nobody else may lengthen a chain that it becomes part of.
+        let nesting = inner.map(|_| NESTING.lock());
+        if let Some(inner) = inner {
+            self.check_nesting(inner)?;
         }
         let key = (descriptor, file.identity());
         let mut set = self.set.lock();
@@ -207,30 +224,60 @@ impl Epoll {
             file: Arc::downgrade(file),
             identity: NEXT_IDENTITY.fetch_add(1, Ordering::Relaxed),
             interest: SpinLock::new(LockRank::FileObject, interest),
+            is_exclusive: interest.mode().contains(Mode::EXCLUSIVE),
             queues: Mutex::new(SmallVec::new()),
         });
         set.by_identity.insert(entry.identity, key);
         set.entries.insert(key, entry.clone());
         let events = entry.ask(file);
         drop(set);
+        if let Some(inner) = inner {
+            let mut watchers = inner.watchers.lock();
+            watchers.retain(|watcher| watcher.strong_count() != 0);
+            watchers.push(self.myself.clone());
+        }
+        drop(nesting);
         if !events.is_empty() {
             self.became_ready(entry.identity);
         }
         Ok(())
     }
 
-    /// Whether this set reaches `target`, or is deeper than `depth`.
-    fn check_reach(&self, target: &Self, depth: usize) -> Result<()> {
-        let files: Vec<_> = self.set.lock().entries.values().filter_map(|entry| entry.file.upgrade()).collect();
-        for file in files {
-            if let Some(inner) = file.operations_as::<Self>() {
-                if core::ptr::eq(inner, target) || depth == 0 {
-                    return Err(Errno::ELOOP);
-                }
-                inner.check_reach(target, depth - 1)?;
-            }
+    /// Whether this set may watch `inner`: no circle comes of it, and no chain that is too long. [`NESTING`] is locked.
+    fn check_nesting(&self, inner: &Self) -> Result<()> {
+        let mut seen = BTreeMap::new();
+        let below = inner.chain_length(&mut seen, &|set| {
+            let files: Vec<_> = set.set.lock().entries.values().filter_map(|entry| entry.file.upgrade()).collect();
+            files.iter().filter_map(|file| file.operations_as::<Self>()?.myself.upgrade()).collect()
+        });
+        if seen.contains_key(&self.address()) {
+            return Err(Errno::ELOOP);
         }
-        Ok(())
+        let above = self
+            .chain_length(&mut BTreeMap::new(), &|set| set.watchers.lock().iter().filter_map(Weak::upgrade).collect());
+        if above + 1 + below > MAXIMUM_DEPTH - 1 { Err(Errno::ELOOP) } else { Ok(()) }
+    }
+
+    /// How many steps the longest way has that leads on by `next`. Each set is looked at once; there are no circles.
+    fn chain_length(&self, seen: &mut BTreeMap<usize, usize>, next: &dyn Fn(&Self) -> Vec<Arc<Self>>) -> usize {
+        if let Some(known) = seen.get(&self.address()) {
+            return *known;
+        }
+        let length = next(self).iter().map(|set| set.chain_length(seen, next) + 1).max().unwrap_or(0);
+        seen.insert(self.address(), length);
+        length
+    }
+
+    fn address(&self) -> usize {
+        core::ptr::from_ref(self).addr()
+    }
+
+    /// `inner` is not watched any more by this set, or once less.
+    fn stop_watching(&self, inner: &Self) {
+        let mut watchers = inner.watchers.lock();
+        if let Some(position) = watchers.iter().position(|watcher| core::ptr::eq(watcher.as_ptr(), self)) {
+            watchers.swap_remove(position);
+        }
     }
 
     /// `EPOLL_CTL_MOD`.
@@ -264,6 +311,10 @@ impl Epoll {
         entry.leave();
         let mut ready = self.ready.lock();
         ready.retain(|&identity| identity != entry.identity);
+        drop(ready);
+        if let Some(inner) = file.operations_as::<Self>() {
+            self.stop_watching(inner);
+        }
         Ok(())
     }
 
@@ -382,6 +433,7 @@ pub fn create() -> Arc<OpenFile> {
         ready: SpinLock::new(LockRank::WaitQueue, VecDeque::new()),
         waiters: WaitQueue::new(),
         poll: PollQueue::new(),
+        watchers: Mutex::new(Vec::new()),
         myself: myself.clone(),
     });
     OpenFile::anonymous(epoll, OpenFlags::READ_WRITE)

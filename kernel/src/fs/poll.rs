@@ -8,7 +8,7 @@
 //!   it is dropped.
 //!
 //! A waiter is taken off a queue by a wake-up; a waiter that goes on waiting polls again, which puts it back.
-//! Wake-ups go to everybody on a [`PollQueue`]. Blocking reads and writes use a plain [`WaitQueue`] of the file's own, where
+//! Wake-ups go to everybody on a [`PollQueue`], but to one of those that are exclusive (epoll's `EPOLLEXCLUSIVE`). Blocking reads and writes use a plain [`WaitQueue`] of the file's own, where
 //! waking one is enough.
 
 use crate::sync::WaitQueue;
@@ -73,7 +73,7 @@ impl PollQueue {
     #[inline]
     pub fn wake(&self) {
         if let Some(queue) = self.queue.get() {
-            queue.wake_all();
+            queue.wake_readiness();
         }
     }
 
@@ -81,7 +81,7 @@ impl PollQueue {
     #[inline]
     pub fn wake_sync(&self) {
         if let Some(queue) = self.queue.get() {
-            queue.wake_all_sync();
+            queue.wake_readiness_sync();
         }
     }
 
@@ -154,6 +154,9 @@ impl PollTable {
     fn add(&mut self, queue: &PollQueue) {
         let Some(waiter) = &self.waiter else { return };
         let shared = queue.shared();
+        if waiter.is_exclusive() {
+            shared.expect_exclusive();
+        }
         shared.add(waiter);
         if !self.queues.iter().any(|known| Arc::ptr_eq(known, shared)) {
             self.queues.push(shared.clone());

@@ -32,6 +32,15 @@ pub enum WakeReason {
     Interrupted,
 }
 
+/// What an exclusive waiter makes of a wake-up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Claim {
+    /// Somebody goes on because of it: others need not hear.
+    Taken,
+    /// It is noted, but nobody goes on.
+    Left,
+}
+
 /// A thread, as much of it as waking it needs.
 pub trait Unpark: Send + Sync {
     /// Gives the thread its token and makes it ready if it sleeps. Takes `LockRank::Thread` and above; any context.
@@ -44,6 +53,15 @@ pub trait Unpark: Send + Sync {
     /// another CPU, that one looks.
     fn notice(&self) {
         self.unpark();
+    }
+    /// Whether a wake-up that goes to all who wait is to reach one of such waiters only ([`Self::unpark_exclusive`]).
+    fn is_exclusive(&self) -> bool {
+        false
+    }
+    /// As [`Self::unpark`], where [`Self::is_exclusive`].
+    fn unpark_exclusive(&self) -> Claim {
+        self.unpark();
+        Claim::Taken
     }
     /// A number that differs between threads alive at the same time (the TID).
     fn identity(&self) -> u64;

@@ -10,12 +10,12 @@
 //! looks at its condition (which may wake the next one itself), and one that leaves the queue for another reason, and finds that it was woken
 //! meanwhile, wakes the next in its place.
 
-use super::parking::{self, Interruptible, ThreadReference, WakeReason};
+use super::parking::{self, Claim, Interruptible, ThreadReference, WakeReason};
 use super::{InterruptsDisabled, LockRank, SpinLock};
 use crate::arch::{Current, TimerHardware};
 use crate::base::{Errno, Nanoseconds};
 use alloc::collections::VecDeque;
-use core::sync::atomic::{AtomicU32, Ordering, fence};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
 
 /// Why a wait ended without its condition.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -73,13 +73,19 @@ pub struct WaitQueue {
     waiters: SpinLock<VecDeque<ThreadReference>, InterruptsDisabled>,
     /// The length of `waiters`, written under its lock.
     count: AtomicU32,
+    /// Whether an exclusive waiter has ever been here.
+    knows_exclusive: AtomicBool,
 }
 
 impl WaitQueue {
     /// An empty queue.
     #[must_use]
     pub const fn new() -> Self {
-        Self { waiters: SpinLock::new(LockRank::WaitQueue, VecDeque::new()), count: AtomicU32::new(0) }
+        Self {
+            waiters: SpinLock::new(LockRank::WaitQueue, VecDeque::new()),
+            count: AtomicU32::new(0),
+            knows_exclusive: AtomicBool::new(false),
+        }
     }
 
     /// Sleeps until `condition` gives a value. It is called without any lock of the queue held, first before sleeping and
@@ -273,6 +279,53 @@ impl WaitQueue {
         let mut left = self.count.load(Ordering::Relaxed);
         while left != 0 && self.wake_first(&wake) {
             left -= 1;
+        }
+    }
+
+    /// Exclusive waiters may be added: until this is said, [`Self::wake_readiness`] does not look for them.
+    pub fn expect_exclusive(&self) {
+        self.knows_exclusive.store(true, Ordering::Relaxed);
+    }
+
+    /// Wakes all that wait now and, of those that are exclusive, the first one that has a use for it.
+    #[inline]
+    pub fn wake_readiness(&self) {
+        if self.knows_exclusive.load(Ordering::Relaxed) {
+            self.wake_but_exclusive();
+        } else {
+            self.wake_all();
+        }
+    }
+
+    /// As [`Self::wake_readiness`], by a thread that may be about to sleep. Thread context.
+    #[inline]
+    pub fn wake_readiness_sync(&self) {
+        if self.knows_exclusive.load(Ordering::Relaxed) {
+            self.wake_but_exclusive();
+        } else {
+            self.wake_all_sync();
+        }
+    }
+
+    #[cold]
+    fn wake_but_exclusive(&self) {
+        fence(Ordering::SeqCst);
+        let mut claim = Claim::Left;
+        for _ in 0..self.count.load(Ordering::Relaxed) {
+            let mut waiters = self.waiters.lock();
+            let next = match waiters.iter().position(|waiter| !waiter.is_exclusive()) {
+                Some(position) => waiters.remove(position),
+                None if claim == Claim::Left => waiters.pop_front(),
+                None => None,
+            };
+            let Some(waiter) = next else { return };
+            self.count.fetch_sub(1, Ordering::Relaxed);
+            drop(waiters);
+            if waiter.is_exclusive() {
+                claim = waiter.unpark_exclusive();
+            } else {
+                waiter.unpark();
+            }
         }
     }
 

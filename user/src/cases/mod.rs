@@ -2,6 +2,7 @@
 
 mod buffers;
 mod clients;
+mod event_sets;
 mod events;
 mod files;
 mod futexes;
@@ -34,6 +35,7 @@ pub fn all() -> Vec<Case> {
         machine::CASES,
         files::CASES,
         events::CASES,
+        event_sets::CASES,
         threads::CASES,
         futexes::CASES,
         processors::CASES,
