@@ -6,7 +6,7 @@ use crate::arch::AccessKind;
 use crate::base::{Errno, PAGE_SHIFT, Result, VirtualAddress, VirtualRange};
 use crate::memory::area::{Area, AreaFlags, Backing};
 use crate::memory::numa::{MAXIMUM_NODES, MemoryPolicy};
-use crate::memory::object::{MemoryObject, ObjectDetails, PageAccounting};
+use crate::memory::object::{MemoryObject, ObjectDetails, PageAccounting, PageError, PageIntent};
 use crate::memory::paging::{Entry, PageFlags};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -189,8 +189,8 @@ impl AddressSpace {
     /// others may see the word, which is also a page of a file that nobody can write here.
     ///
     /// # Errors
-    /// `EFAULT`: nothing is mapped there, or not for `access`; or a page of the program's own that cannot be written, so that its word
-    /// never changes.
+    /// `EFAULT`: nothing is mapped there, or not for `access`; or the object has no such page, because the file ends before it; or a page of the
+    /// program's own that cannot be written, so that its word never changes. `ENOMEM`.
     pub fn futex_key(&self, address: VirtualAddress, access: AccessKind) -> Result<FutexKey> {
         let state = self.lock();
         let area = state.areas.find(address).ok_or(Errno::EFAULT)?;
@@ -198,6 +198,15 @@ impl AddressSpace {
         let may_access = may_write || access == AccessKind::Read && area.flags.contains(AreaFlags::READ);
         if !may_access {
             return Err(Errno::EFAULT);
+        }
+        if let Backing::Object { object, .. } = &area.backing {
+            let index = area.page_index(address);
+            if object.resident_page(index).is_none() {
+                object.page(index, PageIntent::Read).map_err(|error| match error {
+                    PageError::OutOfMemory => Errno::ENOMEM,
+                    PageError::BeyondEnd | PageError::InputOutput | PageError::NoSpace => Errno::EFAULT,
+                })?;
+            }
         }
         match &area.backing {
             Backing::Object { object, .. }

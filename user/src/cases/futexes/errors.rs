@@ -1,7 +1,7 @@
 //! What malformed arguments come to, for every operation.
 
 use crate::raw;
-use crate::system::Mapping;
+use crate::system::{self, Mapping};
 use libc::{MAP_PRIVATE, MAP_SHARED, PROT_NONE, PROT_READ};
 
 /// Operations by name; those that could sleep have a time in the past, or end at once.
@@ -59,6 +59,48 @@ pub(super) fn errors() {
                 println!("  {operation}: {first:?}, second: {second:?}");
             }
         }
+    }
+}
+
+/// Words in a shared mapping of a file, in its last page, behind its end, and where it ended before it was cut.
+pub(super) fn beyond_the_end() {
+    let file = system::memfd_create(c"short", 0).unwrap_or(-1);
+    let past = libc::timespec { tv_sec: 0, tv_nsec: 1 };
+    let time = std::ptr::from_ref(&past).expose_provenance();
+    let page = system::PAGE;
+    let _ = system::ftruncate(file, i64::try_from(page).unwrap_or(0) / 2);
+    for (name, protection, kind) in [
+        ("shared", system::READ_WRITE, MAP_SHARED),
+        ("shared read-only", PROT_READ, MAP_SHARED),
+        ("private", system::READ_WRITE, MAP_PRIVATE),
+    ] {
+        let Ok(memory) = Mapping::new(3 * page, protection, kind, file) else { continue };
+        for (place, offset) in
+            [("inside", 0), ("in the last page", page - 4), ("behind", page), ("far behind", 3 * page - 4)]
+        {
+            for flag in [0, 128] {
+                print!("{name} {place} {flag}:");
+                for (operation, code) in OPERATIONS {
+                    let fourth = if has_time(*code) { time } else { 0 };
+                    let outcome = raw!(libc::SYS_futex, memory.at(offset), code | flag, 1, fourth, memory.start(), 0);
+                    print!(" {operation} {outcome:?}");
+                }
+                println!();
+            }
+        }
+        // The word's page goes while the mapping stays.
+        let _ = system::ftruncate(file, 0);
+        println!(
+            "cut: {:?} {:?}",
+            raw!(libc::SYS_futex, memory.start(), 0, 0, time),
+            raw!(libc::SYS_futex, memory.start(), 1, 1)
+        );
+        let _ = system::ftruncate(file, i64::try_from(page).unwrap_or(0) / 2);
+        println!(
+            "grown: {:?} {:?}",
+            raw!(libc::SYS_futex, memory.start(), 0, 0, time),
+            raw!(libc::SYS_futex, memory.start(), 1, 1)
+        );
     }
 }
 

@@ -15,6 +15,7 @@ use std::thread::{Scope, ScopedJoinHandle};
 
 pub(super) const CASES: &[Case] = &[
     ("futexes/errors", errors::errors),
+    ("futexes/errors-beyond-the-end-of-a-file", errors::beyond_the_end),
     ("futexes/errors-of-times-and-counts", errors::times_and_counts),
     ("futexes/plain-order", plain::order),
     ("futexes/plain-requeue", plain::requeue),
