@@ -13,6 +13,7 @@
 //! | [`InterProcessor`] | boot, the scheduler, `memory` | see [`inter_processor`] |
 //! | [`Topology`] | each CPU as it comes up | see [`cpu_topology`] |
 //! | [`InterruptReport`] | `pseudofs` | thread context |
+//! | [`Speculation`] | `vulnerabilities`, on each CPU | interrupts disabled; takes no lock |
 //! | [`Mmu`] | `memory` | the address space's lock held; never from interrupt context |
 //! | [`UserAccess`] | `memory::user` | interrupts enabled, no spinlock held: the access may fault and sleep. Else it fails where it would have to |
 //! | [`ContextSwitch`] | the scheduler | interrupts disabled, no other lock held |
@@ -43,6 +44,7 @@ pub mod linux_interface;
 pub mod shared_object;
 pub mod thread_head;
 pub mod user_context;
+pub mod vulnerabilities;
 #[cfg(target_arch = "x86_64")]
 pub mod x86_64;
 
@@ -58,6 +60,7 @@ pub use inter_processor::{InterProcessor, InterProcessorInterrupt};
 pub use interrupt_report::InterruptReport;
 pub use linux_interface::LinuxInterface;
 pub use thread_head::ThreadHead;
+pub use vulnerabilities::Speculation;
 
 /// The machine that the kernel runs on.
 #[cfg(not(target_os = "none"))]
@@ -81,6 +84,7 @@ pub trait Machine:
     + InterProcessor
     + Topology
     + InterruptReport
+    + Speculation
     + Mmu
     + UserAccess
     + ContextSwitch

@@ -2,6 +2,7 @@
 
 mod buffers;
 mod clients;
+mod devices;
 mod event_sets;
 mod events;
 mod files;
@@ -36,6 +37,7 @@ pub fn all() -> Vec<Case> {
         files::CASES,
         events::CASES,
         event_sets::CASES,
+        devices::CASES,
         threads::CASES,
         futexes::CASES,
         processors::CASES,

@@ -208,6 +208,12 @@ mod machine {
         ])
     }
 
+    /// `MIDR_EL1` and `ID_AA64PFR0_EL1` of this CPU.
+    #[must_use]
+    pub fn model() -> (u64, u64) {
+        (read!("midr_el1"), read!("s3_0_c0_c4_0"))
+    }
+
     /// `AT_HWCAP` and `AT_HWCAP2`.
     #[must_use]
     pub fn hardware_capabilities() -> [u64; 2] {
@@ -234,7 +240,7 @@ mod machine {
     }
 }
 #[cfg(target_os = "none")]
-pub use machine::{describe, emulate, hardware_capabilities};
+pub use machine::{describe, emulate, hardware_capabilities, model};
 
 /// The lines of `/proc/cpuinfo` as Linux writes them on arm64, for a CPU called `midr` whose counter runs at `frequency`.
 fn describe_with(number: CpuId, identification: &Identification, midr: u64, frequency: u64, text: &mut Vec<u8>) {

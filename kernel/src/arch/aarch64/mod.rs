@@ -9,7 +9,7 @@
 //! | `cpu` `mmu` `context_switch` `extended_state` `serial` `power` | the contract's traits |
 //! | `user_access` `page_copy` | user memory; whole pages |
 //! | `processors` `secondary` | which CPUs there are; starting the others and interrupting them |
-//! | `cpu_information` `topology` | what programs learn of the CPU, and where it stands |
+//! | `cpu_information` `topology` `vulnerabilities` | what programs learn of the CPU, where it stands, what it leaks |
 //! | `affinity` | which memory and CPUs are near each other |
 //! | `vdso` | the code that programs share |
 //!
@@ -57,6 +57,7 @@ pub mod trap_frame;
 pub mod user_access;
 #[cfg(target_os = "none")]
 pub mod vdso;
+pub mod vulnerabilities;
 
 /// The machine's name as a type.
 #[derive(Debug, Clone, Copy)]

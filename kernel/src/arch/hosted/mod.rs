@@ -107,6 +107,7 @@ pub fn take_interrupt(cpu: CpuId, interrupt: InterProcessorInterrupt) -> bool {
 
 impl super::Topology for Hosted {}
 impl super::InterruptReport for Hosted {}
+impl super::Speculation for Hosted {}
 
 impl super::InterProcessor for Hosted {
     fn listed_cpus() -> CpuMask {

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `features` `model_specific` `port` | the CPU's abilities, its registers, its ports |
 //! | `boot` | from the boot protocol's start information to the final page tables |
-//! | `cpu_information` `topology` | what programs learn of the CPU, and where it stands |
+//! | `cpu_information` `topology` `vulnerabilities` | what programs learn of the CPU, where it stands, what it leaks |
 //! | `segments` `interrupts` `vectors` | GDT, TSS and per-CPU block; IDT; its numbers |
 //! | `secondary` | starting the other CPUs and interrupting them |
 //! | `trap_frame` `entry` `exceptions` | saved registers; the ways in and out; sorting traps |
@@ -77,6 +77,7 @@ pub mod trap_frame;
 pub mod user_access;
 pub mod vdso;
 pub mod vectors;
+mod vulnerabilities;
 
 #[cfg(target_os = "none")]
 use super::affinity::{Affinity, AffinityError};

@@ -6,6 +6,10 @@ use core::arch::asm;
 
 /// Local APIC address and enable bits.
 pub const APIC_BASE: u32 = 0x1b;
+/// What the CPU says of its weaknesses.
+pub const ARCHITECTURAL_CAPABILITIES: u32 = 0x10a;
+/// What the microcode does about some of them.
+pub const MICROCODE_OPTIONS: u32 = 0x123;
 /// The TSC value at which the deadline timer fires.
 pub const TSC_DEADLINE: u32 = 0x6e0;
 /// Extended features: `syscall`, no-execute.

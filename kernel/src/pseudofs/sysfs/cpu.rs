@@ -3,7 +3,7 @@
 //! A CPU's directory has `topology` and `cache` while it is online: they say what it has found when it came up. Writing to `online`
 //! takes it off line or brings it back.
 
-use super::{FILE_SIZE, Path, Switch, cache, node, parse_switch, topology};
+use super::{FILE_SIZE, Path, Switch, cache, hotplug, node, parse_switch, topology, vulnerabilities};
 use crate::arch::inter_processor::{self, Beyond, InterProcessor};
 use crate::arch::{Current, Topology, cpu_topology};
 use crate::base::{CpuId, CpuMask, Errno, MAXIMUM_CPUS, Result};
@@ -27,7 +27,9 @@ pub(super) fn directory(path: Path) -> Arc<dyn Inode> {
         .with("isolated", list("isolated", || CpuMask::EMPTY))
         .with("nohz_full", list("nohz_full", || CpuMask::EMPTY))
         .with("kernel_max", path.below("kernel_max").text(|text| append!(text, "{}\n", MAXIMUM_CPUS - 1)))
-        .with("smt", threads(path.below("smt")));
+        .with("hotplug", hotplug::directory(path.below("hotplug")))
+        .with("smt", threads(path.below("smt")))
+        .with("vulnerabilities", vulnerabilities::directory(path.below("vulnerabilities")));
     for cpu in inter_processor::possible() {
         let name = alloc::format!("cpu{}", cpu.0);
         let path = path.below(&name);
@@ -91,7 +93,8 @@ struct CpuDirectory {
 impl CpuDirectory {
     fn new(path: Path, cpu: CpuId) -> Self {
         let (node, link) = node::link_of(path, cpu);
-        let mut fixed = FixedDirectory::new().with(&node, link);
+        let mut fixed =
+            FixedDirectory::new().with(&node, link).with("hotplug", hotplug::of_cpu(path.below("hotplug"), cpu));
         if Current::can_leave(cpu) {
             fixed = fixed.with("online", path.below("online").setting(Online(cpu)));
         }

@@ -5,11 +5,15 @@
 //! | `cpu` | `/sys/devices/system/cpu` |
 //! | `node` | `/sys/devices/system/node` |
 //! | `topology`, `cache` | what stands in the directory of one CPU while it is online |
+//! | `hotplug` | on line, off line, as numbers |
+//! | `vulnerabilities` | what the CPUs leak |
 
 mod cache;
 mod cpu;
+mod hotplug;
 mod node;
 mod topology;
+mod vulnerabilities;
 
 use super::{HexadecimalMask, append};
 use crate::base::{CpuMask, Errno, Result};
