@@ -1,4 +1,4 @@
-//! Devices: terminals, pseudo terminals, the memory devices, and their names under `/dev`.
+//! Devices: terminals, pseudo terminals, the memory devices, limits of latency, and their names under `/dev`.
 //!
 //! [`initialize`] registers every driver with `fs::device_registry` and its device file with [`names`], from which devtmpfs is
 //! filled. Lock order: a terminal's lock (`FileObject`) before wait queues and hardware; none of this room's locks is
@@ -8,6 +8,7 @@ pub mod console;
 pub mod descriptors;
 pub mod file_systems;
 pub mod kernel_log;
+pub mod latency_limit;
 pub mod memory;
 pub mod names;
 pub mod pty;
@@ -22,6 +23,7 @@ pub fn initialize() {
     terminal::process_control::initialize();
     memory::initialize();
     kernel_log::initialize();
+    latency_limit::initialize();
     console::initialize();
     pty::initialize();
     file_systems::initialize();

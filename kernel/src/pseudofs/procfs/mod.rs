@@ -104,11 +104,12 @@ fn fixed_entries(device: DeviceNumber) -> FixedDirectory {
         .with("thread-self", link("thread-self", SelfLink::Thread))
         .with("mounts", link("mounts", SelfLink::Mounts))
         .with("sys", settings::directory(device, attributes("sys", 0o555)));
-    let reports: [(&str, u32, Report); 16] = [
+    let reports: [(&str, u32, Report); 17] = [
         ("buddyinfo", 0o444, memory_report::buddyinfo),
         ("pagetypeinfo", 0o400, memory_report::pagetypeinfo),
         ("zoneinfo", 0o444, memory_report::zoneinfo),
         ("devices", 0o444, system_report::devices),
+        ("misc", 0o444, system_report::misc),
         ("slabinfo", 0o400, system_report::slabinfo),
         ("cpuinfo", 0o444, system_report::cpuinfo),
         ("filesystems", 0o444, system_report::filesystems),

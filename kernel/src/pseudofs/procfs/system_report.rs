@@ -2,6 +2,7 @@
 
 use crate::arch::{Cpu, CpuLocal, Current, InterruptReport, SerialConsole, inter_processor, interrupt_report};
 use crate::base::{Nanoseconds, PAGE_SHIFT};
+use crate::device::latency_limit;
 use crate::fs::mount::{Location, Mount, MountFlags};
 use crate::memory::heap::{self, ClassUsage};
 use crate::memory::{frame_allocator, kernel_stack};
@@ -294,6 +295,7 @@ pub fn devices(text: &mut Vec<u8>) {
         (5, "/dev/tty"),
         (5, "/dev/console"),
         (5, "/dev/ptmx"),
+        (latency_limit::NUMBER.0, "misc"),
         (136, "pts"),
     ];
     drivers.sort_by_key(|(major, _)| *major);
@@ -302,6 +304,10 @@ pub fn devices(text: &mut Vec<u8>) {
         append!(text, "{major:3} {driver}\n");
     }
     text.extend_from_slice(b"\nBlock devices:\n");
+}
+/// `/proc/misc`: devices of major number 10.
+pub fn misc(text: &mut Vec<u8>) {
+    append!(text, "{:3} {}\n", latency_limit::NUMBER.1, latency_limit::NAME);
 }
 /// `/proc/swaps` without swap.
 pub const SWAPS: &str = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n";
