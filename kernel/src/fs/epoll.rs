@@ -196,10 +196,8 @@ impl Epoll {
                 return Err(Errno::EINVAL);
             }
         }
-        if let Some(inner) = inner {
-            if core::ptr::eq(inner, self) {
-                return Err(Errno::EINVAL);
-            }
+        if inner.is_some_and(|inner| core::ptr::eq(inner, self)) {
+            return Err(Errno::EINVAL);
         }
         // Until the entry is in, nobody else may lengthen a chain that it becomes part of.
         let nesting = inner.map(|_| NESTING.lock());
