@@ -18,8 +18,18 @@ const CPUS: u32 = 8;
 const PATIENCE: Duration = Duration::from_secs(240);
 /// The rounds after which a line is printed take this many times what they should at most, where the host is busy.
 const SLOWNESS: u32 = 4;
-/// KiB that caches which do not go back may have grown by: some frames of the heap for each processor.
-const CACHES: u64 = 4096;
+/// KiB that what does not go back may have grown by, 40 frames: lists that stay as long as they ever were, and slabs that what lives on keeps.
+///
+/// | frames | what |
+/// |---|---|
+/// | 8 | the process table's list of chunks has 2 KiB once numbers were above 16,384; the heap's list cuts that size out of 8 frames |
+/// | 6 | the registry of address spaces: two lists of 8 bytes for each of the most spaces at a time, up to 1,024 |
+/// | 9 | the first process's children and zombies, and the members of its group, likewise |
+/// | 17 | for each class of the heap a slab more with objects that outlast the soak: they lie where there was room when they were made |
+///
+/// Measured in all: 32 frames after 1,800 s on x86_64, 24 after 1,500 s on aarch64. The shares are reckoned from the sizes and growth of the lists, not
+/// counted: a census of the heap after 100 s showed these lists, and 3 frames.
+const GROWN: u64 = 160;
 
 /// The job, with `seconds` of loads.
 pub fn job(seconds: u32) -> Job {
@@ -45,7 +55,7 @@ fn soak(setup: &Setup, seconds: u32) -> Result<()> {
     }
     let Totals { rounds, before, after } = Totals::read(&said).with_context(|| format!("no totals in:\n{said}"))?;
     // Linux's caches are its own affair.
-    ensure!(setup.system == Kernel::Linux || after + CACHES >= before, "{before} KiB free became {after}");
+    ensure!(setup.system == Kernel::Linux || after + GROWN >= before, "{before} KiB free became {after}");
     println!("soak: {rounds} rounds in {seconds} s; KiB free {before} before, {after} after");
     Ok(())
 }
