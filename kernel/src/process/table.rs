@@ -18,7 +18,6 @@ use super::{Pid, Process, Thread};
 use crate::sync::{InterruptsDisabled, LockRank, SpinLock, SpinLockGuard};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::ops::{Deref, DerefMut};
 
 /// One more than the highest number that is given: Linux's default on machines with few CPUs.
@@ -26,6 +25,7 @@ pub const PID_MAX: Pid = 32768;
 /// After a wrap, numbering goes on here, as on Linux: lower ones belong to what was started at boot.
 const AFTER_WRAP: Pid = 300;
 const CHUNK: usize = 128;
+const CHUNKS: usize = (PID_MAX as usize).div_ceil(CHUNK);
 
 /// Who uses a number.
 #[derive(Default, Debug)]
@@ -59,7 +59,7 @@ struct Chunk {
 /// All processes, threads, groups and sessions.
 #[derive(Debug)]
 pub struct ProcessTable {
-    chunks: Vec<Option<Box<Chunk>>>,
+    chunks: [Option<Box<Chunk>>; CHUNKS],
     last: Pid,
     processes: u32,
     threads: u32,
@@ -71,7 +71,7 @@ impl ProcessTable {
     /// An empty table.
     #[must_use]
     pub const fn new() -> Self {
-        Self { chunks: Vec::new(), last: 0, processes: 0, threads: 0, forks: 0 }
+        Self { chunks: [const { None }; CHUNKS], last: 0, processes: 0, threads: 0, forks: 0 }
     }
 
     #[inline]
@@ -101,10 +101,6 @@ impl ProcessTable {
     /// As [`Self::update`], with a chunk that is made if need be. `None` when memory is out.
     fn update_or_grow<T>(&mut self, number: Pid, change: impl FnOnce(&mut Entry) -> T) -> Option<T> {
         let index = usize::try_from(number).ok()? / CHUNK;
-        if self.chunks.len() <= index {
-            self.chunks.try_reserve(index + 1 - self.chunks.len()).ok()?;
-            self.chunks.resize_with(index + 1, || None);
-        }
         let chunk = self.chunks.get_mut(index)?;
         if chunk.is_none() {
             const FREE: Entry = Entry { thread: None, process: None, group: None, session: None, reserved: false };
@@ -365,13 +361,14 @@ mod tests {
     #[test]
     fn the_table_grows_by_chunks() {
         let mut table = ProcessTable::new();
+        let chunks = |table: &ProcessTable| table.chunks.iter().flatten().count();
         assert!(table.process(7).is_none() && table.process(-1).is_none() && table.process(i32::MAX).is_none());
         table.reserve_number();
-        assert_eq!(table.chunks.len(), 1);
+        assert_eq!(chunks(&table), 1);
         for _ in 0..200 {
             table.reserve_number();
         }
-        assert_eq!(table.chunks.len(), 2);
+        assert_eq!(chunks(&table), 2);
     }
 
     #[test]

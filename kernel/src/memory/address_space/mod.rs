@@ -182,8 +182,6 @@ pub fn committed_pages() -> u64 {
 pub struct AddressSpace {
     root: PhysicalAddress,
     identity: u64,
-    /// Its place in the registry.
-    slot: usize,
     /// What `membarrier` has registered: bits of its commands.
     membarrier: AtomicU32,
     /// [`Layout::signal_return`], for every signal's delivery.
@@ -193,7 +191,7 @@ pub struct AddressSpace {
 
 impl Drop for AddressSpace {
     fn drop(&mut self) {
-        registry::remove(self.slot);
+        registry::remove(self.identity);
     }
 }
 
@@ -230,14 +228,10 @@ impl AddressSpace {
         let root = state.tables.root();
         let identity = NEXT_IDENTITY.fetch_add(1, Relaxed);
         let signal_return = AtomicU64::new(state.layout.signal_return.value());
-        Arc::new_cyclic(|this| Self {
-            root,
-            identity,
-            membarrier: AtomicU32::new(0),
-            slot: registry::add(this.clone()),
-            signal_return,
-            state: Mutex::new(state),
-        })
+        let membarrier = AtomicU32::new(0);
+        let space = Arc::new(Self { root, identity, membarrier, signal_return, state: Mutex::new(state) });
+        registry::add(identity, Arc::downgrade(&space));
+        space
     }
 
     #[inline]

@@ -9,47 +9,31 @@ use crate::memory::frame::Frame;
 use crate::memory::object::{Copies, MemoryObject, Replacement, set_unmap};
 use crate::memory::paging::Entry;
 use crate::sync::{LockRank, SpinLock};
+use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 
-/// Slots, and those that are free.
-struct Registry {
-    spaces: Vec<Option<Weak<AddressSpace>>>,
-    free: Vec<usize>,
-}
+/// The spaces by their identities. A tree, so that what a crowd of them takes goes with them.
+static REGISTRY: SpinLock<BTreeMap<u64, Weak<AddressSpace>>> = SpinLock::new(LockRank::AddressSpace, BTreeMap::new());
 
-static REGISTRY: SpinLock<Registry> =
-    SpinLock::new(LockRank::AddressSpace, Registry { spaces: Vec::new(), free: Vec::new() });
-
-/// Enters a space; gives its slot.
-pub(super) fn add(space: Weak<AddressSpace>) -> usize {
+/// Enters a space.
+pub(super) fn add(identity: u64, space: Weak<AddressSpace>) {
     let mut registry = REGISTRY.lock();
-    if let Some(slot) = registry.free.pop()
-        && let Some(place) = registry.spaces.get_mut(slot)
-    {
-        *place = Some(space);
-        return slot;
-    }
-    let slot = registry.spaces.len();
-    registry.spaces.push(Some(space));
-    if slot == 0 {
+    if registry.is_empty() {
         set_unmap(unmap_object);
     }
-    slot
+    registry.insert(identity, space);
 }
 
-/// Removes the space in `slot`.
-pub(super) fn remove(slot: usize) {
-    let mut registry = REGISTRY.lock();
-    let weak = registry.spaces.get_mut(slot).and_then(Option::take);
-    registry.free.push(slot);
-    drop(registry);
+/// Removes a space.
+pub(super) fn remove(identity: u64) {
+    let weak = REGISTRY.lock().remove(&identity);
     drop(weak);
 }
 
 /// All spaces that live now.
 pub(super) fn collect() -> Vec<Arc<AddressSpace>> {
-    REGISTRY.lock().spaces.iter().flatten().filter_map(Weak::upgrade).collect()
+    REGISTRY.lock().values().filter_map(Weak::upgrade).collect()
 }
 
 /// Takes pages of an object out of every space.
