@@ -50,20 +50,31 @@ fn keep_to_one_cpu() {
     let _ = raw!(libc::SYS_sched_setaffinity, 0, 8, &first[..]);
 }
 
+/// Whether it holds in one of ten tries: a host that stops the machine in between spoils some.
+fn holds(attempt: impl Fn() -> bool) -> bool {
+    (0..10).any(|_| attempt())
+}
+
 fn running_and_sleeping() {
     let before = own();
-    let clock = ran();
     run(40);
-    let (after, later) = (own(), ran());
-    let difference = (after[0] - before[0]).abs_diff(later - clock);
-    println!("ran {} as the clock says {}", after[0] - before[0] >= 40 * MILLISECOND, difference < 15 * MILLISECOND);
-    let before = own();
-    // A sleep that is over before it has begun, because the machine stood still, is no turn.
-    (0..20).for_each(|_| thread::sleep(Duration::from_millis(5)));
-    let after = own();
-    println!("slept: turns {} ran {}", after[2] - before[2] >= 5, after[0] - before[0] < 60 * MILLISECOND);
-    // What slept did not wait for a CPU: only what others had of it in between.
-    println!("waited {}", after[1] - before[1] < 60 * MILLISECOND);
+    println!("ran {}", own()[0] - before[0] >= 40 * MILLISECOND);
+    let says_so = holds(|| {
+        let (before, clock) = (own()[0], ran());
+        run(40);
+        let (after, later) = (own()[0], ran());
+        (after - before).abs_diff(later - clock) < 15 * MILLISECOND
+    });
+    println!("as the clock says {says_so}");
+    let sleeps = holds(|| {
+        let before = own();
+        (0..20).for_each(|_| thread::sleep(Duration::from_millis(5)));
+        let after = own();
+        // What slept did not wait for a CPU: only what others had of it in between.
+        let [ran, waited, turns] = [0, 1, 2].map(|index| after[index] - before[index]);
+        turns >= 15 && ran < 60 * MILLISECOND && waited < 60 * MILLISECOND
+    });
+    println!("slept {sleeps}");
 }
 
 fn waiting() {
@@ -98,9 +109,12 @@ fn others() {
     println!("stays {}", read(&path) == [ran, waited, turns]);
     // Of a process it is the main thread's.
     let main = system::getpid();
-    let whole = read("/proc/self/schedstat")[0];
-    let single = read(&format!("/proc/self/task/{main}/schedstat"))[0];
-    println!("{} {}", whole <= single, single - whole < 20 * MILLISECOND);
+    let is_main_s = holds(|| {
+        let whole = read("/proc/self/schedstat")[0];
+        let single = read(&format!("/proc/self/task/{main}/schedstat"))[0];
+        whole <= single && single - whole < 20 * MILLISECOND
+    });
+    println!("{is_main_s}");
     let _ = stop.send(());
     println!("{}", sleeper.join().is_ok());
 

@@ -316,27 +316,33 @@ fn finer_than_the_tick() {
     const LENGTH: i64 = 300_000_000;
     let period = libc::timespec { tv_sec: 0, tv_nsec: PERIOD };
     let setting = libc::itimerspec { it_interval: period, it_value: period };
-    let judge = |name: &str, start: i64, told: i64, mut gaps: Vec<i64>| {
+    let judge = |start: i64, told: i64, mut gaps: Vec<i64>| {
         let expected = (now(libc::CLOCK_MONOTONIC) - start) / PERIOD;
         gaps.sort_unstable();
         // A tick of 100 Hz comes each 10 ms, one of 250 Hz each 4 ms.
         let usual = gaps.get(gaps.len() / 2).copied().unwrap_or(i64::MAX);
-        println!("{name}: {} {} {}", told >= expected * 9 / 10, told <= expected + 1, usual < 2_000_000);
+        told >= expected * 9 / 10 && told <= expected + 1 && usual < 2_000_000
     };
 
+    // A host that stops the machine for long spoils some tries.
+    let holds = |attempt: &dyn Fn() -> bool| (0..5).any(|_| attempt());
+
     let descriptor = system::timerfd_create(libc::CLOCK_MONOTONIC, 0).unwrap_or(-1);
-    let start = now(libc::CLOCK_MONOTONIC);
-    let _ = system::timerfd_settime(descriptor, 0, &setting, None);
-    let (mut told, mut last, mut gaps) = (0, start, Vec::new());
-    while last < start + LENGTH {
-        let mut count = 0u64;
-        let _ = raw!(libc::SYS_read, descriptor, &mut count, 8);
-        let time = now(libc::CLOCK_MONOTONIC);
-        told += count.cast_signed();
-        gaps.push(time - last);
-        last = time;
-    }
-    judge("timerfd", start, told, gaps);
+    let by_descriptor = holds(&|| {
+        let start = now(libc::CLOCK_MONOTONIC);
+        let _ = system::timerfd_settime(descriptor, 0, &setting, None);
+        let (mut told, mut last, mut gaps) = (0, start, Vec::new());
+        while last < start + LENGTH {
+            let mut count = 0u64;
+            let _ = raw!(libc::SYS_read, descriptor, &mut count, 8);
+            let time = now(libc::CLOCK_MONOTONIC);
+            told += count.cast_signed();
+            gaps.push(time - last);
+            last = time;
+        }
+        judge(start, told, gaps)
+    });
+    println!("timerfd: {by_descriptor}");
 
     let signal = libc::SIGRTMIN();
     system::block(&[signal]);
@@ -346,19 +352,25 @@ fn finer_than_the_tick() {
     let mut timer = 0_i32;
     println!("{:?}", raw!(libc::SYS_timer_create, libc::CLOCK_MONOTONIC, &event[..], &mut timer));
     let fields = [0, PERIOD, 0, PERIOD];
-    let start = now(libc::CLOCK_MONOTONIC);
-    println!("{:?}", raw!(libc::SYS_timer_settime, timer, 0, &fields[..], 0));
-    let (mut told, mut last, mut gaps) = (0, start, Vec::new());
     let set = system::SignalSet::of(&[signal]);
-    while last < start + LENGTH {
+    let by_signal = holds(&|| {
         let mut information = system::zeroed();
-        let _ = system::sigwaitinfo(&set, &mut information);
-        told += 1 + raw!(libc::SYS_timer_getoverrun, timer).unwrap_or(0);
-        let time = now(libc::CLOCK_MONOTONIC);
-        gaps.push(time - last);
-        last = time;
-    }
-    judge("signal", start, told, gaps);
+        // What the last try has left.
+        let _ = raw!(libc::SYS_timer_settime, timer, 0, &[0_i64; 4][..], 0);
+        let _ = system::sigtimedwait(&set, &mut information, &libc::timespec { tv_sec: 0, tv_nsec: 0 });
+        let start = now(libc::CLOCK_MONOTONIC);
+        let _ = raw!(libc::SYS_timer_settime, timer, 0, &fields[..], 0);
+        let (mut told, mut last, mut gaps) = (0, start, Vec::new());
+        while last < start + LENGTH {
+            let _ = system::sigwaitinfo(&set, &mut information);
+            told += 1 + raw!(libc::SYS_timer_getoverrun, timer).unwrap_or(0);
+            let time = now(libc::CLOCK_MONOTONIC);
+            gaps.push(time - last);
+            last = time;
+        }
+        judge(start, told, gaps)
+    });
+    println!("signal: {by_signal}");
     println!("{:?}", raw!(libc::SYS_timer_delete, timer));
 }
 
