@@ -3,6 +3,7 @@
 use crate::runner::Case;
 use crate::system::{self, Errno};
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -68,6 +69,14 @@ fn exclusive_errors() {
     println!("{:?} {:?}", add(outer, reader, IN), control(outer, libc::EPOLL_CTL_MOD, reader, IN | EXCLUSIVE));
 }
 
+/// Waits until a thread sleeps: in `epoll_wait`, where it does nothing else.
+fn wait_until_asleep(number: i32) {
+    let path = format!("/proc/self/task/{number}/stat");
+    while !std::fs::read_to_string(&path).unwrap_or_default().contains(") S ") {
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
 /// How many of four threads wake, each with a set of its own, when one byte is written; and how many of two sets that nobody waits on have it.
 fn exclusive_wakes() {
     static WOKEN: AtomicU32 = AtomicU32::new(0);
@@ -76,20 +85,31 @@ fn exclusive_wakes() {
         WOKEN.store(0, SeqCst);
         let idle = [set(), set()];
         idle.iter().for_each(|set| _ = add(*set, reader, IN | mode));
+        let (sender, numbers) = mpsc::channel();
         let threads: Vec<_> = (0..4)
             .map(|_| {
                 let set = set();
                 let _ = add(set, reader, IN | mode);
+                let sender = sender.clone();
                 thread::spawn(move || {
+                    let _ = sender.send(system::gettid());
                     let mut events = system::no_events::<1>();
                     while system::epoll_wait(set, &mut events, 4000) == Err(Errno(libc::EINTR)) {}
                     WOKEN.fetch_add(1, SeqCst);
                 })
             })
             .collect();
-        thread::sleep(Duration::from_millis(60));
+        numbers.iter().take(threads.len()).for_each(wait_until_asleep);
+        thread::sleep(Duration::from_millis(20));
         let _ = system::write(writer, b"x");
-        thread::sleep(Duration::from_millis(60));
+        // Until it is long ago that the last one woke.
+        let (mut woken, mut since) = (0, 0);
+        while since < 6 {
+            thread::sleep(Duration::from_millis(20));
+            let now = WOKEN.load(SeqCst);
+            since = if now == 0 || now != woken { 0 } else { since + 1 };
+            woken = now;
+        }
         println!("{name}: {} woken", WOKEN.load(SeqCst));
         println!("{:?}", idle.map(events));
         // The others go on when they are woken in turn.
