@@ -1,5 +1,6 @@
 //! `epoll` where sets share a file (`EPOLLEXCLUSIVE`) and watch each other.
 
+use super::futexes::stat_field;
 use crate::runner::Case;
 use crate::system::{self, Errno};
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
@@ -71,8 +72,7 @@ fn exclusive_errors() {
 
 /// Waits until a thread sleeps: in `epoll_wait`, where it does nothing else.
 fn wait_until_asleep(number: i32) {
-    let path = format!("/proc/self/task/{number}/stat");
-    while !std::fs::read_to_string(&path).unwrap_or_default().contains(") S ") {
+    while stat_field(number, 3) != "S" {
         thread::sleep(Duration::from_millis(1));
     }
 }

@@ -159,7 +159,7 @@ fn text(outcome: Outcome) -> String {
 }
 
 /// A field of a thread's `stat`, counted from 1.
-fn stat_field(tid: i32, field: usize) -> String {
+pub(super) fn stat_field(tid: i32, field: usize) -> String {
     let stat = std::fs::read_to_string(format!("/proc/self/task/{tid}/stat")).unwrap_or_default();
     let rest = stat.rsplit(") ").next().unwrap_or_default();
     rest.split(' ').nth(field - 3).unwrap_or("?").to_owned()
